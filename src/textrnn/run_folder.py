@@ -1,0 +1,170 @@
+"""`runs/<name>/`: the one place where training, comparison and MLflow meet.
+
+Baselines and experiments write the same files, so whoever reads them need not know which is which:
+
+    run.json             what was trained, on what, at what cost; no clock times
+    history.csv          a row per seed and epoch (experiments only)
+    predictions.parquet  a row per seed, split and example: the probability of each class
+    model/<seed>/        what is needed to predict from raw text
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from textrnn.errors import TextrnnError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORY_COLUMNS = (
+    "seed",
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "gradient_norm",
+)
+
+PREDICTION_SCHEMA = {
+    "seed": pl.Int32,
+    "split": pl.String,
+    "id": pl.String,
+    "label": pl.Int32,
+    "probability": pl.List(pl.Float32),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The content of `run.json`.
+
+    `failures` says for a seed (as text, JSON has no other keys) why it has no predictions;
+    `flops["training"]` is the mean over seeds of floating-point operations spent in training.
+    `inputs` holds a digest per input, `fingerprint` one of inputs, params and code together.
+    """
+
+    name: str
+    kind: str
+    params: dict[str, Any]
+    seeds: list[int]
+    classes: list[str]
+    inputs: dict[str, str]
+    fingerprint: str
+    parameters: dict[str, int]
+    flops: dict[str, float]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """`failed` when any seed failed, else `finished`."""
+        return "failed" if self.failures else "finished"
+
+    @property
+    def finished_seeds(self) -> list[int]:
+        """The seeds that have predictions, in the study's order."""
+        return [seed for seed in self.seeds if str(seed) not in self.failures]
+
+
+@dataclass(frozen=True)
+class RunFolder(Run):
+    """A run as it lies on disk: what `run.json` says, and the tables beside it."""
+
+    path: Path = Path()
+
+    @classmethod
+    def load(cls, path: Path) -> RunFolder:
+        """Reads `path/run.json`; the tables are read when first asked for.
+
+        Raises:
+            TextrnnError: there is no run in `path`.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise TextrnnError(f"{path} holds no finished run (no run.json). Run `dvc repro`.")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content.pop("status")
+        return cls(**content, path=path)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Columns as in `HISTORY_COLUMNS`; empty for a baseline."""
+        import pandas as pd
+
+        file = self.path / "history.csv"
+        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """Columns `seed, split, id, label, probability (list<float32> [classes])`."""
+        return pl.read_parquet(self.path / "predictions.parquet")
+
+    def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Returns ids, labels `int32 [examples]` and probabilities `float32 [examples, classes]`."""
+        rows = self.predictions.filter((pl.col("seed") == seed) & (pl.col("split") == split))
+        stacked = rows["probability"].explode().to_numpy().reshape(len(rows), len(self.classes))
+        return rows["id"].to_list(), rows["label"].to_numpy(), stacked
+
+
+def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
+    """Writes `run.json`, `predictions.parquet` and, where there is one, `history.csv` into `folder`.
+
+    Args:
+        predictions: one frame per seed and split, as `prediction_rows` makes them.
+        history: one row per seed and epoch, with `HISTORY_COLUMNS`.
+    """
+    content = {**asdict(run), "status": run.status}
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
+    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+    table = pl.concat([pl.DataFrame(schema=PREDICTION_SCHEMA), *predictions])
+    table.write_parquet(folder / "predictions.parquet")
+    if history:
+        pl.DataFrame(history).select(HISTORY_COLUMNS).write_csv(folder / "history.csv")
+
+
+def prediction_rows(
+    seed: int, split: str, ids: Sequence[str], labels: np.ndarray, probabilities: np.ndarray
+) -> pl.DataFrame:
+    """Returns the rows of `predictions.parquet` for one seed and split.
+
+    Args:
+        labels: int32 [examples]
+        probabilities: float32 [examples, classes]
+    """
+    return pl.DataFrame(
+        {
+            "seed": np.full(len(labels), seed, np.int32),
+            "split": [split] * len(labels),
+            "id": list(ids),
+            "label": labels.astype(np.int32),
+            "probability": list(probabilities.astype(np.float32)),
+        },
+        schema=PREDICTION_SCHEMA,
+    )
+
+
+def digest(*paths: Path) -> str:
+    """Returns one SHA-256 over the names and bytes of files, folders taken file by file."""
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def fingerprint(params: dict[str, Any], inputs: dict[str, str], code: Sequence[Path]) -> str:
+    """Returns what identifies a training before it has run: SHA-256 of params, inputs and code."""
+    content = {"params": params, "inputs": inputs, "code": digest(*sorted(code))}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+

@@ -1,0 +1,64 @@
+"""What every entry point of `stages/` shares: arguments, readable errors, all-or-nothing output."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from textrnn.errors import TextrnnError
+
+
+def run_stage(main: Callable[..., None]) -> None:
+    """Runs `main` with the command line's arguments, as typer reads them off its signature.
+
+    A `TextrnnError` is printed to standard error as `error: …`, and the process exits with
+    status 1; any other exception is a defect of ours and keeps its traceback.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    with readable_errors():
+        app()
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns a `TextrnnError` into one message on standard error and exit status 1."""
+    try:
+        yield
+    except TextrnnError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder that takes the place of `folder` when the block succeeds.
+
+    When the block raises (Ctrl-C included) nothing is left behind, and `folder` stays as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        fresh = Path(scratch) / folder.name
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(Path(scratch) / "replaced")
+        fresh.rename(folder)
+
+
+def only_file(folder: Path) -> Path:
+    """Returns the one file in `folder`: the archive that a download stage put there.
+
+    Raises:
+        TextrnnError: the folder is missing, or holds anything but one file.
+    """
+    files = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    if len(files) != 1:
+        found = ", ".join(path.name for path in files) or "nothing"
+        raise TextrnnError(f"{folder} must hold one downloaded archive. Found: {found}. Run `dvc repro`.")
+    return files[0]

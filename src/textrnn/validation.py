@@ -1,0 +1,64 @@
+"""Turns pydantic's findings into one message that names key, rule, received value and a way out."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from textrnn.errors import TextrnnError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+"""Names DVC stages, folders and MLflow runs alike: lower case, digits, `_`, `-`; no dots."""
+
+Model = TypeVar("Model", bound="Strict")
+
+
+class Strict(BaseModel):
+    """Base of all configuration: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def validate(model: type[Model], content: Any, where: str) -> Model:
+    """Returns `content` as a `model`; `where` (such as `params.yaml: train`) opens each message.
+
+    Raises:
+        TextrnnError: lists every key that breaks a rule, not just the first.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        findings = [_finding(model, item, where) for item in error.errors()]
+        raise TextrnnError("\n".join(findings)) from None
+
+
+def _finding(model: type[BaseModel], item: Any, where: str) -> str:
+    path = [str(part) for part in item["loc"] if part != "[key]"]
+    key = ".".join([where.rpartition(": ")[2], *path]) if ": " in where else ".".join(path)
+    prefix = where.partition(": ")[0]
+    if item["type"] == "extra_forbidden":
+        known = sorted(_fields_at(model, path[:-1]))
+        close = get_close_matches(path[-1], known, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+        return f"{prefix}: {key}: unknown key. {hint}"
+    if item["type"] == "missing":
+        return f"{prefix}: {key}: required, but missing. Add it."
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch" and item["loc"][-1:] == ("[key]",):
+        message = "a name has lower-case letters, digits, '_' and '-', and starts with a letter or digit"
+    return f"{prefix}: {key}: {message}. Received: {item['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the model that `path` leads to, `model` itself when the way is lost."""
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
+    return list(model.model_fields)
