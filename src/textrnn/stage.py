@@ -62,3 +62,13 @@ def only_file(folder: Path) -> Path:
         found = ", ".join(path.name for path in files) or "nothing"
         raise TextrnnError(f"{folder} must hold one downloaded archive. Found: {found}. Run `dvc repro`.")
     return files[0]
+
+
+def loaded_code() -> list[Path]:
+    """Returns the project's own source files that this process has imported, its entry point included.
+
+    It is the code that a result depends on, and what the stage lists as `deps` in dvc.yaml.
+    """
+    library = Path(__file__).parent
+    loaded = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
+    return sorted(file for file in loaded if library in file.parents or file.resolve() == Path(sys.argv[0]).resolve())

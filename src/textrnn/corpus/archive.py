@@ -16,22 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any
 
 from textrnn.errors import TextrnnError
 
-_DECOMPRESSORS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
-    ".gz": lambda stream: cast(IO[bytes], gzip.open(stream)),
-    ".bz2": lambda stream: cast(IO[bytes], bz2.open(stream)),
-    ".xz": lambda stream: cast(IO[bytes], lzma.open(stream)),
-}
+_DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 _DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-"""What the standard library raises when an archive is cut short or is something else."""
+"""What the standard library raises for an archive that is cut short or is something else."""
 
 
 @contextmanager
-def open_member(archive: Path, member: str | None) -> Iterator[BinaryIO]:
+def open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
     """Yields the bytes of `member` of `archive`; of `archive` itself where `member` is None.
 
     The archive is a zip (or wheel) or a tar, told by its content. What ends in `.gz`, `.bz2` or
@@ -44,12 +40,14 @@ def open_member(archive: Path, member: str | None) -> Iterator[BinaryIO]:
     if not archive.is_file():
         raise TextrnnError(f"{archive}: no such file. Run the download stage first (dvc repro).")
     with ExitStack() as stack, _damage_told(archive):
-        name, stream = archive.name, stack.enter_context(archive.open("rb"))
-        if member is not None:
+        stream: IO[bytes]
+        if member is None:
+            stream = stack.enter_context(archive.open("rb"))
+        else:
             _check_path(archive, member)
-            name, stream = member, _enter_archive(stack, archive, member)
-        decompress = _DECOMPRESSORS.get(PurePosixPath(name).suffix)
-        yield cast(BinaryIO, stack.enter_context(decompress(stream)) if decompress else stream)
+            stream = _enter_archive(stack, archive, member)
+        decompress = _DECOMPRESSORS.get(PurePosixPath(member or archive.name).suffix)
+        yield stack.enter_context(decompress(stream)) if decompress else stream
 
 
 @contextmanager
@@ -57,9 +55,12 @@ def _damage_told(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own complaint (disk, permissions): not about the archive
+        reason = str(error).splitlines()[0].rstrip(":.")
         raise TextrnnError(
-            f"{archive} is damaged, or not the kind of archive that its entry in catalog.yaml says: {error}. "
-            "Check format, member and sha256 there; then delete the file and download it again."
+            f"{archive} is damaged, or not the kind of archive that its entry in catalog.yaml says: "
+            f"{reason}. Check format, member and sha256 there, then delete the file and download it again."
         ) from error
 
 
@@ -76,16 +77,16 @@ def _enter_archive(stack: ExitStack, archive: Path, member: str) -> IO[bytes]:
     """Returns the raw stream of `member`; `stack` closes what has been opened for it."""
     if zipfile.is_zipfile(archive):
         opened = stack.enter_context(zipfile.ZipFile(archive))
-        if member in (names := opened.namelist()):
+        names = [item.filename for item in opened.infolist() if not item.is_dir()]
+        if member in names:
             return stack.enter_context(opened.open(member))
     else:
-        tar = stack.enter_context(tarfile.open(archive, "r:*"))
-        if member in (names := tar.getnames()):
-            stream = tar.extractfile(member)
-            if stream is not None:
-                return stack.enter_context(stream)
+        tar = stack.enter_context(tarfile.TarFile.open(archive, "r:*"))
+        names = [item.name for item in tar if item.isfile()]
+        if member in names and (stream := tar.extractfile(member)):
+            return stack.enter_context(stream)
     near = get_close_matches(member, names, n=3, cutoff=0.4) or sorted(names)[:3]
     raise TextrnnError(
-        f"{archive} has no member {member!r}. Nearest of its {len(names)} members: {', '.join(near)}. "
+        f"{archive} has no member {member!r}. Nearest of its {len(names)} files: {', '.join(near)}. "
         "Correct 'member' in catalog.yaml."
     )

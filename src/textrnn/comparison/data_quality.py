@@ -1,0 +1,151 @@
+"""The page `data_quality.md`: what the corpus, the tokens and the vectors of a study are like.
+
+It only words what `prepare_corpus`, `encode_corpus` and `build_embeddings` have counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from textrnn.errors import TextrnnError
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Returns the JSON report at `path`. Raises `TextrnnError` where there is none."""
+    if not path.is_file():
+        raise TextrnnError(f"{path}: no such report. An earlier stage writes it: run `dvc repro`.")
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def to_markdown(
+    quality: Mapping[str, Any], tokens: Mapping[str, Any], coverage: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Returns the page.
+
+    Args:
+        quality: `quality.json` of the corpus
+        tokens: `report.json` of the token tables
+        coverage: `coverage.json` of each embedding, by its name
+    """
+    return (
+        "\n\n".join(
+            [
+                f"# Data quality: {quality['corpus']}",
+                _rows(quality),
+                _left_out(quality),
+                "## Shared between splits",
+                _shared(quality),
+                "## Tokens",
+                f"The vocabulary has {tokens['vocabulary']:,} entries, padding and unknown included, of "
+                f"{tokens['distinct_words_in_train']:,} distinct words in the train split.",
+                _tokens(tokens["splits"]),
+                "## Vectors",
+                _vectors(coverage),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _rows(quality: Mapping[str, Any]) -> str:
+    classes = quality["classes"]
+    header = [
+        "split",
+        "texts",
+        *classes,
+        "groups",
+        "repeated texts",
+        "words: mean",
+        "median",
+        "99 %",
+        "longest",
+    ]
+    body = []
+    for split, rows in quality["rows"].items():
+        words = quality["words_per_text"][split]
+        per_class = [f"{rows['per_class'].get(name, 0):,}" for name in classes]
+        groups = quality["groups"]["count"][split]
+        lengths = [f"{words.get(key, 0):,g}" for key in ("mean", "p50", "p99", "max")]
+        repeated = quality["duplicate_texts"]["within"][split]
+        body.append([split, f"{rows['all']:,}", *per_class, f"{groups:,}", f"{repeated:,}", *lengths])
+    return _table(header, body)
+
+
+def _left_out(quality: Mapping[str, Any]) -> str:
+    dropped = quality["dropped_because_text_in_later_split"]
+    reasons = {
+        **quality["skipped"],
+        **{f"{split}: its text stands in a later split": n for split, n in dropped.items()},
+    }
+    counted = {reason: number for reason, number in reasons.items() if number}
+    if not counted:
+        return "No row was left out."
+    return "Left out, by reason:\n\n" + _bullets(
+        f"{reason}: {number:,}" for reason, number in counted.items()
+    )
+
+
+def _shared(quality: Mapping[str, Any]) -> str:
+    texts, groups = quality["duplicate_texts"]["across"], quality["groups"]["across"]
+    body = [
+        [pair.replace("+", " and "), f"{number:,}", f"{groups[pair]:,}" if pair in groups else ""]
+        for pair, number in texts.items()
+    ]
+    return _table(["splits", "equal texts", "equal groups"], body)
+
+
+def _tokens(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    header = ["split", "tokens", "unknown", "texts cut short", "tokens cut off", "texts without a token"]
+    body = [
+        [
+            split,
+            f"{counts['tokens']:,}",
+            f"{counts['unknown_share']:.1%}",
+            f"{counts['truncated_texts']:,}",
+            f"{counts['dropped_tokens']:,}",
+            f"{counts['texts_without_tokens']:,}",
+        ]
+        for split, counts in splits.items()
+    ]
+    return _table(header, body)
+
+
+def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:
+    header = ["embedding", "source", "dimension", "vocabulary covered", "running words covered"]
+    body, missing = [], []
+    for name, counts in coverage.items():
+        shares = [f"{counts[key]['share']:.1%}" for key in ("vocabulary", "running_words")]
+        body.append([f"`{name}`", counts["source"], counts["dimension"], *shares])
+        words = ", ".join(
+            f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items()
+        )
+        # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
+        if words and counts["vocabulary"]["covered"]:
+            missing.append(f"`{name}`: {words}")
+    parts = [_table(header, body)]
+    if missing:
+        parts += [
+            "Most frequent words without a vector, with how often they stand in the train split:",
+            _bullets(missing),
+        ]
+    return "\n\n".join(parts)
+
+
+def _table(header: list[str], body: list[list[str]]) -> str:
+    align = ["left"] + ["right"] * (len(header) - 1)
+    return str(tabulate(body, header, tablefmt="pipe", colalign=align, disable_numparse=True))
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _code(word: str) -> str:
+    """A word may hold backticks: then the code span's fence is longer, as CommonMark says."""
+    return f"`` {word} ``" if "`" in word else f"`{word}`"

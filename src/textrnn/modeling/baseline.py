@@ -1,0 +1,107 @@
+"""Models without a network: the bar that a recurrent one has to clear."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from textrnn.errors import TextrnnError
+from textrnn.params import BaselineParams
+from textrnn.text.tokenizer import tokenize
+
+_MAX_ITERATIONS = 1000
+
+
+class Baseline(Protocol):
+    """Fitted on training texts; `parameters` and `flops` say what it took."""
+
+    parameters: int
+    flops: float
+
+    def probabilities(self, texts: pl.Series) -> np.ndarray:
+        """Returns float32 [texts, classes]."""
+        ...
+
+
+def fit_baseline(params: BaselineParams, texts: pl.Series, labels: np.ndarray, classes: int) -> Baseline:
+    """Returns the baseline that `params` describe, fitted on `texts` with `labels` int32 [texts]."""
+    if params.kind == "majority":
+        return Majority(labels, classes)
+    return NBSVM(params, texts, labels, classes)
+
+
+class Majority:
+    """Gives every text the training split's class shares, so it always answers the commonest class."""
+
+    def __init__(self, labels: np.ndarray, classes: int) -> None:
+        self.shares = (np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32)
+        self.parameters = classes
+        self.flops = 0.0
+
+    def probabilities(self, texts: pl.Series) -> np.ndarray:
+        """Returns float32 [texts, classes], each row the same."""
+        return np.tile(self.shares, (len(texts), 1))
+
+
+class NBSVM:
+    """Naive-Bayes log-count ratios of binary word n-grams, weighed by a linear model, one against the rest.
+
+    Wang & Manning, "Baselines and Bigrams", ACL 2012, with logistic regression in place of the SVM
+    so that it gives probabilities.
+    """
+
+    def __init__(self, params: BaselineParams, texts: pl.Series, labels: np.ndarray, classes: int) -> None:
+        assert params.ngrams is not None and params.min_count is not None
+        self._vectorizer = CountVectorizer(
+            analyzer="word",
+            tokenizer=str.split,
+            token_pattern=None,
+            lowercase=False,
+            binary=True,
+            ngram_range=(1, params.ngrams),
+            min_df=params.min_count,
+            dtype=np.float64,
+        )
+        try:
+            counts = self._vectorizer.fit_transform(_joined_tokens(texts))
+        except ValueError as error:
+            raise TextrnnError(
+                f"nb_svm: no word n-gram stands in {params.min_count} training texts. Lower min_count."
+            ) from error
+        # Two classes need one model, class 1 against class 0; more need one each.
+        self._positives = [1] if classes == 2 else list(range(classes))
+        self._models = []
+        self.flops = 0.0
+        for positive in self._positives:
+            ratios = _log_count_ratios(counts, labels == positive)
+            model = LogisticRegression(C=params.inverse_regularization, max_iter=_MAX_ITERATIONS)
+            model.fit(counts.multiply(ratios).tocsr(), labels == positive)
+            self._models.append((ratios, model))
+            # Each iteration takes one product with the data and one with its transpose.
+            self.flops += 4.0 * counts.nnz * int(model.n_iter_[0])
+        self.parameters = len(self._models) * (counts.shape[1] + 1)
+
+    def probabilities(self, texts: pl.Series) -> np.ndarray:
+        """Returns float32 [texts, classes]; with more than two classes the rows are scaled to sum to 1."""
+        counts = self._vectorizer.transform(_joined_tokens(texts))
+        positive = np.column_stack(
+            [model.predict_proba(counts.multiply(ratios).tocsr())[:, 1] for ratios, model in self._models]
+        )
+        if len(self._positives) == 1:
+            positive = np.column_stack([1 - positive[:, 0], positive[:, 0]])
+        return (positive / positive.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.ndarray:
+    """ln of how much likelier each n-gram is in positive texts, with one added to every count; float64 [n-grams]."""
+    share = [1.0 + np.asarray(counts[rows].sum(axis=0)).ravel() for rows in (positive, ~positive)]
+    return np.log(share[0] / share[0].sum()) - np.log(share[1] / share[1].sum())
+
+
+def _joined_tokens(texts: pl.Series) -> list[str]:
+    return tokenize(texts).list.join(" ").to_list()

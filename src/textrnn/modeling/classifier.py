@@ -1,0 +1,117 @@
+"""From an experiment to a Keras model: embedding, encoder, readout, softmax head.
+
+    ids -> embedding -> dropouts -> cell x layers -> readout -> dropout -> logits
+
+The `feedforward` control has no sequence encoder: its dense layers stand behind the readout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from textrnn.modeling.backend import keras
+from textrnn.modeling.layers import Readout, ReverseText, ZeroPadding
+from textrnn.modeling.optimizers import OPTIMIZERS
+from textrnn.params import Experiment
+
+CELLS = {
+    "simple_rnn": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+}
+CONVOLUTION_WIDTH = 5
+Tensor = Any
+
+
+def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int, seed: int) -> keras.Model:
+    """Returns a compiled model from token ids `int32 [batch, time]` to logits `float32 [batch, classes]`.
+
+    Args:
+        embedding: float32 [vocabulary, dimension], the embedding's first values; row 0 is padding.
+        seed: of every initial weight and every dropout mask.
+    """
+    keras.utils.set_random_seed(seed)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    lookup = keras.layers.Embedding(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
+    sequence = _dropped(lookup(ids), experiment)
+    # Fine-tuning must not teach the padding row, and a convolution must not see it.
+    sequence = ZeroPadding()(sequence, ids)
+    if experiment.cell == "feedforward":
+        features = Readout(experiment.readout)(sequence, ids)
+        for _ in range(experiment.layers):
+            features = keras.layers.Dense(experiment.units, "relu", kernel_regularizer=_l2(experiment))(features)
+    else:
+        features = _encoded(sequence, ids, experiment)
+    if experiment.dropout:
+        features = keras.layers.Dropout(experiment.dropout)(features)
+    logits = keras.layers.Dense(classes, kernel_regularizer=_l2(experiment), name="logits")(features)
+    model = keras.Model(ids, logits)
+    lookup.set_weights([embedding])
+    model.compile(
+        optimizer=OPTIMIZERS[experiment.optimizer](
+            learning_rate=experiment.learning_rate,
+            global_clipnorm=experiment.gradient_clip,
+            use_ema=experiment.ema is not None,
+            ema_momentum=experiment.ema if experiment.ema is not None else 0.99,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=experiment.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _dropped(sequence: Tensor, experiment: Experiment) -> Tensor:
+    """Whole words dropped (Gal & Ghahramani, NeurIPS 2016), then whole channels (Tompson et al., CVPR 2015)."""
+    if experiment.embedding_dropout:
+        sequence = keras.layers.Dropout(experiment.embedding_dropout, noise_shape=(None, None, 1))(sequence)
+    if experiment.spatial_dropout:
+        sequence = keras.layers.SpatialDropout1D(experiment.spatial_dropout)(sequence)
+    return sequence
+
+
+def _encoded(sequence: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
+    """Returns the readout `float32 [batch, features]` of the last layer.
+
+    A direction's last state is where that direction ends, so a bidirectional layer is read
+    direction by direction, before the backward states are turned around again.
+    """
+    for layer in range(experiment.layers):
+        if experiment.cell == "conv1d":
+            directions = [_convolution(experiment)(sequence)]
+        else:
+            directions = [_cell(experiment)(sequence)]
+        if experiment.bidirectional:
+            directions.append(_cell(experiment)(ReverseText()(sequence, ids)))
+        if layer == experiment.layers - 1:
+            return _joined([Readout(experiment.readout)(states, ids) for states in directions])
+        sequence = _joined([directions[0], *(ReverseText()(states, ids) for states in directions[1:])])
+        sequence = ZeroPadding()(sequence, ids)
+    raise AssertionError("layers >= 1")
+
+
+def _cell(experiment: Experiment) -> keras.layers.Layer:
+    return CELLS[experiment.cell](
+        experiment.units,
+        return_sequences=True,
+        recurrent_dropout=experiment.recurrent_dropout,
+        kernel_regularizer=_l2(experiment),
+        recurrent_regularizer=_l2(experiment),
+    )
+
+
+def _convolution(experiment: Experiment) -> keras.layers.Layer:
+    return keras.layers.Conv1D(
+        experiment.units, CONVOLUTION_WIDTH, padding="same", activation="relu", kernel_regularizer=_l2(experiment)
+    )
+
+
+def _joined(directions: list[Tensor]) -> Tensor:
+    return directions[0] if len(directions) == 1 else keras.layers.Concatenate()(directions)
+
+
+def _l2(experiment: Experiment) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L2(experiment.l2) if experiment.l2 else None

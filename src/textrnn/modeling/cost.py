@@ -1,0 +1,36 @@
+"""What a training costs in floating-point operations, which every machine counts alike.
+
+Counted are the multiplications and additions of matrix products on real tokens, without padding;
+a training step costs three times the forward pass (forward, gradients of inputs, gradients of
+weights). Hoffmann et al., NeurIPS 2022, appendix F, count the same way.
+"""
+
+from __future__ import annotations
+
+from textrnn.modeling.classifier import CONVOLUTION_WIDTH
+from textrnn.params import Experiment
+
+_GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
+_FORWARD_AND_BACKWARD = 3
+
+
+def training_flops(experiment: Experiment, dimension: int, classes: int, tokens: int, examples: int) -> float:
+    """Returns the operations spent on `tokens` and `examples`, both counted once per epoch seen."""
+    per_token, per_example = _forward_flops(experiment, dimension, classes)
+    return float(_FORWARD_AND_BACKWARD * (per_token * tokens + per_example * examples))
+
+
+def _forward_flops(experiment: Experiment, dimension: int, classes: int) -> tuple[int, int]:
+    units, width = experiment.units, dimension
+    directions = 2 if experiment.bidirectional else 1
+    layer_flops = 0
+    for _ in range(experiment.layers):
+        if experiment.cell == "conv1d":
+            layer_flops += 2 * CONVOLUTION_WIDTH * width * units
+        elif experiment.cell == "feedforward":
+            layer_flops += 2 * width * units
+        else:
+            layer_flops += 2 * directions * _GATES[experiment.cell] * units * (width + units)
+        width = units * directions
+    head = 2 * width * classes
+    return (0, layer_flops + head) if experiment.cell == "feedforward" else (layer_flops, head)

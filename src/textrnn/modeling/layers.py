@@ -1,0 +1,77 @@
+"""Layers that know where a right-padded text ends.
+
+With padding on the right, the forward states at real positions never see it. So no step needs a
+mask: it is enough to read at the end of the text, to pool over real positions only, and to turn a
+text around within its own length for the backward direction. That is exact, and several times
+faster than a mask at every step.
+
+Every layer here takes the token ids `int32 [batch, time]` beside the sequence
+`float32 [batch, time, features]`: position t of row i is real when `ids[i, t] != 0`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textrnn.modeling.backend import keras
+from textrnn.text.vocabulary import PADDING
+
+ops = keras.ops
+Tensor = Any
+
+
+def _real(ids: Tensor) -> Tensor:
+    """bool [batch, time, 1]: where a text has a token."""
+    return ops.expand_dims(ops.not_equal(ids, PADDING), -1)
+
+
+def _lengths(ids: Tensor) -> Tensor:
+    """int32 [batch, 1]: tokens per text."""
+    return ops.sum(ops.cast(ops.not_equal(ids, PADDING), "int32"), axis=1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("textrnn")
+class ZeroPadding(keras.layers.Layer):
+    """Sets the sequence to zero at padding, as if each text stood alone between zeros."""
+
+    def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
+        """Returns float32 [batch, time, features]."""
+        return sequence * ops.cast(_real(ids), sequence.dtype)
+
+
+@keras.saving.register_keras_serializable("textrnn")
+class ReverseText(keras.layers.Layer):
+    """Turns each text around within its own length; padding stays where it is.
+
+    For a text of length 3: positions `a b c 0 0` become `c b a 0 0`.
+    """
+
+    def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
+        """Returns float32 [batch, time, features]."""
+        position = ops.expand_dims(ops.arange(ops.shape(ids)[1]), 0)
+        length = _lengths(ids)
+        source = ops.where(position < length, length - 1 - position, position)
+        return ops.take_along_axis(sequence, ops.expand_dims(source, -1), axis=1)
+
+
+@keras.saving.register_keras_serializable("textrnn")
+class Readout(keras.layers.Layer):
+    """Makes one vector of a sequence: its `last` real state, or `max` or `mean` over real positions."""
+
+    def __init__(self, kind: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
+        """Returns float32 [batch, features]."""
+        if self.kind == "last":
+            at = ops.expand_dims(_lengths(ids) - 1, -1)
+            return ops.squeeze(ops.take_along_axis(sequence, at, axis=1), 1)
+        if self.kind == "max":
+            return ops.max(ops.where(_real(ids), sequence, -1e9), axis=1)
+        total = ops.sum(sequence * ops.cast(_real(ids), sequence.dtype), axis=1)
+        return total / ops.cast(_lengths(ids), sequence.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what Keras needs to make this layer again."""
+        return {**super().get_config(), "kind": self.kind}

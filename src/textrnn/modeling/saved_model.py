@@ -1,0 +1,56 @@
+"""`model/<seed>/`: what is needed to predict from raw text, in formats that hold no code and no date.
+
+    experiment.json   architecture, as the study's params say it
+    weights.npz       every weight, in the model's order
+    vocabulary.txt, encoder.json   from text to ids, as in training
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling.backend import keras
+from textrnn.modeling.classifier import build_classifier
+from textrnn.params import Experiment
+from textrnn.text.encoding import TextEncoder
+
+
+def save_model(
+    folder: Path, experiment: Experiment, encoder: TextEncoder, model: keras.Model, weights: list[np.ndarray]
+) -> None:
+    """Writes `weights`, in the order of `model.weights`, with all that belongs to them into `folder`."""
+    folder.mkdir(parents=True)
+    text = json.dumps(experiment.model_dump(), indent=2, sort_keys=True)
+    (folder / "experiment.json").write_text(text + "\n", encoding="utf-8")
+    np.savez(folder / "weights.npz", **dict(zip(_names(model), weights, strict=True)))
+    encoder.save(folder)
+
+
+def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
+    """Returns the model and the encoder that makes its input of raw texts.
+
+    Raises:
+        TextrnnError: the files are not there, or do not belong together.
+    """
+    try:
+        experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
+        encoder = TextEncoder.load(folder)
+        with np.load(folder / "weights.npz", allow_pickle=False) as file:
+            weights = dict(file)
+    except FileNotFoundError as error:
+        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
+    embedding = weights["00-embeddings"]
+    model = build_classifier(experiment, embedding, len(encoder.classes), seed=0)
+    if set(_names(model)) != set(weights):
+        raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
+    model.set_weights([weights[path] for path in _names(model)])
+    return model, encoder
+
+
+def _names(model: keras.Model) -> list[str]:
+    """`00-embeddings`, `01-kernel`, …: Keras' own paths hold numbers that depend on what the process built before."""
+    return [f"{index:02d}-{weight.name}" for index, weight in enumerate(model.weights)]

@@ -1,0 +1,118 @@
+"""Repeats the study from nothing in a copy of the project, and says stage by stage what came out the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from textrnn.errors import TextrnnError
+from textrnn.orchestration.repro import environment
+
+SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
+
+
+def verify(project: Path, jobs: int, tolerance: float, console: Console) -> bool:
+    """Returns whether every stage gives the bytes of `dvc.lock` again, or metrics within `tolerance`.
+
+    The copy has the files that git tracks, as they are now, and an empty DVC cache; downloads are
+    repeated too.
+
+    Raises:
+        TextrnnError: `project` has no dvc.lock, is no git repository, or the study does not run.
+    """
+    if not (project / "dvc.lock").is_file():
+        raise TextrnnError(f"{project} has no dvc.lock to compare with. Run `make repro` first.")
+    with tempfile.TemporaryDirectory(prefix="textrnn-verify-") as scratch:
+        copy = Path(scratch) / "project"
+        _copy_tracked_files(project, copy)
+        shutil.rmtree(copy / "reports", ignore_errors=True)
+        (copy / "dvc.lock").unlink()
+        _run(["git", "init", "--quiet"], copy)
+        command = [sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)]
+        _run(command, copy)
+        verdicts = compare_locks(project, copy, tolerance)
+    for stage, verdict in verdicts.items():
+        console.print(f"{stage:<45} {verdict}", markup=False)
+    counts = {kind: list(verdicts.values()).count(kind) for kind in (SAME, CLOSE, DIFFERENT)}
+    console.print(", ".join(f"{count} stages: {kind}" for kind, count in counts.items()))
+    return counts[DIFFERENT] == 0
+
+
+def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
+    """Returns a verdict by stage for two project folders, each with its `dvc.lock` and `reports/`.
+
+    A stage whose bytes differ is judged by metrics where it has them (trainings, baselines and the
+    comparison); a data stage with other bytes is different.
+    """
+    left, right = _outputs(ours), _outputs(theirs)
+    metrics = _metrics(ours), _metrics(theirs)
+    return {
+        stage: _verdict(stage, left.get(stage), right.get(stage), metrics, tolerance)
+        for stage in [*left, *(stage for stage in right if stage not in left)]
+    }
+
+
+def _verdict(
+    stage: str,
+    left: dict[str, str] | None,
+    right: dict[str, str] | None,
+    metrics: tuple[dict[str, Any], dict[str, Any]],
+    tolerance: float,
+) -> str:
+    if left is None or right is None:
+        return DIFFERENT
+    if left == right:
+        return SAME
+    group, _, name = stage.partition("@")
+    names = [name] if group in ("train", "baseline") else sorted(metrics[0]) if group == "compare" else []
+    close = [_close(metrics[0].get(one), metrics[1].get(one), tolerance) for one in names]
+    return CLOSE if close and all(close) else DIFFERENT
+
+
+def _close(left: Any, right: Any, tolerance: float) -> bool:
+    if not isinstance(left, dict) or not isinstance(right, dict) or left.keys() != right.keys():
+        return False
+    return all(
+        abs(left[key] - right[key]) <= tolerance
+        for key in left
+        if key.endswith("_mean") and left[key] is not None and right[key] is not None
+    )
+
+
+def _outputs(project: Path) -> dict[str, dict[str, str]]:
+    content = yaml.load((project / "dvc.lock").read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return {
+        stage: {out["path"]: out["md5"] for out in entry.get("outs", ())} for stage, entry in content["stages"].items()
+    }
+
+
+def _metrics(project: Path) -> dict[str, Any]:
+    """Metrics by run name, of the study whose report `dvc.lock` holds."""
+    report = next((path for path in _outputs(project).get("compare", {}) if path.startswith("reports/")), "reports")
+    files = sorted((project / report / "metrics").glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def _copy_tracked_files(project: Path, copy: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True)
+    if listed.returncode != 0:
+        raise TextrnnError(f"{project} is no git repository, so which files to copy is not known. Run `git init`.")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (project / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project / name, copy / name)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    # The copy's runs belong to the copy: not to the project's MLflow store.
+    variables = {key: value for key, value in environment().items() if key != "MLFLOW_TRACKING_URI"}
+    if subprocess.run(command, cwd=folder, env=variables).returncode != 0:
+        raise TextrnnError(f"`{' '.join(command[1:])}` failed in the copy: the message above says why.")

@@ -1,0 +1,90 @@
+"""Stage `baseline@<name>`: fits a model without a network, and writes its run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from textrnn.corpus.tables import Corpus
+from textrnn.errors import TextrnnError
+from textrnn.modeling.baseline import fit_baseline
+from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.params import load_params
+from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
+from textrnn.stage import loaded_code, run_stage, write_folder
+from textrnn.tracking.dvc_lock import hashes
+from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+
+SEED = 0
+"""A baseline has nothing random in it: its one result stands under this seed."""
+
+
+def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
+    """Fits the baseline NAME."""
+    params = load_params()
+    if name not in params.baselines:
+        raise TextrnnError(f"params.yaml: baselines: no {name!r}. Known: {', '.join(params.baselines)}.")
+    corpus = Corpus.load(corpus_folder)
+    classes = pl.Enum(corpus.classes)
+    labels = {
+        split: frame["label"].cast(classes).to_physical().cast(pl.Int32).to_numpy()
+        for split, frame in corpus.frames.items()
+        if split != "unlabelled"
+    }
+    resolved = params.baselines[name].model_dump(exclude_none=True)
+    inputs = {"corpus": digest(corpus_folder)}
+    mark = fingerprint({"baseline": resolved}, inputs, loaded_code())
+    live = LiveRun(
+        TrackedRun(
+            study=params.study,
+            corpus=params.corpus,
+            name=name,
+            stage=f"baseline@{name}",
+            params=resolved,
+            fingerprint=mark,
+            datasets=hashes(Path("dvc.lock"), [corpus_folder]),
+        ),
+        project_folder(),
+    )
+    try:
+        live.start_seed(SEED)
+        model = fit_baseline(
+            params.baselines[name], corpus.frames["train"]["text"], labels["train"], len(corpus.classes)
+        )
+        probabilities = {
+            split: model.probabilities(corpus.frames[split]["text"]).astype(np.float32) for split in ("valid", "test")
+        }
+    except BaseException:
+        live.abandon()
+        raise
+    run = Run(
+        name=name,
+        kind="baseline",
+        params=resolved,
+        seeds=[SEED],
+        classes=list(corpus.classes),
+        inputs=inputs,
+        fingerprint=mark,
+        parameters={"total": model.parameters, "trainable": model.parameters},
+        flops={"training": model.flops},
+    )
+    rows = [
+        prediction_rows(SEED, split, corpus.frames[split]["id"].to_list(), labels[split], values)
+        for split, values in probabilities.items()
+    ]
+    with write_folder(run_folder) as folder:
+        write_run(folder, run, rows, [])
+    live.end_seed(
+        {
+            f"{split}_{score.__name__}": score(labels[split], values)
+            for split, values in probabilities.items()
+            for score in (accuracy, log_loss)
+        }
+    )
+    live.end({"parameters": float(model.parameters), "training_flops": model.flops})
+
+
+if __name__ == "__main__":
+    run_stage(main)

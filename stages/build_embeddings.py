@@ -1,0 +1,56 @@
+"""Stage `build_embeddings`: vocabulary and word vectors -> the matrix a network starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from textrnn.catalog import VectorsEntry, load_catalog
+from textrnn.embeddings import word2vec
+from textrnn.embeddings.matrix import Embedding
+from textrnn.embeddings.sources import read_vectors
+from textrnn.errors import TextrnnError
+from textrnn.params import EmbeddingParams, load_params
+from textrnn.stage import only_file, run_stage, write_folder
+from textrnn.text.vocabulary import Vocabulary
+
+
+def main(name: str, downloads: Path, tokens: Path, folder: Path) -> None:
+    """Builds the matrix of the embedding NAME in FOLDER, from its DOWNLOADS and the TOKENS folder."""
+    catalog = load_catalog()
+    params = load_params(catalog=catalog)
+    if name not in params.embeddings:
+        known = ", ".join(params.embeddings)
+        raise TextrnnError(f"embedding {name!r} is not in params.yaml: embeddings. Known: {known}.")
+    settings = params.embeddings[name]
+    entry = catalog.vector_source(settings.source)
+    vocabulary = Vocabulary.load(tokens / "vocabulary.txt")
+
+    embedding = Embedding.build(vocabulary, *_vectors(entry, settings, downloads, tokens, vocabulary))
+    running = pl.read_parquet(tokens / "train.parquet", columns=["ids"])["ids"].list.explode().to_numpy()
+    coverage = embedding.coverage(vocabulary, np.bincount(running, minlength=len(vocabulary)))
+    with write_folder(folder) as fresh:
+        embedding.save(fresh, {"source": settings.source, **coverage})
+
+
+def _vectors(
+    entry: VectorsEntry, settings: EmbeddingParams, downloads: Path, tokens: Path, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors float32 [n, dimension] and their positions in the vocabulary, int [n]."""
+    if entry.format not in ("random", "word2vec-training"):
+        return read_vectors(only_file(downloads), entry, vocabulary.words)
+    assert settings.dimension  # what is made here states its settings: `load_params` has checked it
+    if entry.format == "random":
+        return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64)
+    assert settings.epochs
+    assert settings.window
+    # Unlabelled texts too, where the study has them; validation and test texts, never.
+    files = [tokens / "train.parquet", tokens / "unlabelled.parquet"]
+    ids = pl.concat([pl.read_parquet(file, columns=["ids"]) for file in files if file.is_file()])["ids"]
+    return word2vec.train(ids, vocabulary.words, settings.dimension, settings.epochs, settings.window)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,29 @@
+"""Makes the corpus' tables out of the downloaded archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textrnn.catalog import load_catalog
+from textrnn.corpus.formats import read_corpus
+from textrnn.corpus.quality import quality_report
+from textrnn.corpus.splits import split_corpus
+from textrnn.corpus.tables import Corpus
+from textrnn.params import load_params
+from textrnn.stage import only_file, run_stage, write_folder
+
+
+def main(download: Path, corpus: Path) -> None:
+    """Read the archive in DOWNLOAD; write splits and a quality report to CORPUS."""
+    catalog = load_catalog()
+    params = load_params(catalog=catalog)
+    entry = catalog.corpus(params.corpus)
+    raw = read_corpus(only_file(download), entry, params.prepare.unlabelled)
+    frames, dropped = split_corpus(raw.frame, params.prepare)
+    prepared = Corpus(params.corpus, tuple(entry.classes), frames)
+    with write_folder(corpus) as folder:
+        prepared.save(folder, quality_report(prepared, raw.skipped, dropped))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,129 @@
+"""Trains one experiment with every seed of the study, and writes its run folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textrnn.embeddings.matrix import Embedding
+from textrnn.errors import TextrnnError
+from textrnn.modeling.batches import Tokens
+from textrnn.modeling.cost import training_flops
+from textrnn.modeling.saved_model import save_model
+from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.training import SeedResult, Trainer
+from textrnn.params import load_params
+from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
+from textrnn.stage import loaded_code, run_stage, write_folder
+from textrnn.text.encoding import TextEncoder
+from textrnn.tracking.dvc_lock import hashes
+from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+
+
+def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Path) -> None:
+    """Trains the experiment NAME."""
+    params = load_params()
+    if name not in params.experiments:
+        raise TextrnnError(f"params.yaml: experiments: no {name!r}. Known: {', '.join(params.experiments)}.")
+    experiment = params.experiments[name]
+    encoder = TextEncoder.load(tokens)
+    splits = {split: Tokens.load(tokens / f"{split}.parquet") for split in ("train", "valid", "test")}
+    matrix = Embedding.load(embedding)
+    if len(matrix.matrix) != len(encoder.vocabulary):
+        raise TextrnnError(
+            f"{embedding} has {len(matrix.matrix)} rows and the vocabulary {len(encoder.vocabulary)} words: "
+            "they were not built together. Run `dvc repro`."
+        )
+    resolved = experiment.model_dump()
+    inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
+    mark = fingerprint({"experiment": resolved, "seeds": params.seeds}, inputs, loaded_code())
+    trainer = Trainer(experiment, splits, matrix.draw, len(encoder.classes))
+    live = LiveRun(
+        TrackedRun(
+            study=params.study,
+            corpus=params.corpus,
+            name=name,
+            stage=f"train@{name}",
+            params=resolved,
+            fingerprint=mark,
+            datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
+        ),
+        project_folder(),
+    )
+    results: list[SeedResult] = []
+    seconds: dict[str, float] = {}
+    with write_folder(run_folder) as folder:
+        try:
+            for seed in params.seeds:
+                started = time.perf_counter()
+                result = _train_seed(trainer, seed, live, splits)
+                seconds[str(seed)] = time.perf_counter() - started
+                results.append(result)
+                if result.failure is None:
+                    save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
+        except BaseException:
+            live.abandon()
+            raise
+        epochs = float(np.mean([len(result.history) for result in results]))
+        seen = [epochs * count for count in (splits["train"].lengths.sum(), len(splits["train"]))]
+        failures = {str(result.seed): result.failure for result in results if result.failure is not None}
+        run = Run(
+            name=name,
+            kind="experiment",
+            params=resolved,
+            seeds=params.seeds,
+            classes=list(encoder.classes),
+            inputs=inputs,
+            fingerprint=mark,
+            parameters=trainer.parameter_counts(),
+            flops={"training": training_flops(experiment, matrix.matrix.shape[1], len(encoder.classes), *seen)},
+            failures=failures,
+        )
+        predictions = [
+            prediction_rows(result.seed, split, splits[split].ids, splits[split].labels, probabilities)
+            for result in results
+            for split, probabilities in result.probabilities.items()
+        ]
+        write_run(folder, run, predictions, [row for result in results for row in result.history])
+    live.end({"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]}, "; ".join(failures.values()) or None)
+    _write_timings(timings, seconds, seen[0])
+    for seed, reason in failures.items():
+        sys.stderr.write(f"warning: {name}, seed {seed} failed: {reason}. The leaderboard will say so.\n")
+
+
+def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> SeedResult:
+    """Trains one seed; each epoch is a line on the terminal and a point in MLflow."""
+    live.start_seed(seed)
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        live.epoch(row)
+        sys.stdout.write(
+            f"seed {seed}  epoch {row['epoch']:>2}/{trainer.experiment.epochs}  loss {row['loss']:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}\n"
+        )
+        sys.stdout.flush()
+
+    result = trainer.run(seed, on_epoch)
+    final = {
+        f"{split}_{score.__name__}": score(splits[split].labels, probabilities)
+        for split, probabilities in result.probabilities.items()
+        for score in (accuracy, log_loss)
+    }
+    live.end_seed(final, result.failure)
+    return result
+
+
+def _write_timings(file: Path, seconds: dict[str, float], tokens_per_seed: float) -> None:
+    """Clock times differ between equal runs, so they lie outside of what DVC and git keep."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"seconds": seconds, "tokens_per_second": tokens_per_seed * len(seconds) / sum(seconds.values())}
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_stage(main)

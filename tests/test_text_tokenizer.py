@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textrnn.text.tokenizer import tokenize
+
+
+def tokens(text: str) -> list[str]:
+    return tokenize(pl.Series([text])).to_list()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I don't like it", "i do n't like it"),
+        ("It's, well, HE CAN'T!", "it 's , well , he ca n't !"),
+        ("I'm sure they've said we'll, you're, I'd", "i 'm sure they 've said we 'll , you 're , i 'd"),
+        ("good<br /><br />The end", "good the end"),
+        ("bad <br>and<br/>good", "bad and good"),
+        ("wait... what....... no…", "wait ... what ... no ..."),
+        ("footage -- home movies --- and", "footage -- home movies --- and"),
+        ('a "quiet" (odd) one', 'a " quiet " ( odd ) one'),
+        ("“It’s fine,” he didn’t say", "\" it 's fine , \" he did n't say"),
+        ("'some say'", "' some say '"),
+        ("Mr. Smith of the U.S. rates it 7/10, or 3.5", "mr. smith of the u.s. rates it 7/10 , or 3.5"),
+        ("O'Fallon and D'Artagnan", "o'fallon and d'artagnan"),
+        ("by-the-numbers", "by - the - numbers"),
+        ("end.Next", "end . next"),
+        ("_great_ R&amp;B", "_ great _ r & b"),
+        ("a\x00b\u200bc\td\u2028e", "a b c d e"),
+        ("Ёлки ÉTÉ 映画 ☺\ufe0f😀", "ёлки été 映画 ☺\ufe0f 😀"),
+    ],
+)
+def test_follows_the_conventions_of_glove(text: str, expected: str) -> None:
+    assert tokens(text) == expected.split(" ")
+
+
+def test_nothing_visible_gives_no_tokens() -> None:
+    assert tokenize(pl.Series(["", " \n\t", "\x00\u200b", "<br />"])).to_list() == [[], [], [], []]
+
+
+def test_no_texts_give_no_lists() -> None:
+    assert tokenize(pl.Series([], dtype=pl.String)).to_list() == []
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))))
+def test_any_text_gives_clean_tokens_that_stay_as_they_are(text: str) -> None:
+    found = tokens(text)
+    assert all(
+        token == "".join(token.split()) and token.isprintable() or not token.isascii() for token in found
+    )
+    assert tokens(" ".join(found)) == found
+
+
+@given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1))
+def test_visible_text_never_vanishes(text: str) -> None:
+    assert tokens(text)
