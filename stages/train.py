@@ -20,7 +20,7 @@ from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.params import load_params
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import loaded_code, run_stage, write_folder
-from textrnn.text.encoding import TextEncoder
+from textrnn.text.encoder import TextEncoder
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
 
@@ -65,12 +65,21 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
                 seconds[str(seed)] = time.perf_counter() - started
                 results.append(result)
                 if result.failure is None:
-                    save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
+                    save_model(
+                        folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights
+                    )
         except BaseException:
             live.abandon()
             raise
         epochs = float(np.mean([len(result.history) for result in results]))
-        seen = [epochs * count for count in (splits["train"].lengths.sum(), len(splits["train"]))]
+        tokens_seen = epochs * float(splits["train"].lengths.sum())
+        flops = training_flops(
+            experiment,
+            matrix.matrix.shape[1],
+            len(encoder.classes),
+            tokens_seen,
+            epochs * len(splits["train"]),
+        )
         failures = {str(result.seed): result.failure for result in results if result.failure is not None}
         run = Run(
             name=name,
@@ -81,7 +90,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
             inputs=inputs,
             fingerprint=mark,
             parameters=trainer.parameter_counts(),
-            flops={"training": training_flops(experiment, matrix.matrix.shape[1], len(encoder.classes), *seen)},
+            flops={"training": flops},
             failures=failures,
         )
         predictions = [
@@ -90,10 +99,15 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
             for split, probabilities in result.probabilities.items()
         ]
         write_run(folder, run, predictions, [row for result in results for row in result.history])
-    live.end({"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]}, "; ".join(failures.values()) or None)
-    _write_timings(timings, seconds, seen[0])
-    for seed, reason in failures.items():
-        sys.stderr.write(f"warning: {name}, seed {seed} failed: {reason}. The leaderboard will say so.\n")
+    live.end(
+        {"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]},
+        "; ".join(failures.values()) or None,
+    )
+    _write_timings(timings, seconds, tokens_seen)
+    for failed_seed, reason in failures.items():
+        sys.stderr.write(
+            f"warning: {name}, seed {failed_seed} failed: {reason}. The leaderboard will say so.\n"
+        )
 
 
 def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> SeedResult:
@@ -121,7 +135,10 @@ def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, To
 def _write_timings(file: Path, seconds: dict[str, float], tokens_per_seed: float) -> None:
     """Clock times differ between equal runs, so they lie outside of what DVC and git keep."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"seconds": seconds, "tokens_per_second": tokens_per_seed * len(seconds) / sum(seconds.values())}
+    content = {
+        "seconds": seconds,
+        "tokens_per_second": tokens_per_seed * len(seconds) / sum(seconds.values()),
+    }
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ COLUMNS = {"text": "review", "label": "stars"}
 CSV = 'stars,review,film\nlow,"Bad, bad.\nReally.",f1\nmid,So-so,f1\nhigh,Good,f2\nplot,,f2\n'
 
 
-def entry(**changes: Any) -> CorpusEntry:
+def entry(**changes: object) -> CorpusEntry:
     content = {
         "source": "file:reviews.csv",
         "sha256": "0" * 64,
@@ -37,7 +37,7 @@ def entry(**changes: Any) -> CorpusEntry:
     return CorpusEntry.model_validate({**content, **changes})
 
 
-def two(**changes: Any) -> CorpusEntry:
+def two(**changes: object) -> CorpusEntry:
     return entry(classes=["low", "high"], skip_labels=[], **changes)
 
 
@@ -211,6 +211,8 @@ def test_the_complete_imdb_archive() -> None:
     counts = frame.group_by("split", "label").len().sort("split", "label").rows()
     assert counts == [(split, label, 12500) for split in ("test", "train") for label in ("neg", "pos")]
     assert frame.filter(pl.col("id") == "train/pos/0_9")["group"].to_list() == ["tt0453418"]
+    films = {split: set(frame.filter(pl.col("split") == split)["group"]) for split in ("train", "test")}
+    assert len(films["train"] & films["test"]) == 1  # the publishers' own split shares one film
 
 
 # the two stages, in a chain -----------------------------------------------------------------------
@@ -219,7 +221,6 @@ def test_the_complete_imdb_archive() -> None:
 def project(tmp_path: Path, csv: str) -> None:
     """A project whose corpus is a small CSV of three classes."""
     corpus = entry(columns={**COLUMNS, "group": "film"}).model_dump()
-    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"corpora": {"mine": corpus}, "vectors": {}}))
     train = {
         "trainable_embedding": True, "cell": "lstm", "units": 2, "layers": 1, "bidirectional": False,
         "readout": "max", "embedding_dropout": 0.0, "spatial_dropout": 0.0, "recurrent_dropout": 0.0,

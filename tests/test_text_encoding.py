@@ -9,13 +9,14 @@ from typing import Literal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textrnn.corpus.tables import Corpus, write_tables
 from textrnn.errors import TextrnnError
 from textrnn.params import Encode
-from textrnn.text.encoding import TextEncoder, encode_corpus
+from textrnn.text.encoder import TextEncoder
+from textrnn.text.encoding import encode_corpus
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
@@ -92,6 +93,7 @@ def test_decode_leaves_the_padding_out() -> None:
     assert encoder().decode([2, UNKNOWN, 3, PADDING, PADDING]) == ["a", "<unk>", "b"]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(words, min_size=1, max_size=5))
 def test_decode_gives_the_encoded_tokens_back(texts: list[list[str]]) -> None:
     series = pl.Series([" ".join(text) for text in texts])
@@ -100,6 +102,7 @@ def test_decode_gives_the_encoded_tokens_back(texts: list[list[str]]) -> None:
     assert [coder.decode(ids) for ids in coder.encode(series)] == tokens.to_list() == texts
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(words, min_size=1, max_size=4),
     st.lists(st.text("xyz", min_size=1, max_size=3), min_size=1, max_size=4),
@@ -111,15 +114,15 @@ def test_no_test_word_reaches_the_vocabulary(train: list[list[str]], test: list[
         "test": frame(test, ["pos"] * len(test), "test"),
         "unlabelled": frame(test, [None] * len(test), "unlabelled"),
     }
-    settings = Encode(vocabulary_size=99, min_count=1, max_tokens=9, keep="start")
-    coder, frames, _ = encode_corpus(Corpus("tiny", ("neg", "pos"), tables), settings)
+    params = Encode(vocabulary_size=99, min_count=1, max_tokens=9, keep="start")
+    coder, frames, _ = encode_corpus(Corpus("tiny", ("neg", "pos"), tables), params)
     assert set(coder.vocabulary.words[2:]) == {word for text in train for word in text}
     assert set(frames["test"]["ids"].explode()) == {UNKNOWN}
 
 
 def test_encodes_three_classes_and_counts_what_is_lost() -> None:
-    settings = Encode(vocabulary_size=4, min_count=1, max_tokens=3, keep="start")
-    coder, frames, report = encode_corpus(corpus(), settings)
+    params = Encode(vocabulary_size=4, min_count=1, max_tokens=3, keep="start")
+    coder, frames, report = encode_corpus(corpus(), params)
     assert coder.vocabulary.words == ("<pad>", "<unk>", "bad", "film")
     assert frames["train"].to_dict(as_series=False) == {
         "id": ["train0", "train1", "train2"],

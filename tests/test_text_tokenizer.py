@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from textrnn.text.tokenizer import tokenize
@@ -23,7 +25,7 @@ def tokens(text: str) -> list[str]:
         ("wait... what....... no…", "wait ... what ... no ..."),
         ("footage -- home movies --- and", "footage -- home movies --- and"),
         ('a "quiet" (odd) one', 'a " quiet " ( odd ) one'),
-        ("“It’s fine,” he didn’t say", "\" it 's fine , \" he did n't say"),
+        ("“It\u2019s fine,” he didn\u2019t say", "\" it 's fine , \" he did n't say"),
         ("'some say'", "' some say '"),
         ("Mr. Smith of the U.S. rates it 7/10, or 3.5", "mr. smith of the u.s. rates it 7/10 , or 3.5"),
         ("O'Fallon and D'Artagnan", "o'fallon and d'artagnan"),
@@ -46,15 +48,16 @@ def test_no_texts_give_no_lists() -> None:
     assert tokenize(pl.Series([], dtype=pl.String)).to_list() == []
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_any_text_gives_clean_tokens_that_stay_as_they_are(text: str) -> None:
     found = tokens(text)
-    assert all(
-        token == "".join(token.split()) and token.isprintable() or not token.isascii() for token in found
-    )
+    assert not any(re.search(r"\s|[\x00-\x1f\x7f-\x9f]", token) for token in found)
     assert tokens(" ".join(found)) == found
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1))
 def test_visible_text_never_vanishes(text: str) -> None:
+    assume("<br" not in text.lower())
     assert tokens(text)

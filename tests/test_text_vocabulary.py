@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textrnn.errors import TextrnnError
@@ -44,6 +44,7 @@ def test_no_word_often_enough_is_told() -> None:
         Vocabulary.build(TOKENS, 99, 9)
 
 
+@settings(deadline=None, max_examples=50)
 @given(word_lists, st.integers(3, 6), st.integers(1, 3))
 def test_matches_a_plain_count(lists: list[list[str]], size: int, min_count: int) -> None:
     counts = Counter(word for words in lists for word in words)

@@ -134,7 +134,9 @@ class Params(Strict):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice in 'seeds': seeds are unique")
         for name in sorted(set(self.experiments) & set(self.baselines)):
-            raise ValueError(f"{name!r} names a baseline and an experiment, and both would write runs/{name}: rename one")
+            raise ValueError(
+                f"{name!r} names a baseline and an experiment, and both would write runs/{name}: rename one"
+            )
         for name, experiment in self.experiments.items():
             if experiment.embedding not in self.embeddings:
                 raise ValueError(
@@ -150,7 +152,9 @@ class Params(Strict):
             where = f"params.yaml: embeddings.{name}"
             source = catalog.vector_source(embedding.source)
             if source.dimension is None and embedding.dimension is None:
-                raise TextrnnError(f"{where}.dimension: {embedding.source!r} is made here, so say its dimension.")
+                raise TextrnnError(
+                    f"{where}.dimension: {embedding.source!r} is made here, so say its dimension."
+                )
             if source.dimension is not None and embedding.dimension not in (None, source.dimension):
                 raise TextrnnError(
                     f"{where}.dimension: the catalog's {embedding.source!r} has {source.dimension} dimensions. "

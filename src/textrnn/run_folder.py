@@ -37,7 +37,7 @@ HISTORY_COLUMNS = (
     "gradient_norm",
 )
 
-PREDICTION_SCHEMA = {
+PREDICTION_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "seed": pl.Int32,
     "split": pl.String,
     "id": pl.String,
@@ -117,7 +117,9 @@ class RunFolder(Run):
         return rows["id"].to_list(), rows["label"].to_numpy(), stacked
 
 
-def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
+def write_run(
+    folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]
+) -> None:
     """Writes `run.json`, `predictions.parquet` and, where there is one, `history.csv` into `folder`.
 
     Args:
@@ -156,7 +158,12 @@ def prediction_rows(
 
 def digest(*paths: Path) -> str:
     """Returns one SHA-256 over the names and bytes of files, folders taken file by file."""
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    files = [
+        file
+        for path in paths
+        for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+        if file.is_file()
+    ]
     total = hashlib.sha256()
     for file in files:
         total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
@@ -167,4 +174,3 @@ def fingerprint(params: dict[str, Any], inputs: dict[str, str], code: Sequence[P
     """Returns what identifies a training before it has run: SHA-256 of params, inputs and code."""
     content = {"params": params, "inputs": inputs, "code": digest(*sorted(code))}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-

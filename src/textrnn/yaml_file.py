@@ -40,7 +40,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, _StrictLoader)  # noqa: S506 - a SafeLoader
+            content = yaml.load(stream, _StrictLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TextrnnError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

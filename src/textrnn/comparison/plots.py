@@ -17,7 +17,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from textrnn.comparison import tables
 from textrnn.comparison.leaderboard import nb_svm, score_text
@@ -107,7 +107,7 @@ def _leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         panels, tables.SPLITS, ("Validation accuracy", "Test accuracy"), strict=True
     ):
         axes.set_title(title, pad=20, fontsize=11)
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(_percent)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], min_n_ticks=2))
         axes.spines["left"].set_visible(False)
         own = scores[scores["split"] == split]
@@ -135,9 +135,7 @@ def _key(figure: Figure, rows: pd.DataFrame, x: float, y: float) -> None:
     for model in [model for model in LABELS if (rows["model"] == model).any()]:
         figure.text(x, y, LABELS[model], color=COLOURS[model], fontweight="bold", va="top")
         x += (0.09 * len(LABELS[model]) + 0.2) / figure.get_figwidth()
-    marks = "Large dots are means, small ones seeds, bands ± one standard deviation."
-    if (rows["failures"] != "").any():
-        marks += " Hollow without a rank: a seed failed."
+    marks = "Large dots are means (hollow: no rank), small ones seeds, bands ± one standard deviation."
     figure.text(0.995, y, marks, ha="right", va="top", fontsize=8.5, color=MUTED)
 
 
@@ -145,7 +143,7 @@ def _accuracy_range(rows: pd.DataFrame, scores: pd.DataFrame) -> tuple[float, fl
     """The accuracies worth their space: a lone straggler (majority, say) is pointed at instead."""
     means = rows[["valid_accuracy", "test_accuracy"]].to_numpy()
     if not means.size:
-        return 0.0, 1.0
+        return 0.0, 0.8
     first, third = np.quantile(means, [0.25, 0.75])
     fence = first - 3 * max(third - first, 0.01)
     inside = scores.loc[scores["accuracy"] >= fence, "accuracy"]
@@ -193,7 +191,7 @@ def _learning_curves(curves: pd.DataFrame, models: dict[str, str]) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             axes.yaxis.set_major_locator(MaxNLocator(4))
             sheet.label(axes, index, "epoch" if measure == "loss" else "", measure)
-        upper.yaxis.set_major_formatter(PercentFormatter(1))
+        upper.yaxis.set_major_formatter(_percent)
         upper.tick_params(labelbottom=False)
         sheet.title(upper, name, models[name])
     return sheet.figure
@@ -274,14 +272,18 @@ def _reliability(curves: pd.DataFrame, models: dict[str, str]) -> Figure:
             own["confidence"], own["accuracy"], s=8 + 120 * share, color=colour, linewidths=0, zorder=3
         )
         error = f"ECE {calibration_error(own):.1%}"
-        axes.text(0.97, 0.06, error, transform=axes.transAxes, ha="right", fontsize=8)
-        axes.set(xlim=(lowest, 1.03), ylim=(lowest, 1.03))
+        axes.text(0.05, 0.9, error, transform=axes.transAxes, fontsize=8)
+        axes.set(xlim=(lowest, 1.06), ylim=(lowest, 1.06))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4))
-            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_formatter(_percent)
         sheet.label(axes, index, "confidence", "accuracy")
         sheet.title(axes, name, models[name])
     return sheet.figure
+
+
+def _percent(value: float, _position: float) -> str:
+    return f"{100 * value:.4g}%"
 
 
 def _present(table: pd.DataFrame, models: dict[str, str]) -> list[str]:

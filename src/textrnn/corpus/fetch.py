@@ -30,6 +30,8 @@ TRIES = 3
 TIMEOUT = (15, 60)
 """Seconds to wait for a connection, and for the next bytes."""
 
+NOTE = "made-here.txt"
+
 _TRANSIENT = {408, 416, 429, 500, 502, 503, 504}
 """HTTP statuses worth another try (416: what we wanted to resume is not what the server has now)."""
 
@@ -38,7 +40,7 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
     """Makes `folder` hold exactly the archive at `source`, under its published name.
 
     Nothing is done, and no network needed, where the folder already holds it. For the source
-    `none` the folder is left empty and None returned. On failure, Ctrl-C included, nothing is left
+    `none` the folder gets a note that says so (DVC warns of empty folders) and None is returned. On failure, Ctrl-C included, nothing is left
     behind and `folder` stays as it was.
 
     Args:
@@ -56,6 +58,7 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
     try:
         with write_folder(folder) as fresh:
             if source == "none":
+                (fresh / NOTE).write_text("Nothing to download: source is none in catalog.yaml.\n")
                 return None
             archive = _obtain(source, fresh, pause)
             received = _sha256(archive)

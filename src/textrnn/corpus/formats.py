@@ -24,7 +24,10 @@ _FILM = re.compile(r"^.*?(tt\d+).*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """`frame` as the module says, `split` being train, valid, test, unlabelled or null; `skipped` counts by reason."""
+    """`frame` has the columns the module names, all str; `skipped` counts rows left out, by reason.
+
+    `split` is train, valid, test or unlabelled, null where the corpus has no splits of its own.
+    """
 
     frame: pl.DataFrame
     skipped: dict[str, int]
@@ -66,7 +69,8 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
         labels = ", ".join(repr(label) for label in strange["label"].unique(maintain_order=True).head(5))
         raise TextrnnError(
             f"{where}: {labels} at {_places(strange)} is no label of this corpus. Classes: "
-            f"{', '.join(entry.classes)}. Correct the label, or list it under classes or skip_labels in catalog.yaml."
+            f"{', '.join(entry.classes)}. Correct the label, or list it "
+            "under classes or skip_labels in catalog.yaml."
         )
     empty = frame.filter(pl.col("text").fill_null("").str.strip_chars() == "")
     if empty.height:
@@ -78,8 +82,8 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
     if missing:
         raise TextrnnError(
             f"{where}: no example of class {', '.join(map(repr, missing))}; found only "
-            f"{', '.join(sorted(set(labelled['label'])))}. A corpus needs examples of every class, and two classes "
-            "at least: correct classes in catalog.yaml, or the corpus."
+            f"{', '.join(sorted(set(labelled['label'])))}. A corpus needs examples of every "
+            "class, and two classes at least: correct classes in catalog.yaml, or the corpus."
         )
 
 
@@ -104,12 +108,12 @@ def _read_table(archive: Path, entry: CorpusEntry, columns: Columns) -> pl.DataF
     with open_member(archive, entry.member) as stream:
         data = stream.read()
     table = _parse(data, entry.format, where)
-    wanted = {key: name for key, name in columns.model_dump().items() if name is not None}
-    missing = [name for name in wanted.values() if name not in table.columns]
+    named: dict[str, str | None] = columns.model_dump()
+    missing = [name for name in named.values() if name is not None and name not in table.columns]
     if missing:
         raise TextrnnError(
-            f"{where}: no column {', '.join(map(repr, missing))}. It has: {', '.join(table.columns) or 'none'}. "
-            "Correct columns in catalog.yaml."
+            f"{where}: no column {', '.join(map(repr, missing))}. "
+            f"It has: {', '.join(table.columns) or 'none'}. Correct columns in catalog.yaml."
         )
     text = table[columns.text]
     if text.dtype != pl.String and text.null_count() < len(text):
@@ -119,9 +123,8 @@ def _read_table(archive: Path, entry: CorpusEntry, columns: Columns) -> pl.DataF
         )
     frame = table.select(
         pl.int_range(1, table.height + 1).cast(pl.String).alias("id"),
-        *(pl.col(wanted[key]).cast(pl.String).alias(key) if key in wanted else pl.lit(None, pl.String).alias(key)
-          for key in ("text", "label", "group", "split")),
-    )  # fmt: skip
+        *((pl.col(name) if name else pl.lit(None)).cast(pl.String).alias(key) for key, name in named.items()),
+    )
     if columns.split is not None:
         strange = frame.filter(pl.col("split").is_in(["train", "valid", "test"]).fill_null(False).not_())
         if strange.height:
@@ -196,5 +199,5 @@ def _read_aclimdb(archive: Path, unlabelled: bool) -> tuple[pl.DataFrame, dict[s
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     stream = tar.extractfile(member)
     if stream is None:
-        raise TextrnnError(f"{tar.name}: {member.name} is no file. Use the archive as published.")
+        raise TextrnnError(f"{member.name} in the tar is no file. Use the archive as published.")
     return _decode(stream.read(), member.name)

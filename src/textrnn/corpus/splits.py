@@ -37,7 +37,7 @@ def split_corpus(frame: pl.DataFrame, prepare: Prepare) -> tuple[dict[str, pl.Da
             frame = frame.with_columns(split=pl.when(moved).then(pl.lit(name)).otherwise("split"))
     present = [split for split in SPLITS if split != "unlabelled" or split in published]
     frames = {split: frame.filter(pl.col("split") == split).drop("split") for split in present}
-    dropped = {}
+    dropped: dict[str, int] = {}
     if prepare.leakage == "drop":
         frames, dropped = _without_leakage(frames)
     _check_classes(frames)
@@ -81,7 +81,7 @@ def _check_classes(frames: dict[str, pl.DataFrame]) -> None:
         missing = sorted(classes - set(frame["label"]))
         if missing:
             raise TextrnnError(
-                f"split {split!r}: no example of class {', '.join(map(repr, missing))} among its {frame.height}. "
-                "Every split needs every class: change prepare.seed, raise prepare.valid and prepare.test, "
-                "or mend the corpus' own split."
+                f"split {split!r}: no example of class {', '.join(map(repr, missing))} "
+                f"among its {frame.height}. Every split needs every class: change prepare.seed, "
+                "raise prepare.valid and prepare.test, or mend the corpus' own split."
             )

@@ -89,7 +89,7 @@ class NBSVM:
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes]; with more than two classes the rows are scaled to sum to 1."""
         counts = self._vectorizer.transform(_joined_tokens(texts))
-        positive = np.column_stack(
+        positive: np.ndarray = np.column_stack(
             [model.predict_proba(counts.multiply(ratios).tocsr())[:, 1] for ratios, model in self._models]
         )
         if len(self._positives) == 1:
@@ -100,7 +100,8 @@ class NBSVM:
 def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.ndarray:
     """ln of how much likelier each n-gram is in positive texts, with one added to every count; float64 [n-grams]."""
     share = [1.0 + np.asarray(counts[rows].sum(axis=0)).ravel() for rows in (positive, ~positive)]
-    return np.log(share[0] / share[0].sum()) - np.log(share[1] / share[1].sum())
+    ratios: np.ndarray = np.log(share[0] / share[0].sum()) - np.log(share[1] / share[1].sum())
+    return ratios
 
 
 def _joined_tokens(texts: pl.Series) -> list[str]:

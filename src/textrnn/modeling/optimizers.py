@@ -9,7 +9,7 @@ from textrnn.modeling.backend import keras
 ops = keras.ops
 
 
-class _Watched:
+class _Watched(keras.optimizers.Optimizer):
     """Adds `gradient_norms`, the running sum over steps of the global norm before clipping.
 
     Its averaged weights (`use_ema`) stay beside the model: the training loop decides when to
@@ -17,14 +17,14 @@ class _Watched:
     """
 
     def build(self, variables: Any) -> None:
-        if not self.built:  # type: ignore[has-type]
-            super().build(variables)  # type: ignore[misc]
-            self.gradient_norms = self.add_variable(shape=(), name="gradient_norms")  # type: ignore[attr-defined]
+        if not self.built:
+            super().build(variables)
+            self.gradient_norms = self.add_variable(shape=(), name="gradient_norms")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         squares = [ops.sum(ops.square(ops.convert_to_tensor(gradient))) for gradient in grads]
         self.gradient_norms.assign_add(ops.sqrt(sum(squares)))
-        return super().apply(grads, trainable_variables)  # type: ignore[misc]
+        return super().apply(grads, trainable_variables)
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Leaves the weights alone."""

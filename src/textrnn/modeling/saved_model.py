@@ -1,8 +1,8 @@
 """`model/<seed>/`: what is needed to predict from raw text, in formats that hold no code and no date.
 
-    experiment.json   architecture, as the study's params say it
-    weights.npz       every weight, in the model's order
-    vocabulary.txt, encoder.json   from text to ids, as in training
+experiment.json   architecture, as the study's params say it
+weights.npz       every weight, in the model's order
+vocabulary.txt, encoder.json   from text to ids, as in training
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from textrnn.errors import TextrnnError
 from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
 from textrnn.params import Experiment
-from textrnn.text.encoding import TextEncoder
+from textrnn.text.encoder import TextEncoder
 
 
 def save_model(
@@ -26,7 +26,8 @@ def save_model(
     folder.mkdir(parents=True)
     text = json.dumps(experiment.model_dump(), indent=2, sort_keys=True)
     (folder / "experiment.json").write_text(text + "\n", encoding="utf-8")
-    np.savez(folder / "weights.npz", **dict(zip(_names(model), weights, strict=True)))
+    arrays = dict(zip(_names(model), weights, strict=True))
+    np.savez(folder / "weights.npz", allow_pickle=False, **arrays)
     encoder.save(folder)
 
 
@@ -42,11 +43,15 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
         with np.load(folder / "weights.npz", allow_pickle=False) as file:
             weights = dict(file)
     except FileNotFoundError as error:
-        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
+        raise TextrnnError(
+            f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`."
+        ) from None
     embedding = weights["00-embeddings"]
     model = build_classifier(experiment, embedding, len(encoder.classes), seed=0)
     if set(_names(model)) != set(weights):
-        raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
+        raise TextrnnError(
+            f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again."
+        )
     model.set_weights([weights[path] for path in _names(model)])
     return model, encoder
 

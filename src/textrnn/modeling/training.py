@@ -47,7 +47,11 @@ class Trainer:
     """
 
     def __init__(
-        self, experiment: Experiment, splits: dict[str, Tokens], draw: Callable[[int], np.ndarray], classes: int
+        self,
+        experiment: Experiment,
+        splits: dict[str, Tokens],
+        draw: Callable[[int], np.ndarray],
+        classes: int,
     ) -> None:
         self.experiment = experiment
         self.splits = splits

@@ -13,7 +13,7 @@ from textrnn.params import Params
 
 def declared_stages(params: Params) -> set[str]:
     """Returns the names, such as `train@lstm`, of the stages that dvc.yaml makes of `params`' names."""
-    groups = {
+    groups: dict[str, Iterable[str]] = {
         "download_vectors": params.embeddings,
         "build_embeddings": params.embeddings,
         "baseline": params.baselines,
@@ -35,7 +35,9 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     stale = sorted(name for name in stages if "@" in name and name not in declared_stages(params))
     if not stale:
         return []
-    kept = {out["path"] for name, stage in stages.items() if name not in stale for out in stage.get("outs", ())}
+    kept = {
+        out["path"] for name, stage in stages.items() if name not in stale for out in stage.get("outs", ())
+    }
     for name in stale:
         for out in stages.pop(name).get("outs", ()):
             if out["path"] not in kept:

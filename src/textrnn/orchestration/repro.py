@@ -52,7 +52,7 @@ def repro(jobs: int, console: Console) -> None:
             + "\nWhat succeeded is kept: mend the cause and run this again."
         )
     if changed:
-        _dvc_or_fail("repro", "--quiet")
+        _dvc_or_fail("repro", show=False)
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:
@@ -84,10 +84,14 @@ def _changed_stages() -> list[str]:
     return list(json.loads(done.stdout))
 
 
-def _dvc_or_fail(*arguments: str) -> None:
-    done = subprocess.run(dvc_command(*arguments), env=environment())
+def _dvc_or_fail(*arguments: str, show: bool = True) -> None:
+    output = None if show else subprocess.PIPE
+    done = subprocess.run(
+        dvc_command(*arguments), env=environment(), stdout=output, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode != 0:
-        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+        said = "the message above says why." if show else f"\n{done.stdout.strip()}"
+        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: {said}")
 
 
 def _run_side_by_side(stages: list[str], jobs: int, console: Console) -> dict[str, str]:
@@ -119,7 +123,9 @@ def _run_one(stage: str) -> tuple[float, str | None]:
     started = time.monotonic()
     command = dvc_command("repro", "--single-item", stage)
     for _ in range(LOCK_RETRIES):
-        done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if done.returncode == 0 or "acquire lock" not in done.stdout:
             break
     reason = None if done.returncode == 0 else "\n    ".join(done.stdout.strip().splitlines()[-6:])

@@ -14,14 +14,14 @@ _SPELLINGS = {
     "<br/>": " ",
     "<br>": " ",
     "&amp;": "&",
-    "’": "'",
-    "‘": "'",
-    "´": "'",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT SINGLE QUOTATION MARK}": "'",
+    "\N{ACUTE ACCENT}": "'",
     "`": "'",
-    "“": '"',
-    "”": '"',
-    "…": "...",
-    "\u2011": "-",  # the hyphen that forbids a line break
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{NON-BREAKING HYPHEN}": "-",
 }
 """One spelling for what has many; HTML line breaks become spaces."""
 

@@ -22,10 +22,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
-from filelock import FileLock  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402 - reads the variables above when it is imported
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -135,7 +135,9 @@ class LiveRun:
     def _log_metrics(self, run_id: str, metrics: dict[str, float], step: int = 0) -> None:
         assert self._client is not None
         now = int(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
+        self._client.log_batch(
+            run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()]
+        )
 
     def _end(self, run_id: str, metrics: dict[str, float], failure: str | None) -> None:
         assert self._client is not None

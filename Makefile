@@ -1,0 +1,55 @@
+# Everything here runs anywhere: locally, in CI, on a server. Each target makes .venv by itself.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
+JOBS ?= $(shell .venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())' 2>/dev/null || echo 1)
+VENV := .venv
+READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env repro test lint ui verify lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+env: $(READY) ## make .venv from requirements.lock (uv where installed, else pip)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python"; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version) and $(if $(UV),uv,pip): a few minutes and 2.5 GB, once"
+ifneq ($(UV),)
+	@uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	@uv pip sync --quiet --python $(VENV)/bin/python --compile-bytecode --require-hashes requirements.lock
+	@uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+else
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+repro: $(READY) ## run the active study: every stage that is not up to date, trainings side by side (JOBS=2)
+	@textrnn repro --jobs $(JOBS)
+
+test: $(READY) lint ## lint, types, and every test
+	@python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000
+	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port 5000
+
+verify: $(READY) ## repeat the study from empty caches and compare it with dvc.lock, stage by stage
+	@textrnn verify --jobs $(JOBS)
+
+lock: $(READY) ## resolve requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --python-version 3.11 \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock --quiet
+
+clean: ## remove the environment; data, runs and caches stay
+	@rm -rf $(VENV)

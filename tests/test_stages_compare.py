@@ -1,0 +1,154 @@
+"""The stage `compare`, run as DVC runs it: a process of its own in the project's top folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_runs import make_run, tiny_predictions
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PARAMS = """\
+study: tiny
+corpus: reviews
+seeds: [0]
+prepare: {valid: 0.2, test: 0.2, seed: 0, leakage: drop, unlabelled: false}
+encode: {vocabulary_size: 100, min_count: 1, max_tokens: 10, keep: start}
+embeddings:
+  random-4d: {source: random, dimension: 4}
+baselines:
+  nb-svm: {kind: nb_svm, ngrams: 2, min_count: 1, inverse_regularization: 1.0}
+train:
+  trainable_embedding: true
+  cell: lstm
+  units: 2
+  layers: 1
+  bidirectional: false
+  readout: last
+  embedding_dropout: 0.0
+  spatial_dropout: 0.0
+  recurrent_dropout: 0.0
+  dropout: 0.0
+  l2: 0.0
+  label_smoothing: 0.0
+  gradient_clip: null
+  ema: null
+  early_stopping: null
+  optimizer: adam
+  learning_rate: 0.001
+  batch_size: 4
+  epochs: 2
+experiments:
+  lstm: {embedding: random-4d}
+  gru: {embedding: random-4d, cell: gru}
+"""
+
+QUALITY = {
+    "corpus": "reviews",
+    "classes": ["rotten", "fresh"],
+    "rows": {"train": {"all": 3, "per_class": {"rotten": 2, "fresh": 1}}},
+    "skipped": {},
+    "dropped_because_text_in_later_split": {},
+    "duplicate_texts": {"within": {"train": 0}, "across": {}},
+    "groups": {"count": {"train": 0}, "across": {}},
+    "words_per_text": {"train": {"min": 1, "mean": 2.5, "p50": 2, "p90": 4, "p99": 4, "max": 4}},
+}
+TOKENS = {"vocabulary": 12, "distinct_words_in_train": 10, "splits": {}}
+COVERAGE = {
+    "source": "random",
+    "dimension": 4,
+    "vocabulary": {"covered": 0, "total": 10, "share": 0.0},
+    "running_words": {"covered": 0, "total": 30, "share": 0.0},
+    "most_frequent_uncovered": {"the": 5},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    reports = {
+        "data/corpus/quality.json": QUALITY,
+        "data/tokens/report.json": TOKENS,
+        "data/embeddings/random-4d/coverage.json": COVERAGE,
+    }
+    for name, content in reports.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    make_run(tmp_path / "runs", "lstm", epochs=2)
+    make_run(tmp_path / "runs", "gru", failures={"0": "loss became NaN in epoch 1"}, epochs=1)
+    make_run(tmp_path / "runs", "nb-svm", kind="baseline", predictions=tiny_predictions(2))
+    return tmp_path
+
+
+def _compare(project: Path) -> subprocess.CompletedProcess[str]:
+    folders = ["runs", "data/corpus", "data/tokens", "data/embeddings", "reports/tiny"]
+    return subprocess.run(
+        [sys.executable, str(ROOT / "stages" / "compare.py"), *folders],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: Path) -> None:
+    # What the study does not declare is not its business.
+    make_run(project / "runs", "left-over", predictions=tiny_predictions(4))
+
+    done = _compare(project)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lstm ranks first of 1 experiment: 75.0 % accuracy on validation" in " ".join(done.stdout.split())
+    assert "gru failed and has no rank (seed 0: loss became NaN in epoch 1)" in " ".join(done.stdout.split())
+    files = _files(project / "reports" / "tiny")
+    tables = ["leaderboard", "scores", "learning_curves", "confusion", "reliability"]
+    pictures = ["leaderboard", "learning_curves", "confusion", "reliability"]
+    assert sorted(files) == sorted(
+        [f"{name}.csv" for name in tables]
+        + [f"{name}.svg" for name in pictures]
+        + ["leaderboard.md", "data_quality.md", "metrics/lstm.json", "metrics/nb-svm.json"]
+    )
+    assert json.loads(files["metrics/lstm.json"])["valid_accuracy"] == 0.75
+    assert not any(b"left-over" in content for content in files.values())
+
+    _compare(project)
+
+    assert _files(project / "reports" / "tiny") == files
+
+
+def test_a_missing_run_is_named_and_nothing_is_written(project: Path) -> None:
+    shutil.rmtree(project / "runs" / "gru")
+    shutil.rmtree(project / "runs" / "nb-svm")
+
+    done = _compare(project)
+
+    assert done.returncode == 1
+    assert "declares 3 runs, and of these runs lacks: gru, nb-svm. Run `dvc repro`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "reports").exists()
+
+
+def test_incomparable_runs_leave_the_old_report_alone(project: Path) -> None:
+    report = project / "reports" / "tiny"
+    report.mkdir(parents=True)
+    (report / "leaderboard.md").write_text("of yesterday")
+    shutil.rmtree(project / "runs" / "gru")
+    make_run(project / "runs", "gru", classes=["fresh", "rotten"])
+
+    done = _compare(project)
+
+    assert done.returncode == 1
+    assert "runs/lstm and runs/gru (seed 0) cannot be compared" in done.stderr
+    assert _files(report) == {"leaderboard.md": b"of yesterday"}
+    assert [path.name for path in (project / "reports").iterdir()] == ["tiny"]
