@@ -54,8 +54,7 @@ def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
             params.baselines[name], corpus.frames["train"]["text"], labels["train"], len(corpus.classes)
         )
         probabilities = {
-            split: model.probabilities(corpus.frames[split]["text"]).astype(np.float32)
-            for split in ("valid", "test")
+            split: model.probabilities(corpus.frames[split]["text"]).astype(np.float32) for split in ("valid", "test")
         }
     except BaseException:
         live.abandon()

@@ -65,9 +65,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
                 seconds[str(seed)] = time.perf_counter() - started
                 results.append(result)
                 if result.failure is None:
-                    save_model(
-                        folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights
-                    )
+                    save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
         except BaseException:
             live.abandon()
             raise
@@ -105,9 +103,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
     )
     _write_timings(timings, seconds, tokens_seen)
     for failed_seed, reason in failures.items():
-        sys.stderr.write(
-            f"warning: {name}, seed {failed_seed} failed: {reason}. The leaderboard will say so.\n"
-        )
+        sys.stderr.write(f"warning: {name}, seed {failed_seed} failed: {reason}. The leaderboard will say so.\n")
 
 
 def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> SeedResult:

@@ -30,9 +30,7 @@ class Entry(Strict):
     `pypi:NAME==VERSION` (the wheel), or `none` for what is made here.
     """
 
-    source: Annotated[
-        str, StringConstraints(pattern=r"^(https?://\S+|file:.+|pypi:[\w.-]+==[\w.!+-]+|none)$")
-    ]
+    source: Annotated[str, StringConstraints(pattern=r"^(https?://\S+|file:.+|pypi:[\w.-]+==[\w.!+-]+|none)$")]
     sha256: Sha256 | None
     member: str | None = None
     licence: str
@@ -41,9 +39,7 @@ class Entry(Strict):
     @model_validator(mode="after")
     def _hash_for_every_download(self) -> Self:
         if (self.sha256 is None) != (self.source == "none"):
-            raise ValueError(
-                "every source but 'none' needs a sha256 (write the archive's hash), and 'none' has none"
-            )
+            raise ValueError("every source but 'none' needs a sha256 (write the archive's hash), and 'none' has none")
         return self
 
 
@@ -57,7 +53,7 @@ class CorpusEntry(Entry):
     format: Literal["aclimdb", "csv", "tsv", "jsonl", "parquet"]
     classes: Annotated[list[str], Field(min_length=2)]
     columns: Columns | None = None
-    skip_labels: list[str] = []
+    skip_labels: Annotated[list[str], Field(default_factory=list)]
 
     @model_validator(mode="after")
     def _table_needs_columns(self) -> Self:
@@ -66,9 +62,7 @@ class CorpusEntry(Entry):
         if self.source == "none":
             raise ValueError("a corpus needs a source")
         if (self.columns is None) != (self.format == "aclimdb"):
-            raise ValueError(
-                "csv, tsv, jsonl and parquet need 'columns' (text, label, …); aclimdb has its own layout"
-            )
+            raise ValueError("csv, tsv, jsonl and parquet need 'columns' (text, label, …); aclimdb has its own layout")
         return self
 
 
@@ -87,9 +81,7 @@ class VectorsEntry(Entry):
                 "'random' and 'word2vec-training' are made here (source: none); other formats have a source"
             )
         if made_here != (self.dimension is None):
-            raise ValueError(
-                "downloaded vectors state their dimension here; of those made here, the study states it"
-            )
+            raise ValueError("downloaded vectors state their dimension here; of those made here, the study states it")
         if (self.words is None) == (self.format == "npy"):
             raise ValueError("'words' (the member with the word list) belongs to format npy, and only there")
         return self
@@ -104,17 +96,13 @@ class Catalog(Strict):
     def corpus(self, name: str) -> CorpusEntry:
         """Returns the corpus entry `name`. Raises `TextrnnError` if there is none."""
         if name not in self.corpora:
-            raise TextrnnError(
-                f"corpus {name!r} is not in catalog.yaml. Known: {', '.join(sorted(self.corpora))}."
-            )
+            raise TextrnnError(f"corpus {name!r} is not in catalog.yaml. Known: {', '.join(sorted(self.corpora))}.")
         return self.corpora[name]
 
     def vector_source(self, name: str) -> VectorsEntry:
         """Returns the vectors entry `name`. Raises `TextrnnError` if there is none."""
         if name not in self.vectors:
-            raise TextrnnError(
-                f"vectors {name!r} are not in catalog.yaml. Known: {', '.join(sorted(self.vectors))}."
-            )
+            raise TextrnnError(f"vectors {name!r} are not in catalog.yaml. Known: {', '.join(sorted(self.vectors))}.")
         return self.vectors[name]
 
 

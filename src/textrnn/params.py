@@ -152,9 +152,7 @@ class Params(Strict):
             where = f"params.yaml: embeddings.{name}"
             source = catalog.vector_source(embedding.source)
             if source.dimension is None and embedding.dimension is None:
-                raise TextrnnError(
-                    f"{where}.dimension: {embedding.source!r} is made here, so say its dimension."
-                )
+                raise TextrnnError(f"{where}.dimension: {embedding.source!r} is made here, so say its dimension.")
             if source.dimension is not None and embedding.dimension not in (None, source.dimension):
                 raise TextrnnError(
                     f"{where}.dimension: the catalog's {embedding.source!r} has {source.dimension} dimensions. "

@@ -117,9 +117,7 @@ class RunFolder(Run):
         return rows["id"].to_list(), rows["label"].to_numpy(), stacked
 
 
-def write_run(
-    folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]
-) -> None:
+def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
     """Writes `run.json`, `predictions.parquet` and, where there is one, `history.csv` into `folder`.
 
     Args:
@@ -159,10 +157,7 @@ def prediction_rows(
 def digest(*paths: Path) -> str:
     """Returns one SHA-256 over the names and bytes of files, folders taken file by file."""
     files = [
-        file
-        for path in paths
-        for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
-        if file.is_file()
+        file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()
     ]
     total = hashlib.sha256()
     for file in files:

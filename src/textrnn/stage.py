@@ -71,6 +71,4 @@ def loaded_code() -> list[Path]:
     """
     library = Path(__file__).parent
     loaded = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
-    return sorted(
-        file for file in loaded if library in file.parents or file.resolve() == Path(sys.argv[0]).resolve()
-    )
+    return sorted(file for file in loaded if library in file.parents or file.resolve() == Path(sys.argv[0]).resolve())

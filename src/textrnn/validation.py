@@ -16,9 +16,9 @@ Model = TypeVar("Model", bound="Strict")
 
 
 class Strict(BaseModel):
-    """Base of all configuration: immutable, no unknown keys, no silent conversions."""
+    """Base of all configuration: immutable, no unknown keys, no silent conversions, finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def validate(model: type[Model], content: Any, where: str) -> Model:
@@ -45,7 +45,10 @@ def _finding(model: type[BaseModel], item: Any, where: str) -> str:
         return f"{prefix}: {key}: unknown key. {hint}"
     if item["type"] == "missing":
         return f"{prefix}: {key}: required, but missing. Add it."
-    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        # A rule over several keys: its message names what breaks it, where the whole section would hide it.
+        return ": ".join(filter(None, [prefix, key, item["msg"].removeprefix("Value error, ")])) + "."
+    message = item["msg"]
     if item["type"] == "string_pattern_mismatch" and item["loc"][-1:] == ("[key]",):
         message = "a name has lower-case letters, digits, '_' and '-', and starts with a letter or digit"
     return f"{prefix}: {key}: {message}. Received: {item['input']!r}"

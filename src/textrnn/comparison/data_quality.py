@@ -86,9 +86,7 @@ def _left_out(quality: Mapping[str, Any]) -> str:
     counted = {reason: number for reason, number in reasons.items() if number}
     if not counted:
         return "No row was left out."
-    return "Left out, by reason:\n\n" + _bullets(
-        f"{reason}: {number:,}" for reason, number in counted.items()
-    )
+    return "Left out, by reason:\n\n" + _bullets(f"{reason}: {number:,}" for reason, number in counted.items())
 
 
 def _shared(quality: Mapping[str, Any]) -> str:
@@ -122,9 +120,7 @@ def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:
     for name, counts in coverage.items():
         shares = [f"{counts[key]['share']:.1%}" for key in ("vocabulary", "running_words")]
         body.append([f"`{name}`", counts["source"], counts["dimension"], *shares])
-        words = ", ".join(
-            f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items()
-        )
+        words = ", ".join(f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items())
         # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
         if words and counts["vocabulary"]["covered"]:
             missing.append(f"`{name}`: {words}")

@@ -37,9 +37,7 @@ def build(runs: Sequence[RunFolder], scores: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame([_row(run, scores) for run in runs])
     table = (
         table.assign(failed=table["failures"] != "")
-        .sort_values(
-            ["failed", "valid_accuracy", "valid_log_loss", "experiment"], ascending=[True, False, True, True]
-        )
+        .sort_values(["failed", "valid_accuracy", "valid_log_loss", "experiment"], ascending=[True, False, True, True])
         .reset_index(drop=True)
         .drop(columns="failed")
     )

@@ -32,9 +32,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         roc_auc = metrics.roc_auc_score(labels, exact, multi_class="ovr", average="macro", labels=every_class)
     return {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "macro_f1": float(
-            metrics.f1_score(labels, predicted, labels=every_class, average="macro", zero_division=0.0)
-        ),
+        "macro_f1": float(metrics.f1_score(labels, predicted, labels=every_class, average="macro", zero_division=0.0)),
         "roc_auc": float(roc_auc),
         "log_loss": float(metrics.log_loss(labels, exact, labels=every_class)),
     }

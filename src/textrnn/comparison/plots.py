@@ -103,9 +103,7 @@ def _leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     lowest, highest = _accuracy_range(rows, scores)
     panels[0].set(xlim=(lowest, highest + 0.2 * (highest - lowest)), ylim=(len(rows) - 0.4, -0.6), yticks=[])
     bar = nb_svm(board)
-    for axes, split, title in zip(
-        panels, tables.SPLITS, ("Validation accuracy", "Test accuracy"), strict=True
-    ):
+    for axes, split, title in zip(panels, tables.SPLITS, ("Validation accuracy", "Test accuracy"), strict=True):
         axes.set_title(title, pad=20, fontsize=11)
         axes.xaxis.set_major_formatter(_percent)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], min_n_ticks=2))
@@ -151,9 +149,7 @@ def _accuracy_range(rows: pd.DataFrame, scores: pd.DataFrame) -> tuple[float, fl
     return float(inside.min() - margin), float(inside.max() + margin)
 
 
-def _dot_and_whisker(
-    axes: Axes, place: int, row: pd.Series, split: str, seeds: np.ndarray, lowest: float
-) -> None:
+def _dot_and_whisker(axes: Axes, place: int, row: pd.Series, split: str, seeds: np.ndarray, lowest: float) -> None:
     score = f"{split}_accuracy"
     mean, std, colour = row[score], row[f"{score}_std"], COLOURS[row["model"]]
     edge: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8}
@@ -163,14 +159,10 @@ def _dot_and_whisker(
         axes.text(0.02, place, f"{mean:.1%}", **edge)
         return
     if not pd.isna(std):
-        axes.fill_between(
-            [mean - std, mean + std], place - 0.13, place + 0.13, color=colour, alpha=0.25, linewidth=0
-        )
+        axes.fill_between([mean - std, mean + std], place - 0.13, place + 0.13, color=colour, alpha=0.25, linewidth=0)
         axes.plot(seeds, np.full(len(seeds), place), "o", color=colour, markersize=2.8, markeredgewidth=0)
     fill, rim = ("white", colour) if pd.isna(row["rank"]) else (colour, "white")
-    axes.plot(
-        mean, place, "o", markersize=7.5, markerfacecolor=fill, markeredgecolor=rim, markeredgewidth=1.2
-    )
+    axes.plot(mean, place, "o", markersize=7.5, markerfacecolor=fill, markeredgecolor=rim, markeredgewidth=1.2)
 
 
 def _learning_curves(curves: pd.DataFrame, models: dict[str, str]) -> Figure:
@@ -203,9 +195,7 @@ def _curve(axes: Axes, own: pd.DataFrame, column: str, colour: str) -> None:
         axes.plot(wide.index, wide[seed], color=colour, linewidth=0.7, alpha=0.45)
     # Where a seed stopped early the mean of the others would jump: it ends there.
     together = wide.dropna().mean(axis=1)
-    axes.plot(
-        together.index, together, color=colour, linewidth=1.8, marker="o" if len(together) == 1 else None
-    )
+    axes.plot(together.index, together, color=colour, linewidth=1.8, marker="o" if len(together) == 1 else None)
 
 
 def _padded(values: pd.DataFrame) -> tuple[float, float]:
@@ -239,9 +229,7 @@ def _confusion(counts: pd.DataFrame, models: dict[str, str]) -> Figure:
         axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1.15, edgecolors="white", linewidth=1.5)
         for (actual, predicted), value in np.ndenumerate(share):
             ink = "white" if value > 0.6 else INK
-            axes.text(
-                predicted + 0.5, actual + 0.5, f"{100 * value:.0f}", ha="center", va="center", color=ink
-            )
+            axes.text(predicted + 0.5, actual + 0.5, f"{100 * value:.0f}", ha="center", va="center", color=ink)
         axes.invert_yaxis()
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
@@ -256,9 +244,7 @@ def _confusion(counts: pd.DataFrame, models: dict[str, str]) -> Figure:
 def _reliability(curves: pd.DataFrame, models: dict[str, str]) -> Figure:
     """Accuracy against confidence, a dot per bin, as large as the bin is full."""
     names = _present(curves, models)
-    text = (
-        "How often a model is right when it is that sure; below the diagonal: too sure. ECE: mean distance."
-    )
+    text = "How often a model is right when it is that sure; below the diagonal: too sure. ECE: mean distance."
     heading = ("Reliability on the test split", text)
     sheet = _Sheet(len(names), 6, panel=(1.75, 1.75), gap=(0.15, 0.4), text=heading)
     lowest = min(curves["confidence"].min(), curves["accuracy"].min()) - 0.05 if names else 0.0
@@ -268,9 +254,7 @@ def _reliability(curves: pd.DataFrame, models: dict[str, str]) -> Figure:
         share = (own["count"] / own["count"].sum()).to_numpy(dtype="float64")
         axes.plot([0, 1], [0, 1], color="#AAAAAA", linewidth=1, zorder=1)
         axes.plot(own["confidence"], own["accuracy"], color=colour, linewidth=1.2)
-        axes.scatter(
-            own["confidence"], own["accuracy"], s=8 + 120 * share, color=colour, linewidths=0, zorder=3
-        )
+        axes.scatter(own["confidence"], own["accuracy"], s=8 + 120 * share, color=colour, linewidths=0, zorder=3)
         error = f"ECE {calibration_error(own):.1%}"
         axes.text(0.05, 0.9, error, transform=axes.transAxes, fontsize=8)
         axes.set(xlim=(lowest, 1.06), ylim=(lowest, 1.06))

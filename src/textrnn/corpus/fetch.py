@@ -39,9 +39,9 @@ _TRANSIENT = {408, 416, 429, 500, 502, 503, 504}
 def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) -> Path | None:
     """Makes `folder` hold exactly the archive at `source`, under its published name.
 
-    Nothing is done, and no network needed, where the folder already holds it. For the source
-    `none` the folder gets a note that says so (DVC warns of empty folders) and None is returned. On failure, Ctrl-C included, nothing is left
-    behind and `folder` stays as it was.
+    Nothing is done, and no network needed, where the folder already holds it. For the source `none`
+    the folder gets a note that says so (DVC warns of empty folders) and None is returned. On
+    failure, Ctrl-C included, nothing is left behind and `folder` stays as it was.
 
     Args:
         source: `https://…`, `file:PATH`, `pypi:NAME==VERSION` or `none`, as in catalog.yaml.
@@ -71,9 +71,7 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
                     "look at it before you write the new sha256 into catalog.yaml",
                 )
     except OSError as error:
-        raise TextrnnError(
-            f"{source}: cannot be stored in {folder}: {error}. Mend that and run it again."
-        ) from error
+        raise TextrnnError(f"{source}: cannot be stored in {folder}: {error}. Mend that and run it again.") from error
     return folder / archive.name
 
 

@@ -149,9 +149,7 @@ def _parse(data: bytes, kind: str, where: str) -> pl.DataFrame:
         return pl.read_csv(data, separator="\t" if kind == "tsv" else ",", infer_schema=False)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise TextrnnError(
-            f"{where}: not readable as {kind}: {reason}. Check format in catalog.yaml."
-        ) from error
+        raise TextrnnError(f"{where}: not readable as {kind}: {reason}. Check format in catalog.yaml.") from error
 
 
 def _read_aclimdb(archive: Path, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -68,9 +68,7 @@ def _without_leakage(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.Data
     kept = {}
     for split, frame in frames.items():
         later = [frames[name].select("text") for name in _LATER.get(split, ())]
-        kept[split] = (
-            frame.join(pl.concat(later), on="text", how="anti", maintain_order="left") if later else frame
-        )
+        kept[split] = frame.join(pl.concat(later), on="text", how="anti", maintain_order="left") if later else frame
     return kept, {split: frames[split].height - kept[split].height for split in frames if split in _LATER}
 
 

@@ -59,8 +59,6 @@ def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
     """
     missing = [split for split in SPLITS[:3] if not (folder / f"{split}.parquet").is_file()]
     if missing:
-        raise TextrnnError(
-            f"{folder} lacks {', '.join(f'{split}.parquet' for split in missing)}. Run `dvc repro`."
-        )
+        raise TextrnnError(f"{folder} lacks {', '.join(f'{split}.parquet' for split in missing)}. Run `dvc repro`.")
     files = {split: folder / f"{split}.parquet" for split in SPLITS}
     return {split: pl.read_parquet(file) for split, file in files.items() if file.is_file()}

@@ -83,9 +83,7 @@ class Embedding:
     def load(cls, folder: Path) -> Self:
         """Returns what `save` has written. Raises `TextrnnError` where there is no embedding."""
         if not (folder / "coverage.json").is_file():
-            raise TextrnnError(
-                f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`."
-            )
+            raise TextrnnError(f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`.")
         coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
         return cls(np.load(folder / "matrix.npy"), np.load(folder / "covered.npy"), coverage["spread"])
 

@@ -94,9 +94,7 @@ def _end_of_word(archive: Path, line: bytes, number: int, dimension: int) -> int
     if line.count(b" ") == dimension:
         return line.find(b" ")
     fields = line.split(b" ")
-    values = next(
-        (i for i, field in enumerate(reversed(fields[1:])) if not _is_number(field)), len(fields) - 1
-    )
+    values = next((i for i, field in enumerate(reversed(fields[1:])) if not _is_number(field)), len(fields) - 1)
     if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
         _refuse(archive, f"line 1 is a header ({line.decode()!r}) where none belongs: GloVe files have none")
     if values != dimension:
@@ -117,17 +115,13 @@ def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.
     texts = [text for _, text in lines]
     schema = {str(column): pl.Float32 for column in range(dimension)}
     try:
-        table = pl.read_csv(
-            b"\n".join(texts), separator=" ", quote_char=None, has_header=False, schema=schema
-        )
+        table = pl.read_csv(b"\n".join(texts), separator=" ", quote_char=None, has_header=False, schema=schema)
         if not any(column.null_count() for column in table):
             return table.to_numpy()
     except pl.exceptions.PolarsError:
         pass  # one message for both: which line it is, polars does not say
     wrong = (n for n, text in lines if [_is_number(f) for f in text.split(b" ")] != [True] * dimension)
-    _refuse(
-        archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, apart by one space"
-    )
+    _refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, apart by one space")
 
 
 def _read_binary(archive: Path, entry: VectorsEntry, wanted: _Wanted) -> _Hits:
@@ -176,9 +170,7 @@ def _read_npy(archive: Path, entry: VectorsEntry, wanted: _Wanted) -> _Hits:
         try:
             version = np.lib.format.read_magic(stream)
             read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )
             shape, by_columns, dtype = read_header(stream)
         except ValueError as error:
@@ -214,9 +206,7 @@ def _read_words(archive: Path, member: str | None) -> list[bytes]:
     table = pl.read_parquet(io.BytesIO(content))
     texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
     if len(texts) != 1 or table[texts[0]].null_count():
-        _refuse(
-            archive, f"member {member!r} must have one column of words, without gaps; it has {table.schema}"
-        )
+        _refuse(archive, f"member {member!r} must have one column of words, without gaps; it has {table.schema}")
     return [word.encode() for word in table[texts[0]]]
 
 

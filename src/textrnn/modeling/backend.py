@@ -12,9 +12,7 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault(
-    "TF_ENABLE_ONEDNN_OPTS", "0"
-)  # oneDNN picks kernels by processor: other bytes elsewhere
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN picks kernels by processor: other bytes elsewhere
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 import keras  # noqa: E402 - reads the variables above when it is imported

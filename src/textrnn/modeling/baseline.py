@@ -94,7 +94,8 @@ class NBSVM:
         )
         if len(self._positives) == 1:
             positive = np.column_stack([1 - positive[:, 0], positive[:, 0]])
-        return (positive / positive.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares: np.ndarray = (positive / positive.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
 
 def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.ndarray:

@@ -47,9 +47,7 @@ class Tokens:
         return np.where(inside, self._values[source], 0).astype(np.int32)
 
 
-def length_buckets(
-    lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None = None
-) -> list[np.ndarray]:
+def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
     """Returns the rows of each batch, texts of similar length together.
 
     With `rng` the texts of about one length, and the order of the batches, are drawn anew;

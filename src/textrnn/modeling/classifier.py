@@ -34,18 +34,14 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     """
     keras.utils.set_random_seed(seed)
     ids = keras.Input((None,), dtype="int32", name="ids")
-    lookup = keras.layers.Embedding(
-        *embedding.shape, trainable=experiment.trainable_embedding, name="embedding"
-    )
+    lookup = keras.layers.Embedding(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
     sequence = _dropped(lookup(ids), experiment)
     # Fine-tuning must not teach the padding row, and a convolution must not see it.
     sequence = ZeroPadding()(sequence, ids)
     if experiment.cell == "feedforward":
         features = Readout(experiment.readout)(sequence, ids)
         for _ in range(experiment.layers):
-            features = keras.layers.Dense(experiment.units, "relu", kernel_regularizer=_l2(experiment))(
-                features
-            )
+            features = keras.layers.Dense(experiment.units, "relu", kernel_regularizer=_l2(experiment))(features)
     else:
         features = _encoded(sequence, ids, experiment)
     if experiment.dropout:
@@ -60,9 +56,7 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
             use_ema=experiment.ema is not None,
             ema_momentum=experiment.ema if experiment.ema is not None else 0.99,
         ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=experiment.label_smoothing
-        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=experiment.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,
     )

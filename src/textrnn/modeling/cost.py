@@ -14,9 +14,7 @@ _GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 _FORWARD_AND_BACKWARD = 3
 
 
-def training_flops(
-    experiment: Experiment, dimension: int, classes: int, tokens: float, examples: float
-) -> float:
+def training_flops(experiment: Experiment, dimension: int, classes: int, tokens: float, examples: float) -> float:
     """Returns the operations spent on `tokens` and `examples`, both counted once per epoch seen."""
     per_token, per_example = _forward_flops(experiment, dimension, classes)
     return float(_FORWARD_AND_BACKWARD * (per_token * tokens + per_example * examples))

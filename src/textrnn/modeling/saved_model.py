@@ -43,15 +43,11 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
         with np.load(folder / "weights.npz", allow_pickle=False) as file:
             weights = dict(file)
     except FileNotFoundError as error:
-        raise TextrnnError(
-            f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`."
-        ) from None
+        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
     embedding = weights["00-embeddings"]
     model = build_classifier(experiment, embedding, len(encoder.classes), seed=0)
     if set(_names(model)) != set(weights):
-        raise TextrnnError(
-            f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again."
-        )
+        raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
     model.set_weights([weights[path] for path in _names(model)])
     return model, encoder
 

@@ -35,9 +35,7 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     stale = sorted(name for name in stages if "@" in name and name not in declared_stages(params))
     if not stale:
         return []
-    kept = {
-        out["path"] for name, stage in stages.items() if name not in stale for out in stage.get("outs", ())
-    }
+    kept = {out["path"] for name, stage in stages.items() if name not in stale for out in stage.get("outs", ())}
     for name in stale:
         for out in stages.pop(name).get("outs", ()):
             if out["path"] not in kept:

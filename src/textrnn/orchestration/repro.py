@@ -123,9 +123,7 @@ def _run_one(stage: str) -> tuple[float, str | None]:
     started = time.monotonic()
     command = dvc_command("repro", "--single-item", stage)
     for _ in range(LOCK_RETRIES):
-        done = subprocess.run(
-            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode == 0 or "acquire lock" not in done.stdout:
             break
     reason = None if done.returncode == 0 else "\n    ".join(done.stdout.strip().splitlines()[-6:])

@@ -86,16 +86,13 @@ def _close(left: Any, right: Any, tolerance: float) -> bool:
 def _outputs(project: Path) -> dict[str, dict[str, str]]:
     content = yaml.load((project / "dvc.lock").read_text(encoding="utf-8"), yaml.CSafeLoader)
     return {
-        stage: {out["path"]: out["md5"] for out in entry.get("outs", ())}
-        for stage, entry in content["stages"].items()
+        stage: {out["path"]: out["md5"] for out in entry.get("outs", ())} for stage, entry in content["stages"].items()
     }
 
 
 def _metrics(project: Path) -> dict[str, Any]:
     """Metrics by run name, of the study whose report `dvc.lock` holds."""
-    report = next(
-        (path for path in _outputs(project).get("compare", {}) if path.startswith("reports/")), "reports"
-    )
+    report = next((path for path in _outputs(project).get("compare", {}) if path.startswith("reports/")), "reports")
     files = sorted((project / report / "metrics").glob("*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
@@ -103,9 +100,7 @@ def _metrics(project: Path) -> dict[str, Any]:
 def _copy_tracked_files(project: Path, copy: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True)
     if listed.returncode != 0:
-        raise TextrnnError(
-            f"{project} is no git repository, so which files to copy is not known. Run `git init`."
-        )
+        raise TextrnnError(f"{project} is no git repository, so which files to copy is not known. Run `git init`.")
     for name in filter(None, listed.stdout.split("\0")):
         if (project / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

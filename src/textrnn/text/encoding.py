@@ -14,9 +14,7 @@ from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary, count_words
 
 
-def encode_corpus(
-    corpus: Corpus, settings: Encode
-) -> tuple[TextEncoder, dict[str, pl.DataFrame], dict[str, Any]]:
+def encode_corpus(corpus: Corpus, settings: Encode) -> tuple[TextEncoder, dict[str, pl.DataFrame], dict[str, Any]]:
     """Returns the encoder, the encoded splits and a report of what was unknown or cut off.
 
     The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids`

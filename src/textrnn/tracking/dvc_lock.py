@@ -12,7 +12,5 @@ def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
     if not lock.is_file():
         return {}
     stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
-    outs = {
-        out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ()) if "md5" in out
-    }
+    outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ()) if "md5" in out}
     return {str(path): outs[str(path)] for path in paths if str(path) in outs}

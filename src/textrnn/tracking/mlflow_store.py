@@ -135,9 +135,7 @@ class LiveRun:
     def _log_metrics(self, run_id: str, metrics: dict[str, float], step: int = 0) -> None:
         assert self._client is not None
         now = int(time.time() * 1000)
-        self._client.log_batch(
-            run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()]
-        )
+        self._client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
 
     def _end(self, run_id: str, metrics: dict[str, float], failure: str | None) -> None:
         assert self._client is not None
