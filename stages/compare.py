@@ -9,6 +9,7 @@ from rich.console import Console
 
 from textrnn.comparison import data_quality, leaderboard, plots, tables
 from textrnn.errors import TextrnnError
+from textrnn.orchestration.prune import prune_folder, prune_lock
 from textrnn.params import load_params
 from textrnn.run_folder import RunFolder
 from textrnn.stage import run_stage, write_folder
@@ -17,6 +18,10 @@ from textrnn.stage import run_stage, write_folder
 def main(runs: Path, corpus: Path, tokens: Path, embeddings: Path, report: Path) -> None:
     """Compares the RUNS that params.yaml declares, and writes the REPORT folder."""
     params = load_params()
+    # DVC hashes RUNS and EMBEDDINGS when this ends: what no longer belongs must not be a part of that.
+    prune_lock(Path("dvc.lock"), params)
+    prune_folder(runs, [*params.experiments, *params.baselines])
+    prune_folder(embeddings, params.embeddings)
     declared = _load(runs, [*params.experiments, *params.baselines])
     quality = data_quality.to_markdown(
         data_quality.read_report(corpus / "quality.json"),
@@ -36,11 +41,7 @@ def main(runs: Path, corpus: Path, tokens: Path, embeddings: Path, report: Path)
         _write(fresh / "leaderboard.csv", tables.to_csv(board))
         _write(fresh / "leaderboard.md", leaderboard.to_markdown(board, params.study))
         _write(fresh / "data_quality.md", quality)
-    console = Console(highlight=False)
-    console.print(leaderboard.to_terminal(board))
-    for sentence in leaderboard.summary(board):
-        console.print("\n" + sentence.replace("`", ""), markup=False)
-    console.print(f"\nMore in {report}/leaderboard.md", markup=False, soft_wrap=True)
+    leaderboard.show(report, Console(highlight=False))
 
 
 def _load(runs: Path, names: list[str]) -> list[RunFolder]:

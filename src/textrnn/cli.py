@@ -29,9 +29,10 @@ def repro(
     from textrnn.params import load_params
 
     console = Console(highlight=False)
-    orchestration.repro(jobs, console)
+    compared = orchestration.repro(jobs, console)
     params = load_params()
-    show(Path("reports") / params.study, console)
+    if not compared:
+        show(Path("reports") / params.study, console)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(

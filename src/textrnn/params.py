@@ -66,11 +66,13 @@ class BaselineParams(Strict):
 
     @model_validator(mode="after")
     def _settings_of_its_kind(self) -> Self:
-        settings = (self.ngrams, self.min_count, self.inverse_regularization)
-        if self.kind == "nb_svm" and None in settings:
-            raise ValueError("nb_svm needs ngrams, min_count and inverse_regularization")
-        if self.kind == "majority" and settings != (None, None, None):
-            raise ValueError("majority has no settings: delete them")
+        settings = ("ngrams", "min_count", "inverse_regularization")
+        given = [key for key in settings if getattr(self, key) is not None]
+        missing = [key for key in settings if key not in given]
+        if self.kind == "nb_svm" and missing:
+            raise ValueError(f"nb_svm needs {', '.join(settings)}: add {', '.join(missing)}")
+        if self.kind == "majority" and given:
+            raise ValueError(f"majority has no settings: delete {', '.join(given)}")
         return self
 
 
@@ -132,7 +134,7 @@ class Params(Strict):
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("a seed stands twice in 'seeds': seeds are unique")
+            raise ValueError(f"seeds: {self.seeds} holds a seed twice, and seeds are unique: delete one")
         for name in sorted(set(self.experiments) & set(self.baselines)):
             raise ValueError(
                 f"{name!r} names a baseline and an experiment, and both would write runs/{name}: rename one"

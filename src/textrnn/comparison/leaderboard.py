@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 from tabulate import tabulate
 
 from textrnn.comparison.metrics import METRICS
 from textrnn.comparison.tables import DIGITS, SPLITS
+from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 
 SCORES = [f"{split}_{metric}" for metric, split in product(METRICS, SPLITS)]
@@ -81,6 +84,33 @@ def to_terminal(table: pd.DataFrame) -> Table:
         style = "red" if row["failures"] else "cyan" if row["kind"] == "baseline" else ""
         sheet.add_row(*_main_cells(row), style=style)
     return sheet
+
+
+def show(report: Path, console: Console) -> None:
+    """Prints the leaderboard in the folder `report` and what it answers.
+
+    Raises:
+        TextrnnError: there is none.
+    """
+    file = report / "leaderboard.csv"
+    if not file.is_file():
+        raise TextrnnError(f"{report} holds no leaderboard.csv. Run `dvc repro`.")
+    table = pd.read_csv(file)
+    table = table.astype({"rank": "Int64", "beats_nb_svm": "boolean"}).fillna({"failures": ""})
+    console.print(to_terminal(table))
+    for sentence in summary(table):
+        console.print("\n" + sentence.replace("`", ""), markup=False)
+    console.print(f"\nMore in {report}/leaderboard.md", markup=False, soft_wrap=True)
+
+
+def show(report: Path, console: Console) -> None:
+    """Prints the leaderboard in the folder `report`, and what it says in sentences."""
+    table = pd.read_csv(report / "leaderboard.csv", dtype={"rank": "Int64", "beats_nb_svm": "boolean"})
+    table = table.fillna({"failures": "", "embedding": ""})
+    console.print(to_terminal(table))
+    for sentence in summary(table):
+        console.print("\n" + sentence.replace("`", ""), markup=False)
+    console.print(f"\nMore in {report}/leaderboard.md", markup=False, soft_wrap=True)
 
 
 def to_markdown(table: pd.DataFrame, study: str) -> str:

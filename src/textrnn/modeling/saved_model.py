@@ -44,11 +44,17 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
             weights = dict(file)
     except FileNotFoundError as error:
         raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
-    embedding = weights["00-embeddings"]
+    embedding = weights.get("00-embeddings", np.empty((0, 0), np.float32))
+    if len(embedding) != len(encoder.vocabulary):
+        raise TextrnnError(
+            f"{folder}: weights.npz has {len(embedding)} embedding rows and vocabulary.txt {len(encoder.vocabulary)} "
+            "words: they were not saved together. Run `dvc repro` again."
+        )
     model = build_classifier(experiment, embedding, len(encoder.classes), seed=0)
-    if set(_names(model)) != set(weights):
+    shapes = {name: weight.shape for name, weight in zip(_names(model), model.weights, strict=True)}
+    if shapes != {name: array.shape for name, array in weights.items()}:
         raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
-    model.set_weights([weights[path] for path in _names(model)])
+    model.set_weights([weights[name] for name in shapes])
     return model, encoder
 
 

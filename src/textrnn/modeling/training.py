@@ -159,7 +159,8 @@ def predict(model: keras.Model, tokens: Tokens) -> np.ndarray:
     rows = length_buckets(tokens.lengths, PREDICTION_BATCH)
     classes = model.output_shape[-1]
     logits = model.predict(Batches(tokens, rows, classes), verbose=0).astype(np.float64)
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # of a training that diverged: what comes of it is NaN, and is told
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = np.empty((len(tokens), classes), np.float32)
     probabilities[np.concatenate(rows)] = exponents / exponents.sum(axis=1, keepdims=True)
     return probabilities

@@ -10,36 +10,35 @@ import yaml
 
 from textrnn.params import Params
 
+FIRST = ("download_corpus", "prepare_corpus", "encode_corpus")
+"""The stages that every study has, up to where it branches; `compare`, the last, comes after all."""
 
-def declared_stages(params: Params) -> set[str]:
-    """Returns the names, such as `train@lstm`, of the stages that dvc.yaml makes of `params`' names."""
-    groups: dict[str, Iterable[str]] = {
-        "download_vectors": params.embeddings,
-        "build_embeddings": params.embeddings,
-        "baseline": params.baselines,
-        "train": params.experiments,
-    }
-    return {f"{group}@{name}" for group, names in groups.items() for name in names}
+
+def declared_stages(params: Params) -> list[str]:
+    """Returns the stages, such as `train@lstm`, that dvc.yaml makes of `params`' names, in the graph's order."""
+    return [f"{group}@{name}" for group, names in _groups(params).items() for name in names]
 
 
 def prune_lock(lock: Path, params: Params) -> list[str]:
-    """Drops from `dvc.lock` the entries of stages that `params` no longer declare, and deletes their outputs.
+    """Drops from `dvc.lock` the stages that `params` no longer declare, deletes their outputs, orders the rest.
 
     Returns the names of the dropped stages. DVC's cache keeps the outputs: declared again, a stage
-    is restored without running.
+    is restored without running. DVC itself keeps stages in the order in which they first ran,
+    which differs when trainings run side by side: here it is always the graph's.
     """
     if not lock.is_file():
         return []
     content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)
     stages = content.get("stages") or {}
-    stale = sorted(name for name in stages if "@" in name and name not in declared_stages(params))
-    if not stale:
+    place = {name: index for index, name in enumerate([*FIRST, *declared_stages(params)])}
+    stale = sorted(name for name in stages if name.split("@")[0] in _groups(params) and name not in place)
+    ordered = sorted(stages.keys() - set(stale), key=lambda name: (place.get(name, len(place)), name))
+    if ordered == list(stages):
         return []
-    kept = {out["path"] for name, stage in stages.items() if name not in stale for out in stage.get("outs", ())}
-    for name in stale:
-        for out in stages.pop(name).get("outs", ()):
-            if out["path"] not in kept:
-                _delete(lock.parent / out["path"])
+    kept = {out["path"] for name in ordered for out in stages[name].get("outs", ())}
+    for out in [out for name in stale for out in stages[name].get("outs", ()) if out["path"] not in kept]:
+        _delete(lock.parent / out["path"])
+    content["stages"] = {name: stages[name] for name in ordered}
     text = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000)
     fresh = lock.with_suffix(".tmp")
     fresh.write_text(text, encoding="utf-8")
@@ -57,6 +56,16 @@ def prune_folder(folder: Path, names: Iterable[str]) -> list[str]:
     for name in stale:
         _delete(folder / name)
     return stale
+
+
+def _groups(params: Params) -> dict[str, Iterable[str]]:
+    """The names over which each `foreach` stage of dvc.yaml runs."""
+    return {
+        "download_vectors": params.embeddings,
+        "build_embeddings": params.embeddings,
+        "baseline": params.baselines,
+        "train": params.experiments,
+    }
 
 
 def _delete(path: Path) -> None:

@@ -29,12 +29,14 @@ PARALLEL = ("baseline", "train")
 UPSTREAM = ("encode_corpus", "build_embeddings")
 
 
-def repro(jobs: int, console: Console) -> None:
+def repro(jobs: int, console: Console) -> bool:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
+    Returns whether there was anything to do; if so, the stage `compare` has shown the leaderboard.
+
     Raises:
-        TextrnnError: the study is not valid; a stage failed (what did not depend on it was run,
-            and the next call resumes); or an experiment's training diverged.
+        TextrnnError: the study is not valid, or a stage failed (what did not depend on it was run,
+            and the next call resumes).
     """
     params = load_params(catalog=load_catalog())
     for name in prune_lock(Path("dvc.lock"), params):

@@ -26,9 +26,14 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
+
+LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
+"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
+lack of a database's driver."""
 
 DIGEST_LENGTH = 36
 """MLflow's limit for a dataset's digest; DVC's hash of a folder has exactly as many characters."""
@@ -84,6 +89,7 @@ class LiveRun:
         if failure is None:
             self._finals.append(metrics)
         self._guarded(lambda: self._end(self._child_id, metrics, failure))
+        self._child_id = ""
 
     def end(self, metrics: dict[str, float], failure: str | None = None) -> None:
         """Closes the parent run with mean and standard deviation over the seeds, and `metrics`."""
@@ -106,9 +112,9 @@ class LiveRun:
             return
         try:
             act()
-        except (MlflowException, OSError) as error:
+        except LOST as error:
             self._client = None
-            reason = str(error).splitlines()[0][:200]
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
             sys.stderr.write(f"warning: MLflow cannot be reached, training goes on without it: {reason}\n")
 
     def _start(self) -> None:

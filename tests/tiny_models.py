@@ -1,0 +1,73 @@
+"""Experiments, texts and embeddings that are small enough to reckon by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from textrnn.modeling.backend import keras
+from textrnn.modeling.batches import Tokens
+from textrnn.params import Experiment
+
+CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")
+RECURRENT_CELLS = CELLS[:3]
+PLAIN: dict[str, Any] = {
+    "embedding": "tiny",
+    "trainable_embedding": True,
+    "cell": "lstm",
+    "units": 2,
+    "layers": 1,
+    "bidirectional": False,
+    "readout": "last",
+    "embedding_dropout": 0.0,
+    "spatial_dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "dropout": 0.0,
+    "l2": 0.0,
+    "label_smoothing": 0.0,
+    "gradient_clip": None,
+    "ema": None,
+    "early_stopping": None,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "batch_size": 8,
+    "epochs": 2,
+}
+TEXTS = [[2, 3, 4, 5], [6], [3, 3], [5, 1, 2], [4, 6, 2, 3, 5]]
+LABELS = [0, 1, 1, 0, 1]
+
+
+def make_experiment(**changes: Any) -> Experiment:
+    """The plainest experiment, and what `changes` say."""
+    return Experiment.model_validate({**PLAIN, **changes})
+
+
+def make_tokens(texts: Sequence[Sequence[int]] = TEXTS, labels: Sequence[int] = LABELS) -> Tokens:
+    """A split whose examples are named `0`, `1`, …"""
+    ids = [str(index) for index in range(len(texts))]
+    return Tokens(ids, pl.Series(texts, dtype=pl.List(pl.Int32)), np.array(labels, np.int32))
+
+
+def make_embedding(seed: int = 0, words: int = 7, dimension: int = 3) -> np.ndarray:
+    """Float32 [words, dimension], row 0 zeros."""
+    matrix = np.random.default_rng(seed).normal(0, 1, (words, dimension)).astype(np.float32)
+    matrix[0] = 0
+    return matrix
+
+
+def scramble(model: keras.Model, seed: int = 0) -> None:
+    """Sets every weight, biases too, to a number of its own; the padding row stays zero."""
+    rng = np.random.default_rng(seed)
+    weights = [rng.normal(0, 0.7, weight.shape).astype(np.float32) for weight in model.weights]
+    weights[0][0] = 0
+    model.set_weights(weights)
+
+
+def set_constant(model: keras.Model, value: float) -> None:
+    """Sets every weight but the padding row to `value`."""
+    weights = [np.full(weight.shape, value, np.float32) for weight in model.weights]
+    weights[0][0] = 0
+    model.set_weights(weights)
