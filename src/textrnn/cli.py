@@ -29,10 +29,9 @@ def repro(
     from textrnn.params import load_params
 
     console = Console(highlight=False)
-    compared = orchestration.repro(jobs, console)
+    orchestration.repro(jobs, console)
     params = load_params()
-    if not compared:
-        show(Path("reports") / params.study, console)
+    show(Path("reports") / params.study, console)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(

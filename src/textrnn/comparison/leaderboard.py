@@ -96,17 +96,7 @@ def show(report: Path, console: Console) -> None:
     if not file.is_file():
         raise TextrnnError(f"{report} holds no leaderboard.csv. Run `dvc repro`.")
     table = pd.read_csv(file)
-    table = table.astype({"rank": "Int64", "beats_nb_svm": "boolean"}).fillna({"failures": ""})
-    console.print(to_terminal(table))
-    for sentence in summary(table):
-        console.print("\n" + sentence.replace("`", ""), markup=False)
-    console.print(f"\nMore in {report}/leaderboard.md", markup=False, soft_wrap=True)
-
-
-def show(report: Path, console: Console) -> None:
-    """Prints the leaderboard in the folder `report`, and what it says in sentences."""
-    table = pd.read_csv(report / "leaderboard.csv", dtype={"rank": "Int64", "beats_nb_svm": "boolean"})
-    table = table.fillna({"failures": "", "embedding": ""})
+    table = table.astype({"rank": "Int64", "beats_nb_svm": "boolean"}).fillna({"failures": "", "embedding": ""})
     console.print(to_terminal(table))
     for sentence in summary(table):
         console.print("\n" + sentence.replace("`", ""), markup=False)

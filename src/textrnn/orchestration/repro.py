@@ -29,10 +29,8 @@ PARALLEL = ("baseline", "train")
 UPSTREAM = ("encode_corpus", "build_embeddings")
 
 
-def repro(jobs: int, console: Console) -> bool:
+def repro(jobs: int, console: Console) -> None:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
-
-    Returns whether there was anything to do; if so, the stage `compare` has shown the leaderboard.
 
     Raises:
         TextrnnError: the study is not valid, or a stage failed (what did not depend on it was run,
