@@ -2,6 +2,7 @@
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
 JOBS ?= $(shell .venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())' 2>/dev/null || echo 1)
+PORT ?= 5000
 VENV := .venv
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
@@ -41,8 +42,11 @@ lint: $(READY) ## ruff and mypy
 	@ruff format --check .
 	@mypy
 
-ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000
-	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port 5000
+ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000 (PORT=5000)
+	@case "$$MLFLOW_TRACKING_URI" in \
+		http*) echo "MLFLOW_TRACKING_URI is set: the dashboard is at $$MLFLOW_TRACKING_URI" ;; \
+		*) mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --port $(PORT) ;; \
+	esac
 
 verify: $(READY) ## repeat the study from empty caches and compare it with dvc.lock, stage by stage
 	@textrnn verify --jobs $(JOBS)

@@ -108,7 +108,7 @@ class TinyProject:
     folder: Path
     home: Path
 
-    def run(self, *command: str, ok: bool = True, timeout: float = 240, **variables: str) -> Result:
+    def run(self, *command: str, ok: bool = True, timeout: float = 600, **variables: str) -> Result:
         """Runs `command` in the folder; with `ok`, its failure fails the test."""
         done = subprocess.run(
             command,
@@ -123,7 +123,7 @@ class TinyProject:
         assert not ok or done.returncode == 0, result
         return result
 
-    def dvc(self, *arguments: str, ok: bool = True, timeout: float = 240, **variables: str) -> Result:
+    def dvc(self, *arguments: str, ok: bool = True, timeout: float = 600, **variables: str) -> Result:
         """Runs `dvc`."""
         return self.run(sys.executable, "-m", "dvc", *arguments, ok=ok, timeout=timeout, **variables)
 

@@ -24,7 +24,6 @@ def repro(
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
-    from textrnn.comparison.leaderboard import show
     from textrnn.orchestration import repro as orchestration
     from textrnn.params import load_params
 

@@ -22,7 +22,10 @@ class _Watched(keras.optimizers.Optimizer):
             self.gradient_norms = self.add_variable(shape=(), name="gradient_norms")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-        squares = [ops.sum(ops.square(ops.convert_to_tensor(gradient))) for gradient in grads]
+        # TensorFlow leaves an embedding's gradient in parts, one for each time that a word occurs, and
+        # Keras squares each part by itself. The norm, the clip and the moments need the square of their sum.
+        grads = [ops.add(gradient, 0.0) for gradient in grads]
+        squares = [ops.sum(ops.square(gradient)) for gradient in grads]
         self.gradient_norms.assign_add(ops.sqrt(sum(squares)))
         return super().apply(grads, trainable_variables)
 

@@ -32,18 +32,22 @@ def verify(project: Path, jobs: int, tolerance: float, console: Console) -> bool
         raise TextrnnError(f"{project} has no dvc.lock to compare with. Run `make repro` first.")
     with tempfile.TemporaryDirectory(prefix="textrnn-verify-") as scratch:
         copy = Path(scratch) / "project"
-        _copy_tracked_files(project, copy)
-        shutil.rmtree(copy / "reports", ignore_errors=True)
-        (copy / "dvc.lock").unlink()
-        _run(["git", "init", "--quiet"], copy)
-        command = [sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)]
-        _run(command, copy)
+        repeat(project, copy, jobs)
         verdicts = compare_locks(project, copy, tolerance)
     for stage, verdict in verdicts.items():
         console.print(f"{stage:<45} {verdict}", markup=False)
     counts = {kind: list(verdicts.values()).count(kind) for kind in (SAME, CLOSE, DIFFERENT)}
     console.print(", ".join(f"{count} stages: {kind}" for kind, count in counts.items()))
     return counts[DIFFERENT] == 0
+
+
+def repeat(project: Path, copy: Path, jobs: int) -> None:
+    """Runs the study of `project` from nothing in the new folder `copy`."""
+    _copy_tracked_files(project, copy)
+    shutil.rmtree(copy / "reports", ignore_errors=True)
+    (copy / "dvc.lock").unlink(missing_ok=True)
+    _run(["git", "init", "--quiet"], copy)
+    _run([sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)], copy)
 
 
 def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:

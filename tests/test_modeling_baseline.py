@@ -1,0 +1,87 @@
+"""The majority class, and NB-SVM's log-count ratios by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import sparse
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling.baseline import NBSVM, _log_count_ratios, fit_baseline
+from textrnn.params import BaselineParams
+
+TEXTS = pl.Series(["good film", "Good!", "bad film", "bad bad plot", "good plot", "bad"])
+LABELS = np.array([1, 1, 0, 0, 1, 0], np.int32)
+
+
+def make_params(**changes: Any) -> BaselineParams:
+    plain = {"kind": "nb_svm", "ngrams": 1, "min_count": 1, "inverse_regularization": 1.0}
+    return BaselineParams.model_validate({**plain, **changes})
+
+
+def test_majority_answers_with_the_training_shares() -> None:
+    majority = fit_baseline(BaselineParams(kind="majority"), TEXTS, np.array([2, 0, 2, 1, 2, 2]), 4)
+    probabilities = majority.probabilities(pl.Series(["good", "bad"]))
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, [[1 / 6, 1 / 6, 4 / 6, 0]] * 2, rtol=1e-6)
+    assert majority.flops == 0
+
+
+def test_log_count_ratios_by_hand() -> None:
+    """Words `bad film good`; one is added to every count.
+
+    positive: "good film", "good" -> 1 2 3 of 6; negative: "bad film" -> 2 2 1 of 5
+    """
+    counts = sparse.csr_matrix([[0.0, 1, 1], [0, 0, 1], [1, 1, 0]])
+    ratios = _log_count_ratios(counts, np.array([True, True, False]))
+    expected = np.log([(1 / 6) / (2 / 5), (2 / 6) / (2 / 5), (3 / 6) / (1 / 5)])
+    np.testing.assert_allclose(ratios, expected, rtol=1e-12)
+
+
+def test_nb_svm_ratios_of_texts() -> None:
+    """`bad bad plot` counts `bad` once. Positive: ! 1, film 1, good 3, plot 1; negative: bad 3, film 1, plot 1."""
+    model = fit_baseline(make_params(), TEXTS, LABELS, 2)
+    assert isinstance(model, NBSVM)
+    assert model._vectorizer.get_feature_names_out().tolist() == ["!", "bad", "film", "good", "plot"]
+    expected = np.log(np.array([2, 1, 2, 4, 2]) / 11) - np.log(np.array([1, 4, 2, 1, 2]) / 10)
+    np.testing.assert_allclose(model._models[0][0], expected, rtol=1e-12)
+    assert model.parameters == 5 + 1
+    assert model.flops > 0
+
+
+def test_nb_svm_tells_two_classes_apart() -> None:
+    probabilities = fit_baseline(make_params(), TEXTS, LABELS, 2).probabilities(TEXTS)
+    assert probabilities.dtype == np.float32
+    assert probabilities.argmax(axis=1).tolist() == LABELS.tolist()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_nb_svm_of_three_classes_has_a_model_for_each() -> None:
+    texts = pl.Series(["red apple", "red cherry", "green pear", "green lime", "blue plum", "blue fig"])
+    labels = np.array([2, 2, 0, 0, 1, 1])
+    model = fit_baseline(make_params(), texts, labels, 3)
+    probabilities = model.probabilities(pl.Series(["red", "green fig pear", "a blue one"]))
+    assert probabilities.argmax(axis=1).tolist() == [2, 0, 1]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert model.parameters == 3 * (9 + 1)
+
+
+def test_nb_svm_ngrams_and_min_count_choose_the_features() -> None:
+    model = fit_baseline(make_params(ngrams=2, min_count=1), TEXTS, LABELS, 2)
+    assert isinstance(model, NBSVM)
+    assert {"good film", "bad bad", "bad plot", "good !"} < set(model._vectorizer.get_feature_names_out())
+    model = fit_baseline(make_params(ngrams=2, min_count=3), TEXTS, LABELS, 2)
+    assert isinstance(model, NBSVM)
+    assert model._vectorizer.get_feature_names_out().tolist() == ["bad", "good"]
+
+
+def test_nb_svm_gives_a_text_of_unknown_words_finite_probabilities() -> None:
+    assert np.isfinite(fit_baseline(make_params(), TEXTS, LABELS, 2).probabilities(pl.Series(["zzz", ""]))).all()
+
+
+def test_nb_svm_without_any_feature_says_what_to_do() -> None:
+    with pytest.raises(TextrnnError, match=r"no word n-gram stands in 9 training texts\. Lower min_count"):
+        fit_baseline(make_params(min_count=9), TEXTS, LABELS, 2)

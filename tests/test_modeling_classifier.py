@@ -1,0 +1,409 @@
+"""The classifier against the textbook equations, its indifference to padding, and every knob it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import (
+    CELLS,
+    LABELS,
+    RECURRENT_CELLS,
+    TEXTS,
+    make_embedding,
+    make_experiment,
+    make_tokens,
+    scramble,
+    set_constant,
+)
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling import classifier, training
+from textrnn.modeling.backend import keras
+from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.training import predict
+from textrnn.params import Experiment
+from textrnn.validation import validate
+
+READOUTS = ("last", "max", "mean")
+TARGETS = np.eye(2, dtype=np.float32)[LABELS]
+SHAPES = [
+    *product(RECURRENT_CELLS, (False,), (1,), READOUTS),
+    *product(RECURRENT_CELLS, (True,), (2,), READOUTS),
+    *product(("conv1d", "feedforward"), (False,), (2,), READOUTS),
+]
+SOME_SHAPES = [
+    *zip(RECURRENT_CELLS, (False,) * 3, (1,) * 3, READOUTS, strict=True),
+    *zip(RECURRENT_CELLS, (True,) * 3, (2,) * 3, reversed(READOUTS), strict=True),
+    ("conv1d", False, 2, "max"),
+    ("feedforward", False, 2, "mean"),
+]
+Shape = tuple[str, bool, int, str]
+
+
+def build(classes: int = 2, seed: int = 0, **changes: Any) -> keras.Model:
+    """A model that runs without a graph: tracing one takes far longer than these few steps."""
+    model = build_classifier(make_experiment(**changes), make_embedding(), classes, seed)
+    model.run_eagerly = True
+    return model
+
+
+def as_changes(cell: str, bidirectional: bool, layers: int, readout: str) -> dict[str, Any]:
+    return {"cell": cell, "bidirectional": bidirectional, "layers": layers, "readout": readout}
+
+
+@cache
+def scrambled(*shape: Any) -> keras.Model:
+    model = build(**as_changes(*shape))
+    scramble(model)
+    return model
+
+
+@cache
+def tuned(*shape: Any) -> keras.Model:
+    """As `scrambled`, one large step of fine-tuning later."""
+    model = build(learning_rate=0.5, **as_changes(*shape))
+    scramble(model)
+    train_on_a_batch(model)
+    return model
+
+
+def padded(texts: list[list[int]], width: int) -> np.ndarray:
+    return np.array([text + [0] * (width - len(text)) for text in texts], np.int32)
+
+
+def train_on_a_batch(model: keras.Model) -> float:
+    """Returns the loss; the texts are of lengths 1, 2 and 3."""
+    return model.train_on_batch(padded(TEXTS[1:4], 4), TARGETS[1:4], return_dict=True)["loss"]
+
+
+def logits(model: keras.Model, ids: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(ids, training=False))
+
+
+# --- the textbook equations -------------------------------------------------------------------------------
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def run_simple_rnn(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Elman (1990): h = tanh(W x + U h + b)."""
+    states = [np.zeros(len(recurrent))]
+    for word in x:
+        states.append(np.tanh(word @ kernel + states[-1] @ recurrent + bias))
+    return np.array(states[1:])
+
+
+def run_lstm(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000)."""
+    hidden = memory = np.zeros(len(recurrent))
+    states = []
+    for word in x:
+        i, f, c, o = np.split(word @ kernel + hidden @ recurrent + bias, 4)
+        memory = sigmoid(f) * memory + sigmoid(i) * np.tanh(c)
+        hidden = sigmoid(o) * np.tanh(memory)
+        states.append(hidden)
+    return np.array(states)
+
+
+def run_gru(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Cho et al. (2014) as cuDNN has it: the reset gate comes after the product, which has its own bias."""
+    hidden = np.zeros(len(recurrent))
+    states = []
+    for word in x:
+        from_input = np.split(word @ kernel + bias[0], 3)
+        from_state = np.split(hidden @ recurrent + bias[1], 3)
+        update, reset = (sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
+        candidate = np.tanh(from_input[2] + reset * from_state[2])
+        hidden = update * hidden + (1 - update) * candidate
+        states.append(hidden)
+    return np.array(states)
+
+
+def run_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Five words wide, zeros on both sides, ReLU."""
+    around = np.pad(x, ((2, 2), (0, 0)))
+    windows = [np.tensordot(around[start : start + 5], kernel, 2) for start in range(len(x))]
+    return np.maximum(np.array(windows) + bias, 0)
+
+
+RUN = {"simple_rnn": run_simple_rnn, "lstm": run_lstm, "gru": run_gru, "conv1d": run_convolution}
+
+
+def read(states: np.ndarray, readout: str) -> np.ndarray:
+    return {"last": states[-1], "max": states.max(axis=0), "mean": states.mean(axis=0)}[readout]
+
+
+def weights_as_built(model: keras.Model) -> list[np.ndarray]:
+    """Float64, layer by layer as `build_classifier` makes them: Keras puts a backward cell before its twin."""
+    cells = [layer for layer in model.layers[1:] if layer.weights and layer.name not in ("embedding", "logits")]
+    cells.sort(key=lambda layer: int("0" + layer.name.rpartition("_")[2].strip("abcdefghijklmnopqrstuvwxyz")))
+    layers = [model.get_layer("embedding"), *cells, model.get_layer("logits")]
+    return [weight.astype(np.float64) for layer in layers for weight in layer.get_weights()]
+
+
+def reckon(model: keras.Model, text: list[int], experiment: Experiment) -> np.ndarray:
+    """The logits of one text, with no batch and no padding anywhere, in float64."""
+    embedding, *weights, head, head_bias = weights_as_built(model)
+    x = embedding[text]
+    if experiment.cell == "feedforward":
+        features = read(x, experiment.readout)
+        for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
+            features = np.maximum(features @ kernel + bias, 0)
+        return features @ head + head_bias
+    run = RUN[experiment.cell]
+    size = 2 if experiment.cell == "conv1d" else 3
+    for _ in range(experiment.layers):
+        forward, weights = run(x, *weights[:size]), weights[size:]
+        directions = [forward]
+        if experiment.bidirectional:
+            backward, weights = run(x[::-1], *weights[:size]), weights[size:]
+            directions.append(backward)
+        features = np.concatenate([read(states, experiment.readout) for states in directions])
+        x = np.concatenate([forward, *(states[::-1] for states in directions[1:])], axis=1)
+    return features @ head + head_bias
+
+
+# Two words, (1, 0, -2) and (2, 1, 0), of which every kernel of 0.5 makes -0.5 and 1.5; two units, so
+# every recurrent kernel of 0.25 makes half of h; every bias is 0.
+TWO_WORDS = np.array([[[1, 0, -2], [2, 1, 0]]], np.float32)
+CONSTANT = {
+    # tanh(-0.5); tanh(1.5 + 0.5 * -0.462117) = tanh(1.268941)
+    "simple_rnn": [-0.462117, 0.853510],
+    # gate = sigmoid(-0.5) = 0.377541, c = gate * tanh(-0.5) = -0.174468, h = gate * tanh(c);
+    # a = 1.5 + 0.5 h = 1.467396, gate = sigmoid(a) = 0.812641, c = gate * (c + tanh(a)), h = gate * tanh(c)
+    "lstm": [-0.065208, 0.429961],
+    # h = (1 - 0.377541) * tanh(-0.5); a = 1.5 + 0.5 h = 1.356175, gate = sigmoid(a) = 0.795149,
+    # h = gate * h + (1 - gate) * tanh(1.5 + gate * 0.5 h)
+    "gru": [-0.287649, -0.047989],
+}
+
+
+@pytest.mark.parametrize("cell", RECURRENT_CELLS)
+def test_constant_weights_by_hand(cell: str) -> None:
+    layer = classifier.CELLS[cell](2, return_sequences=True)
+    layer.build(TWO_WORDS.shape)
+    kernel, recurrent, bias = layer.get_weights()
+    weights = [np.full_like(kernel, 0.5), np.full_like(recurrent, 0.25), np.zeros_like(bias)]
+    layer.set_weights(weights)
+    states = keras.ops.convert_to_numpy(layer(TWO_WORDS))[0]
+    np.testing.assert_allclose(states, np.array([CONSTANT[cell]] * 2).T, atol=1e-6)
+    np.testing.assert_allclose(states, RUN[cell](TWO_WORDS[0], *weights), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_logits_follow_the_textbook(shape: Shape) -> None:
+    model = scrambled(*shape)
+    experiment = make_experiment(**as_changes(*shape))
+    expected = [reckon(model, text, experiment) for text in TEXTS]
+    np.testing.assert_allclose(logits(model, padded(TEXTS, 5)), expected, atol=2e-6)
+
+
+# --- padding ----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    network=st.sampled_from([*((scrambled, shape) for shape in SHAPES), *((tuned, shape) for shape in SOME_SHAPES)]),
+    text=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    neighbour=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    extra=st.integers(0, 3),
+)
+def test_extra_padding_never_changes_a_prediction(
+    network: tuple[Callable[..., keras.Model], Shape], text: list[int], neighbour: list[int], extra: int
+) -> None:
+    make, shape = network
+    model = make(*shape)
+    alone = logits(model, np.array([text], np.int32))[0]
+    width = max(len(text), len(neighbour)) + extra
+    batch = logits(model, padded([neighbour, text], width))
+    np.testing.assert_allclose(batch[1], alone, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", SOME_SHAPES, ids=str)
+def test_fine_tuning_leaves_the_padding_row_zero(shape: Shape) -> None:
+    before = scrambled(*shape).get_weights()[0]
+    after = tuned(*shape).get_weights()[0]
+    assert (after[0] == 0).all()
+    assert not np.array_equal(after[1:], before[1:])
+
+
+@pytest.mark.parametrize("shape", SOME_SHAPES, ids=str)
+def test_gradients_of_a_padded_batch_are_the_mean_of_its_texts(shape: Shape) -> None:
+    model = scrambled(*shape)
+
+    def gradients(ids: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(y=targets, y_pred=model(ids, training=False))
+        found = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        return [keras.ops.convert_to_numpy(tf.convert_to_tensor(gradient)) for gradient in found]
+
+    texts, targets = TEXTS[1:4], TARGETS[1:4]
+    each = [gradients(np.array([text]), targets[row : row + 1]) for row, text in enumerate(texts)]
+    together = gradients(padded(texts, 4), targets)
+    assert (together[0][0] == 0).all()
+    for index, gradient in enumerate(together):
+        np.testing.assert_allclose(gradient, np.mean([one[index] for one in each], axis=0), atol=2e-6)
+
+
+def test_predict_gives_each_text_what_it_gets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of similar length, the last one smaller: probabilities come back in the rows' own order."""
+    monkeypatch.setattr(training, "PREDICTION_BATCH", 2)
+    model = build(cell="simple_rnn", readout="mean", classes=3)
+    scramble(model)
+    model.run_eagerly = False
+    texts = [[5, 2, 3], [1], [4, 4], [6, 5, 4, 3, 2], [2], [3, 1], [6]]
+    probabilities = predict(model, make_tokens(texts, [0] * 7))
+    assert probabilities.dtype == np.float32
+    exponents = np.exp([logits(model, np.array([text]))[0] for text in texts])
+    np.testing.assert_allclose(probabilities, exponents / exponents.sum(axis=1, keepdims=True), atol=2e-6)
+
+
+# --- knobs ------------------------------------------------------------------------------------------------
+
+# Between them, the settings give every knob a value of its own.
+KNOBS: dict[str, dict[str, Any]] = {
+    "architecture": {"trainable_embedding": False, "units": 5, "layers": 3, "readout": "mean"},
+    "dropouts": {"embedding_dropout": 0.5, "spatial_dropout": 0.4, "dropout": 0.3, "readout": "max"},
+    "training": {
+        "l2": 0.1,
+        "label_smoothing": 0.2,
+        "gradient_clip": 0.5,
+        "ema": 0.9,
+        "early_stopping": 1,
+        "optimizer": "rmsprop",
+        "learning_rate": 0.3,
+    },
+    "recurrent": {"bidirectional": True, "recurrent_dropout": 0.5, "layers": 2},
+}
+
+
+def test_knobs_are_complete() -> None:
+    tried = {key for setting in KNOBS.values() for key in setting}
+    assert tried == set(Experiment.model_fields) - {"cell", "embedding", "batch_size", "epochs"}
+
+
+@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_knob_trains_with_every_cell(cell: str, knobs: str) -> None:
+    if knobs == "recurrent" and cell not in RECURRENT_CELLS:
+        return  # refused: see below
+    model = build(cell=cell, **KNOBS[knobs])
+    before = model.get_weights()
+    assert np.isfinite(train_on_a_batch(model))
+    changed = [not np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True)]
+    assert changed[-1]
+    assert changed[0] == (knobs != "architecture")
+
+
+@pytest.mark.parametrize("cell", ["conv1d", "feedforward"])
+@pytest.mark.parametrize("knob", [{"bidirectional": True}, {"recurrent_dropout": 0.5}])
+def test_recurrent_knobs_are_refused_without_recurrence(cell: str, knob: dict[str, Any]) -> None:
+    content = {**make_experiment().model_dump(), "cell": cell, **knob}
+    name = next(iter(knob))
+    with pytest.raises(TextrnnError) as error:
+        validate(Experiment, content, "params.yaml: experiments.mine")
+    assert str(error.value) == (
+        f"params.yaml: experiments.mine: {name} needs a recurrent cell (simple_rnn, lstm, gru), "
+        f"and cell is {cell}: switch {name} off or change the cell."
+    )
+
+
+@pytest.mark.parametrize(
+    ("knob", "units_kept_together"),
+    [("embedding_dropout", "word"), ("spatial_dropout", "channel")],
+)
+def test_dropout_takes_whole_words_or_whole_channels(knob: str, units_kept_together: str) -> None:
+    """The mean of `ones` tells what was dropped: a word's share of it, or a channel altogether."""
+    model = build(cell="feedforward", readout="mean", **{knob: 0.5})
+    dropped = keras.Model(model.inputs, next(x for x in model.layers if x.name.startswith("zero")).output)
+    weights = model.get_weights()
+    weights[0][1:] = 1
+    model.set_weights(weights)
+    ids = np.full((40, 5), 3, np.int32)
+    ones = keras.ops.convert_to_numpy(dropped([ids], training=True))
+    assert set(np.unique(ones)) == {0, 2}  # what stays is scaled by 1 / (1 - 0.5)
+    axis = 2 if units_kept_together == "word" else 1
+    assert (ones.min(axis=axis) == ones.max(axis=axis)).all()
+    assert 0.3 < ones.mean() / 2 < 0.7
+    assert (ones.std(axis=3 - axis) > 0).any()
+
+
+# Every weight is 0.5, so each of a kernel adds 0.25 to the sum of squares: dimension 3, units 2, classes 2.
+@pytest.mark.parametrize(
+    ("cell", "weights"),
+    [
+        ("simple_rnn", 3 * 2 + 2 * 2 + 2 * 2),
+        ("lstm", 3 * 8 + 2 * 8 + 2 * 2),
+        ("gru", 3 * 6 + 2 * 6 + 2 * 2),
+        ("conv1d", 5 * 3 * 2 + 2 * 2),
+        ("feedforward", 3 * 2 + 2 * 2),
+    ],
+)
+def test_l2_adds_the_kernels_squares_and_nothing_else(cell: str, weights: int) -> None:
+    losses = []
+    for l2 in (0.0, 0.01):
+        model = build(cell=cell, l2=l2)
+        set_constant(model, 0.5)
+        losses.append(model.test_on_batch(padded(TEXTS, 5), TARGETS, return_dict=True)["loss"])
+    assert losses[1] - losses[0] == pytest.approx(0.01 * weights * 0.25, rel=1e-5)
+
+
+def test_label_smoothing_moves_the_targets() -> None:
+    """Probabilities 3/4 and 1/4 for any text: -ln 3/4, and with targets 0.9 and 0.1 the mixture."""
+    for smoothing, expected in ((0.0, 0.287682), (0.2, 0.9 * 0.287682 + 0.1 * 1.386294)):
+        model = build(label_smoothing=smoothing)
+        set_constant(model, 0.0)
+        model.layers[-1].set_weights([np.zeros((2, 2)), np.log([3.0, 1.0])])
+        loss = model.test_on_batch(padded(TEXTS, 5), np.eye(2)[[0] * 5], return_dict=True)["loss"]
+        assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def moments_after_one_step(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """Adam's first moment is 0.1 of the first gradient, its second 0.001 of that gradient's square."""
+    model.train_on_batch(padded(TEXTS, 5), TARGETS)
+    return {
+        kind: [value.numpy() for value in model.optimizer.variables if kind in value.path]
+        for kind in ("momentum", "velocity")
+    }
+
+
+def test_a_word_that_stands_often_in_a_batch_has_one_gradient() -> None:
+    """Its square is that of the sum over places, not a sum of squares: words 2 to 6 stand here repeatedly."""
+    model = build()
+    scramble(model)
+    moments = moments_after_one_step(model)
+    for first, second in zip(moments["momentum"], moments["velocity"], strict=True):
+        np.testing.assert_allclose(second / 0.001, np.square(first / 0.1), rtol=1e-4, atol=1e-9)
+
+
+def test_gradient_clip_bounds_the_step_and_the_history_tells_the_norm_before() -> None:
+    def norms(clip: float | None) -> tuple[float, float]:
+        model = build(gradient_clip=clip)
+        scramble(model)
+        moments = moments_after_one_step(model)["momentum"]
+        given = 10 * np.sqrt(sum(np.square(moment).sum() for moment in moments))
+        return float(given), float(model.optimizer.gradient_norms.numpy())
+
+    free, seen = norms(None)
+    assert seen == pytest.approx(free, rel=1e-4)
+    assert seen > 0.05
+    assert norms(0.05) == (pytest.approx(0.05, rel=1e-4), pytest.approx(seen, rel=1e-5))
+    assert norms(100.0) == (pytest.approx(free, rel=1e-4), pytest.approx(seen, rel=1e-5))
+
+
+def test_weights_follow_the_seed_and_the_embedding_is_what_was_given() -> None:
+    first, again, other = (build(seed=seed, cell="gru").get_weights() for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[0], make_embedding())
+    for one, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(first[1], other[1])

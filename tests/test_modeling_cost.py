@@ -1,0 +1,36 @@
+"""Floating-point operations by hand: dimension 3, units 4, 5 classes, 7 tokens in 2 texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tiny_models import make_experiment
+
+from textrnn.modeling.cost import training_flops
+
+
+@pytest.mark.parametrize(
+    ("changes", "per_token", "per_text"),
+    [
+        # A product of a vector with an n x m matrix is n m multiplications and n m additions.
+        ({"cell": "simple_rnn"}, 2 * 4 * (3 + 4), 2 * 4 * 5),
+        ({"cell": "lstm"}, 2 * 4 * 4 * (3 + 4), 2 * 4 * 5),
+        ({"cell": "gru"}, 3 * 2 * 4 * (3 + 4), 2 * 4 * 5),
+        ({"cell": "lstm", "layers": 2}, 4 * 2 * 4 * (3 + 4) + 4 * 2 * 4 * (4 + 4), 2 * 4 * 5),
+        ({"cell": "gru", "bidirectional": True}, 2 * 3 * 2 * 4 * (3 + 4), 2 * 8 * 5),
+        (
+            {"cell": "gru", "bidirectional": True, "layers": 2},
+            2 * 3 * 2 * 4 * (3 + 4) + 2 * 3 * 2 * 4 * (8 + 4),
+            2 * 8 * 5,
+        ),
+        ({"cell": "conv1d", "layers": 2}, 2 * 5 * 3 * 4 + 2 * 5 * 4 * 4, 2 * 4 * 5),
+        ({"cell": "feedforward", "layers": 2}, 0, 2 * 3 * 4 + 2 * 4 * 4 + 2 * 4 * 5),
+    ],
+    ids=str,
+)
+def test_forward_and_twice_that_backward(changes: dict[str, Any], per_token: int, per_text: int) -> None:
+    experiment = make_experiment(units=4, **changes)
+    assert training_flops(experiment, dimension=3, classes=5, tokens=7, examples=2) == 3 * (
+        7 * per_token + 2 * per_text
+    )

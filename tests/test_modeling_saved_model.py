@@ -1,0 +1,94 @@
+"""A saved model predicts as before, holds no date, and notices when its files do not belong together."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from tiny_models import make_embedding, make_experiment, make_tokens, scramble
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling.backend import keras
+from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.saved_model import TextEncoder, load_model, save_model
+from textrnn.modeling.training import predict
+from textrnn.text.vocabulary import Vocabulary
+
+WORDS = ("<pad>", "<unk>", "good", "bad", "film", "a", "plot")
+ENCODER = TextEncoder(Vocabulary(WORDS), ("rotten", "fresh", "stale"), 4, "both")
+RICH: dict[str, Any] = {"cell": "gru", "bidirectional": True, "layers": 2, "readout": "max", "dropout": 0.5}
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    model = build_classifier(make_experiment(**RICH), make_embedding(), 3, seed=1)
+    scramble(model)
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path: Path, model: keras.Model) -> Path:
+    save_model(tmp_path / "model" / "7", make_experiment(**RICH), ENCODER, model, model.get_weights())
+    return tmp_path / "model" / "7"
+
+
+def test_a_loaded_model_predicts_as_the_one_saved(saved: Path, model: keras.Model) -> None:
+    loaded, encoder = load_model(saved)
+    assert encoder == ENCODER
+    tokens = make_tokens(encoder.encode(pl.Series(["A good film", "bad", "plot?"])).to_list(), [0, 0, 0])
+    np.testing.assert_array_equal(predict(loaded, tokens), predict(model, tokens))
+
+
+def test_what_is_saved_has_the_same_bytes_every_time_and_holds_no_date(
+    saved: Path, tmp_path: Path, model: keras.Model
+) -> None:
+    again = tmp_path / "again"
+    build_classifier(make_experiment(), make_embedding(), 2, seed=0)  # Keras counts the layers of a process
+    loaded, encoder = load_model(saved)
+    save_model(again, make_experiment(**RICH), encoder, loaded, loaded.get_weights())
+    names = sorted(path.name for path in saved.iterdir())
+    assert names == ["encoder.json", "experiment.json", "vocabulary.txt", "weights.npz"]
+    for name in names:
+        assert (again / name).read_bytes() == (saved / name).read_bytes(), name
+    with zipfile.ZipFile(saved / "weights.npz") as archive:
+        assert {item.date_time[0] for item in archive.infolist()} == {1980}
+
+
+def test_the_weights_given_are_saved_not_those_of_the_model(tmp_path: Path, model: keras.Model) -> None:
+    averages = [weight + 1 for weight in model.get_weights()]
+    save_model(tmp_path / "0", make_experiment(**RICH), ENCODER, model, averages)
+    for one, other in zip(load_model(tmp_path / "0")[0].get_weights(), averages, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "weights.npz", "vocabulary.txt", "encoder.json"])
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(TextrnnError, match=rf"{name}.*[Rr]un `dvc repro`"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("changes", [{"units": 3}, {"layers": 1}, {"cell": "lstm"}])
+def test_weights_of_another_architecture_are_refused(saved: Path, changes: dict[str, Any]) -> None:
+    file = saved / "experiment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(TextrnnError, match=r"weights\.npz was not saved from experiment\.json\. Run `dvc repro`"):
+        load_model(saved)
+
+
+def test_another_vocabulary_is_refused(saved: Path) -> None:
+    (saved / "vocabulary.txt").write_text("<pad>\n<unk>\ngood\n", encoding="utf-8")
+    with pytest.raises(TextrnnError, match=r"has 7 embedding rows and vocabulary\.txt 3 words.*Run `dvc repro`"):
+        load_model(saved)
+
+
+def test_other_classes_are_refused(saved: Path) -> None:
+    file = saved / "encoder.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "classes": ["rotten", "fresh"]}))
+    with pytest.raises(TextrnnError, match=r"was not saved from experiment\.json"):
+        load_model(saved)

@@ -1,0 +1,205 @@
+"""Seeds that do not depend on each other, averaged weights, early stopping, and trainings that diverge."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import make_embedding, make_experiment, make_tokens
+
+from textrnn.modeling import training
+from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.training import SeedResult, Trainer, predict
+from textrnn.run_folder import HISTORY_COLUMNS
+
+SPLITS = {
+    "train": make_tokens([[2, 3, 4], [6], [3, 3], [5, 1, 2, 4], [4, 6, 2], [2, 2]], [0, 1, 1, 0, 1, 0]),
+    "valid": make_tokens([[2], [3, 5, 4], [6, 2]], [0, 1, 1]),
+    "test": make_tokens([[4, 4], [1]], [1, 0]),
+}
+BAD_SEED = 5
+RICH: dict[str, Any] = {
+    "cell": "gru",
+    "bidirectional": True,
+    "embedding_dropout": 0.2,
+    "recurrent_dropout": 0.3,
+    "dropout": 0.4,
+    "ema": 0.6,
+    "early_stopping": 2,
+    "batch_size": 4,
+}
+
+
+def draw(seed: int) -> np.ndarray:
+    """An embedding of its own for each seed, that of the bad seed with a word at infinity."""
+    matrix = make_embedding(seed)
+    if seed == BAD_SEED:
+        matrix[2] = np.inf
+    return matrix
+
+
+def make_trainer(**changes: Any) -> Trainer:
+    """One batch per epoch, so that epochs are steps, unless `changes` say otherwise."""
+    plain = {"cell": "feedforward", "readout": "mean"}
+    return Trainer(make_experiment(**{**plain, **changes}), SPLITS, draw, 2)
+
+
+def run(trainer: Trainer, seed: int = 0) -> tuple[SeedResult, list[list[np.ndarray]]]:
+    """Returns the result, and the raw weights after every epoch."""
+    raw: list[list[np.ndarray]] = []
+    return trainer.run(seed, lambda row: raw.append(trainer.fitted.get_weights())), raw
+
+
+def script(losses: Sequence[float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A validation loss that goes as `losses` say."""
+    values = iter(losses)
+    return lambda labels, probabilities: next(values)
+
+
+def mark(result: SeedResult) -> str:
+    """SHA-256 of all that a seed leaves behind."""
+    total = hashlib.sha256(repr(result.history).encode())
+    for array in [*result.weights, *result.probabilities.values()]:
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def assert_equal(weights: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_seed_gives_the_same_bytes_alone_after_others_and_in_another_process() -> None:
+    trainer = make_trainer(**RICH)
+    first, failed, second = (trainer.run(seed) for seed in (0, BAD_SEED, 1))
+    assert mark(make_trainer(**RICH).run(1)) == mark(second) != mark(first)
+    assert first.failure is second.failure is None
+    assert failed.failure == "the loss is no longer a finite number in epoch 1"
+    assert (failed.history, failed.weights, failed.probabilities) == ([], [], {})
+
+    code = (
+        f"from {__name__} import RICH, make_trainer, mark; print(mark(make_trainer(**RICH).run(1)), end='')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout == mark(second)
+
+
+def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
+    trainer = make_trainer(epochs=3)
+    result, raw = run(trainer)
+    assert [tuple(row) for row in result.history] == [HISTORY_COLUMNS] * 3
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert {row["learning_rate"] for row in result.history} == {pytest.approx(0.01)}
+    assert all(row["gradient_norm"] > 0 for row in result.history)
+    assert_equal(result.weights, raw[-1])
+
+    trainer.fitted.set_weights(raw[-1])
+    for split in ("valid", "test"):
+        np.testing.assert_array_equal(result.probabilities[split], predict(trainer.fitted, SPLITS[split]))
+    labels = SPLITS["valid"].labels
+    assert result.history[-1]["val_loss"] == log_loss(labels, result.probabilities["valid"])
+    assert result.history[-1]["val_accuracy"] == accuracy(labels, result.probabilities["valid"])
+
+
+def test_gradient_norm_is_the_mean_over_the_epochs_steps() -> None:
+    """The first epoch of one batch: the norm of the first moment, which is 0.1 of the gradient."""
+    trainer = make_trainer(epochs=1)
+    result = trainer.run(0)
+    moments = [value.numpy() for value in trainer.fitted.optimizer.variables if "momentum" in value.path]
+    norm = 10 * np.sqrt(sum(np.square(moment).sum() for moment in moments))
+    assert result.history[0]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_averaged_weights_are_evaluated_while_training_goes_on_with_the_raw_ones() -> None:
+    _, plain = run(make_trainer(epochs=3))
+    trainer = make_trainer(epochs=3, ema=0.75)
+    result, raw = run(trainer)
+    for one, other in zip(raw, plain, strict=True):
+        assert_equal(one, other)
+
+    average = raw[0]  # the first step has nothing to average with
+    replay = [average]
+    for weights in raw[1:]:
+        average = [0.75 * old + 0.25 * new for old, new in zip(average, weights, strict=True)]
+        replay.append(average)
+    for one, other in zip(result.weights, average, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+    assert not np.array_equal(result.weights[0], raw[-1][0])
+    for row, weights in zip(result.history, replay, strict=True):
+        trainer.fitted.set_weights(weights)
+        expected = log_loss(SPLITS["valid"].labels, predict(trainer.fitted, SPLITS["valid"]))
+        assert row["val_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_frozen_embedding_comes_back_with_the_averages() -> None:
+    result = make_trainer(ema=0.75, trainable_embedding=False).run(3)
+    np.testing.assert_array_equal(result.weights[0], draw(3))
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs", "best"),
+    [
+        ([3, 2, 2.5, 1, 1.1, 1.0, 0.5], 2, 6, 4),  # 1.0 is no better than 1
+        ([1, 2, 3, 4], 1, 2, 1),
+        ([4, 3, 2, 1, 0.5, 0.4, 0.3], 3, 7, 7),
+        ([1, 2, 3, 0.5, 0.7, 0.6, 9], 3, 7, 4),
+    ],
+)
+def test_early_stopping_brings_the_best_epoch_back(
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], patience: int, epochs: int, best: int
+) -> None:
+    monkeypatch.setattr(training, "log_loss", script(losses))
+    result, raw = run(make_trainer(epochs=7, early_stopping=patience))
+    assert len(result.history) == epochs
+    assert_equal(result.weights, raw[best - 1])
+
+
+def test_without_patience_the_last_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "log_loss", script([1, 2, 3]))
+    result, raw = run(make_trainer(epochs=3))
+    assert_equal(result.weights, raw[2])
+
+
+def test_a_training_that_diverges_says_in_which_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "log_loss", script([1, 2, np.nan]))
+    result, _ = run(make_trainer(epochs=4))
+    assert result.failure == "the loss is no longer a finite number in epoch 3"
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert (result.weights, result.probabilities) == ([], {})
+
+
+@pytest.mark.parametrize("changes", [{"l2": 1e38}, {"l2": 1e38, "gradient_clip": 1.0, "ema": 0.9}])
+def test_an_infinite_loss_is_a_failure(changes: dict[str, float]) -> None:
+    result = make_trainer(**changes).run(0)
+    assert result.failure is not None
+
+
+def test_parameter_counts() -> None:
+    """Embedding 7 x 3, dense 3 x 2 + 2, logits 2 x 2 + 2."""
+    for trainable, expected in ((True, 21 + 8 + 6), (False, 8 + 6)):
+        trainer = make_trainer(epochs=1, trainable_embedding=trainable)
+        trainer.run(0)
+        assert trainer.parameter_counts() == {"total": 35, "trainable": expected}
+
+
+def test_scores_by_hand() -> None:
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5], [1, 0, 0]], np.float32)
+    labels = np.array([0, 1, 0])
+    assert accuracy(labels, probabilities) == pytest.approx(2 / 3)
+    assert log_loss(labels, probabilities) == pytest.approx((0.693147 + 1.203973 + 0) / 3, rel=1e-5)
+    assert log_loss(np.array([1]), probabilities[2:]) == pytest.approx(87.336545, rel=1e-6)  # -ln 2**-126
+    assert np.isnan(log_loss(labels, probabilities * np.nan))

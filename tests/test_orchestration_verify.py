@@ -1,0 +1,131 @@
+"""`textrnn verify`: the study again from nothing, compared stage by stage."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import pytest
+import yaml
+from rich.console import Console
+from tiny_project import STAGES
+
+from textrnn.errors import TextrnnError
+from textrnn.orchestration import verify as module
+from textrnn.orchestration.verify import CLOSE, DIFFERENT, SAME, compare_locks, repeat, verify
+
+
+@pytest.fixture
+def in_project(project, monkeypatch):
+    """The project; what this process starts runs in its environment."""
+    for key, value in project.environment().items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def test_again_from_nothing_gives_the_same_lock_and_report(in_project, tmp_path):
+    """`dvc repro`, one stage after the other, against `textrnn repro` with trainings side by side."""
+    again = tmp_path / "again"
+    repeat(in_project.folder, again, jobs=2)
+    assert (again / "dvc.lock").read_bytes() == (in_project.folder / "dvc.lock").read_bytes()
+    reports = in_project.report()
+    assert len(reports) > 10
+    assert {name: (again / name).read_bytes() for name in reports} == reports
+    verdicts = compare_locks(in_project.folder, again, tolerance=0.0)
+    assert verdicts == dict.fromkeys(STAGES, SAME)
+
+
+@pytest.fixture
+def told(in_project, monkeypatch):
+    """Runs verify against a copy changed by `change`, in place of a whole run; returns verdict and words."""
+
+    def run(change, tolerance=0.02):
+        def repeated(project, copy, jobs):
+            shutil.copytree(project, copy)
+            change(copy)
+
+        monkeypatch.setattr(module, "repeat", repeated)
+        screen = io.StringIO()
+        verdict = verify(in_project.folder, 1, tolerance, Console(file=screen, width=100))
+        return verdict, screen.getvalue().splitlines()
+
+    return run
+
+
+def change_outs(copy, *stages):
+    lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+    for stage in stages:
+        lock["stages"][stage]["outs"][0]["md5"] = "f" * 32
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+
+
+def change_metric(copy, name, by):
+    file = copy / "reports" / "tiny" / "metrics" / f"{name}.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    metrics["valid_accuracy"] += by
+    file.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def line(lines, stage):
+    (found,) = [one for one in lines if one.startswith(f"{stage} ")]
+    return found.removeprefix(stage).strip()
+
+
+def test_same_bytes_everywhere(told):
+    passed, lines = told(lambda copy: None)
+    assert passed
+    assert line(lines, "train@lstm") == SAME
+    assert lines[-1] == f"13 stages: {SAME}, 0 stages: {CLOSE}, 0 stages: {DIFFERENT}"
+
+
+def test_another_machine_within_tolerance(told):
+    def change(copy):
+        change_outs(copy, "train@lstm", "compare")
+        change_metric(copy, "lstm", 0.015)
+
+    passed, lines = told(change)
+    assert passed
+    assert line(lines, "train@lstm") == CLOSE
+    assert line(lines, "compare") == CLOSE
+    assert line(lines, "train@gru") == SAME
+
+
+def test_metrics_out_of_tolerance_are_different(told):
+    def change(copy):
+        change_outs(copy, "train@lstm")
+        change_metric(copy, "lstm", -0.015)
+
+    passed, lines = told(change, tolerance=0.01)
+    assert not passed
+    assert line(lines, "train@lstm") == DIFFERENT
+
+
+def test_data_with_other_bytes_is_different(told):
+    passed, lines = told(lambda copy: change_outs(copy, "encode_corpus"))
+    assert not passed
+    assert line(lines, "encode_corpus") == DIFFERENT
+    assert lines[-1] == f"12 stages: {SAME}, 0 stages: {CLOSE}, 1 stages: {DIFFERENT}"
+
+
+def test_a_stage_of_only_one_side_is_different(told):
+    def change(copy):
+        lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+        lock["stages"]["train@new"] = lock["stages"].pop("train@gru")
+        (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+
+    passed, lines = told(change)
+    assert not passed
+    assert line(lines, "train@gru") == line(lines, "train@new") == DIFFERENT
+
+
+def test_without_a_lock_there_is_nothing_to_compare(tmp_path):
+    with pytest.raises(TextrnnError, match=r"has no dvc\.lock to compare with\. Run `make repro` first"):
+        verify(tmp_path, 1, 0.02, Console())
+
+
+def test_outside_of_git_the_files_to_copy_are_unknown(tmp_path):
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    with pytest.raises(TextrnnError, match="is no git repository"):
+        verify(tmp_path, 1, 0.02, Console())

@@ -1,0 +1,304 @@
+"""The whole pipeline on a tiny corpus, with real DVC: what a change reruns, and what it must not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from tiny_project import STAGES, sha256
+
+
+def set_experiment(name, **values):
+    return lambda params: params["experiments"][name].update(values)
+
+
+def changed(project):
+    """Names of the stages that `dvc status` calls changed."""
+    return sorted(json.loads(project.dvc("status", "--json").text))
+
+
+def test_everything_ran_once(finished):
+    assert sorted(finished.lock()) == STAGES
+    assert finished.git_status() == ""
+    assert {path.name for path in (finished.folder / "runs").iterdir()} == {"majority", "nb-svm", "lstm", "gru", "mean"}
+    board = finished.read("reports/tiny/leaderboard.csv").splitlines()
+    assert len(board) == 1 + 5
+    assert board[1].startswith("1,mean,experiment,feedforward,glove,2,")
+
+
+def test_repro_again_runs_no_stage(project):
+    again = project.dvc("repro")
+    assert again.stages == []
+    assert again.text.count("didn't change, skipping") == len(STAGES)
+    assert project.git_status() == ""
+
+
+def test_editing_one_experiment_reruns_it_and_compare(project):
+    project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
+    assert changed(project) == ["compare", "train@mean"]
+    assert project.dvc("params", "diff").text.splitlines()[-1].split()[-3:] == [
+        "experiments.mean.learning_rate",
+        "-",
+        "0.02",
+    ]
+    assert project.dvc("repro").stages == ["compare", "train@mean"]
+    assert changed(project) == []
+    assert "mean.json" in project.dvc("metrics", "diff").text
+
+    # Back again: its run comes out of DVC's run cache, and everything is as committed.
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    back = project.dvc("repro")
+    assert back.stages == ["compare"]
+    assert back.cached == ["train@mean"]
+    assert project.git_status() == ""
+
+
+def test_editing_the_comparison_retrains_nothing(project):
+    project.append("src/textrnn/comparison/plots.py", "# another colour\n")
+    assert changed(project) == ["compare"]
+    assert project.dvc("repro").stages == ["compare"]
+    assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots.py"]
+
+
+def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
+    project.edit("params.yaml", lambda params: params["encode"].update(vocabulary_size=30))
+    assert changed(project) == ["encode_corpus"]
+    assert project.dvc("repro", "train@mean").stages == ["build_embeddings@glove", "encode_corpus", "train@mean"]
+    # What was not asked for waits: the other embedding and trainings, the comparison. No download, no baseline.
+    assert changed(project) == ["build_embeddings@random", "compare", "train@gru", "train@lstm"]
+    assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
+
+
+def test_a_removed_experiment_is_pruned_and_comes_back_without_training(project):
+    project.edit("params.yaml", lambda params: params["experiments"].pop("gru"))
+    assert project.dvc("repro").stages == ["compare"]
+    assert not (project.folder / "runs/gru").exists()
+    assert not (project.folder / "reports/tiny/metrics/gru.json").exists()
+    assert "gru" not in project.read("reports/tiny/leaderboard.md")
+    assert "train@gru" not in project.lock()
+    assert "runs/gru" not in project.read("dvc.lock")
+    assert changed(project) == []
+
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    back = project.dvc("repro")
+    assert back.stages == ["compare"]
+    assert back.cached == ["train@gru"]
+    assert project.git_status() == ""
+
+
+def test_a_removed_embedding_is_pruned_with_its_download(project):
+    def only_random(params):
+        del params["embeddings"]["glove"]
+        for name in ("gru", "mean"):
+            del params["experiments"][name]
+
+    project.edit("params.yaml", only_random)
+    assert project.dvc("repro").stages == ["compare"]
+    assert [path.name for path in (project.folder / "data/embeddings").iterdir()] == ["random"]
+    assert [path.name for path in (project.folder / "data/downloads/vectors").iterdir()] == ["random"]
+    assert "glove" not in project.read("dvc.lock")
+    assert changed(project) == []
+
+
+def test_another_study_name_gives_a_report_of_its_own_and_retrains_nothing(project):
+    before = project.report()
+    project.edit("params.yaml", lambda params: params.update(study="second"))
+    assert project.dvc("repro").stages == ["compare"]
+    after = project.report()
+    assert {name: content for name, content in after.items() if name in before} == before
+    assert len(after) == 2 * len(before)
+    assert after["reports/second/leaderboard.csv"] == before["reports/tiny/leaderboard.csv"]
+    assert [out["path"] for out in project.lock()["compare"]["outs"]] == ["reports/second"]
+    assert changed(project) == []
+
+
+def test_dvc_shows_metrics_and_plots(project):
+    metrics = json.loads(project.dvc("metrics", "show", "--json").text)[""]["data"]
+    assert set(metrics) == {
+        f"reports/tiny/metrics/{name}.json" for name in ("majority", "nb-svm", "lstm", "gru", "mean")
+    }
+    assert metrics["reports/tiny/metrics/majority.json"]["data"]["valid_accuracy"] == 0.6
+
+    project.dvc("plots", "show", "--out", "plots")
+    page = project.read("plots/index.html")
+    assert "learning_curves" in page
+    for picture in ("leaderboard", "learning_curves", "confusion", "reliability"):
+        assert f"{picture}.svg" in page
+
+
+def test_dvc_experiments_and_their_queue(project):
+    """Each experiment leaves its git reference in DVC, and its runs in the MLflow store of the project."""
+    project.dvc("exp", "run", "--name", "direct", "--set-param", "experiments.mean.epochs=2")
+    project.run("git", "checkout", "--quiet", ".")
+    for name, rate in (("slow", 0.001), ("fast", 0.1)):
+        project.dvc("exp", "run", "--queue", "--name", name, "-S", f"experiments.mean.learning_rate={rate}")
+    project.dvc("queue", "start", "-j", "2")
+    deadline = time.monotonic() + 400
+    while re.search("Queued|Running", status := project.dvc("queue", "status").text.partition("Worker")[0]):
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    logs = [project.dvc("queue", "logs", name, ok=False).text for name in ("slow", "fast")]
+    assert status.count("Success") == 2, (status, logs)
+
+    shown = json.loads(project.dvc("exp", "show", "--json").text)
+    named = {
+        row["revs"][0]["data"]["params"]["params.yaml"]["data"]["experiments"]["mean"].get("learning_rate"): row["name"]
+        for revision in shown
+        for row in revision["experiments"] or []
+    }
+    assert named == {None: "direct", 0.001: "slow", 0.1: "fast"}
+    tagged = {run.data.tags.get("dvc.exp_name") for run in runs_in(project) if run.data.tags["experiment"] == "mean"}
+    assert tagged >= {"direct", "slow", "fast"}
+
+
+def runs_in(project):
+    """All MLflow runs of the project's study, oldest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{project.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny/snippets")
+    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
+
+
+def test_mlflow_has_a_parent_per_run_and_a_child_per_seed(project):
+    runs = runs_in(project)
+    parents = {run.data.tags["experiment"]: run for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    assert set(parents) == {"majority", "nb-svm", "lstm", "gru", "mean"}
+    seeds = {
+        name: [run.data.tags["seed"] for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        for name, parent in parents.items()
+    }
+    assert seeds == {"majority": ["0"], "nb-svm": ["0"], **{name: ["0", "1"] for name in ("lstm", "gru", "mean")}}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_mlflow_says_where_a_run_comes_from(project):
+    runs = runs_in(project)
+    (parent,) = [run for run in runs if run.data.tags["mlflow.runName"] == "lstm"]
+    first_commit = project.run("git", "rev-list", "--max-parents=0", "HEAD").text.strip()
+    wanted = {
+        "study": "tiny",
+        "corpus": "snippets",
+        "cell": "lstm",
+        "embedding": "random",
+        "dvc.stage": "train@lstm",
+        "mlflow.source.git.commit": first_commit,
+        "git.dirty": "false",
+    }
+    assert {key: parent.data.tags.get(key) for key in wanted} == wanted
+    recorded = json.loads(project.read("runs/lstm/run.json"))
+    assert parent.data.tags["dvc.fingerprint"] == recorded["fingerprint"]
+    assert parent.data.params["units"] == "3"
+    assert parent.data.params["gradient_clip"] == "None"
+    outs = {out["path"]: out["md5"] for stage in project.lock().values() for out in stage["outs"] if "md5" in out}
+    assert {data.dataset.name: data.dataset.digest for data in parent.inputs.dataset_inputs} == {
+        name: outs[name] for name in ("data/tokens", "data/embeddings/random")
+    }
+    board = dict(
+        zip(*[line.split(",") for line in project.read("reports/tiny/leaderboard.csv").splitlines()[:2]], strict=True)
+    )
+    (best,) = [run for run in runs if run.data.tags["mlflow.runName"] == board["experiment"]]
+    assert best.data.metrics["valid_accuracy_mean"] == pytest.approx(float(board["valid_accuracy"]), abs=1e-6)
+    assert best.data.metrics["valid_accuracy_std"] == pytest.approx(float(board["valid_accuracy_std"]), abs=1e-6)
+
+
+def test_mlflow_has_a_point_per_epoch(project):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{project.folder / 'mlflow.db'}")
+    (child,) = [run for run in runs_in(project) if run.data.tags["mlflow.runName"] == "lstm seed 1"]
+    curve = [(point.step, point.value) for point in client.get_metric_history(child.info.run_id, "val_loss")]
+    rows = [line.split(",") for line in project.read("runs/lstm/history.csv").splitlines()[1:]]
+    assert curve == [(int(row[1]), pytest.approx(float(row[4]))) for row in rows if row[0] == "1"]
+    assert [step for step, _ in curve] == [1, 2]
+
+
+def test_a_wrong_hash_stops_before_anything_is_written(project):
+    project.append("tiny/snippets.csv", "one more,good,film 1\n")
+    expected = sha256(project.folder / "data/downloads/corpus/snippets.csv")
+    other = "0" * 64
+    project.edit("catalog.yaml", lambda catalog: catalog["corpora"]["snippets"].update(sha256=other))
+    failed = project.dvc("repro", ok=False)
+    assert failed.status != 0
+    assert failed.stages == ["download_corpus"]
+    assert "file:tiny/snippets.csv" in failed.text
+    assert other in failed.text
+    assert sha256(project.folder / "tiny/snippets.csv") in failed.text
+    assert "failed to reproduce 'download_corpus'" in failed.text
+    assert not (project.folder / "data/downloads/corpus").exists()
+    assert {path.name for path in (project.folder / "data/downloads").iterdir()} == {"vectors"}
+    assert project.run("git", "status", "--porcelain", "dvc.lock", "reports").text == ""
+
+    project.run("git", "checkout", "--quiet", ".")
+    again = project.dvc("repro")
+    assert again.stages == []
+    assert sha256(project.folder / "data/downloads/corpus/snippets.csv") == expected
+
+
+def test_a_corpus_that_a_user_adds(project):
+    """A catalog entry is all there is to write: here three classes, no films."""
+    rows = [
+        f"{word} number {row}\t{stars}"
+        for row in range(12)
+        for word, stars in (("awful", "low"), ("so so", "middle"), ("great", "high"))
+    ]
+    table = project.folder / "tiny" / "stars.tsv"
+    table.write_text("\n".join(["review\tstars", *rows]) + "\n", encoding="utf-8")
+    entry = {
+        "source": "file:tiny/stars.tsv",
+        "sha256": sha256(table),
+        "format": "tsv",
+        "columns": {"text": "review", "label": "stars"},
+        "classes": ["low", "middle", "high"],
+        "licence": "mine",
+        "citation": "me",
+    }
+    project.edit("catalog.yaml", lambda catalog: catalog["corpora"].update({"stars": entry}))
+    project.edit("params.yaml", lambda params: params.update(corpus="stars"))
+    done = project.dvc("repro", "encode_corpus", "baseline@nb-svm")
+    assert done.stages == ["baseline@nb-svm", "download_corpus", "encode_corpus", "prepare_corpus"]
+    assert json.loads(project.read("data/tokens/encoder.json"))["classes"] == ["low", "middle", "high"]
+    assert {"great", "so", "awful"} <= set(project.read("data/tokens/vocabulary.txt").splitlines())
+    run = json.loads(project.read("runs/nb-svm/run.json"))
+    assert (run["status"], run["classes"]) == ("finished", ["low", "middle", "high"])
+
+
+def test_a_killed_training_leaves_nothing_finished_and_is_repeated(project):
+    lock = project.read("dvc.lock")
+    forget_training(project, "mean")
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "train@mean"],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    seen = next(line for line in killed.stdout if line.startswith(("seed 0", "ERROR")))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert seen.startswith("seed 0")
+    assert not (project.folder / "runs/mean").exists()
+    assert "train@mean" not in project.lock()
+
+    done = project.dvc("repro")
+    assert done.stages == ["compare", "train@mean"]
+    assert project.read("dvc.lock") == lock
+    assert project.git_status() == ""
+    assert {path.name for path in (project.folder / "runs").iterdir()} == {"majority", "nb-svm", "lstm", "gru", "mean"}
+
+
+def forget_training(project, name):
+    """Makes DVC forget that it ever trained `name`."""
+    lock = yaml.safe_load(project.read("dvc.lock"))
+    del lock["stages"][f"train@{name}"]
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+    project.run("rm", "-r", f"runs/{name}", ".dvc/cache/runs")
