@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,7 @@ def test_every_row_is_in_one_batch(lengths: np.ndarray, batch_size: int, seed: i
 
 
 @given(many_lengths, batch_sizes, seeds)
-def test_first_two_batches_differ_in_width_where_any_do(
-    lengths: np.ndarray, batch_size: int, seed: int | None
-) -> None:
+def test_first_two_batches_differ_in_width_where_any_do(lengths: np.ndarray, batch_size: int, seed: int | None) -> None:
     widths = [lengths[rows].max() for rows in length_buckets(lengths, batch_size, make_rng(seed))]
     if len(set(widths)) > 1:
         assert widths[0] != widths[1]
@@ -73,7 +72,7 @@ def test_first_two_batches_differ_in_width_where_any_do(
 def test_neighbours_are_of_similar_length(lengths: np.ndarray, batch_size: int, seed: int) -> None:
     batches = length_buckets(lengths, batch_size, np.random.default_rng(seed))
     by_length = sorted(batches, key=lambda rows: int(lengths[rows].sum()) / len(rows))
-    for shorter, longer in zip(by_length, by_length[1:], strict=False):
+    for shorter, longer in pairwise(by_length):
         assert lengths[shorter].max() < lengths[longer].min() + 2 * LENGTH_JITTER
 
 

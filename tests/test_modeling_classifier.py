@@ -12,17 +12,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import (
-    CELLS,
-    LABELS,
-    RECURRENT_CELLS,
-    TEXTS,
-    make_embedding,
-    make_experiment,
-    make_tokens,
-    scramble,
-    set_constant,
-)
+from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
+from tiny_models import LABELS, TEXTS, make_embedding, make_tokens, scramble, set_constant
 
 from textrnn.errors import TextrnnError
 from textrnn.modeling import classifier, training

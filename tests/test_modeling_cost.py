@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny_models import make_experiment
+from tiny_experiments import make_experiment
 
 from textrnn.modeling.cost import training_flops
 

@@ -1,48 +1,17 @@
-"""Experiments, texts and embeddings that are small enough to reckon by hand."""
+"""Texts, embeddings and weights that are small enough to reckon by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from textrnn.modeling.backend import keras
 from textrnn.modeling.batches import Tokens
-from textrnn.params import Experiment
 
-CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")
-RECURRENT_CELLS = CELLS[:3]
-PLAIN: dict[str, Any] = {
-    "embedding": "tiny",
-    "trainable_embedding": True,
-    "cell": "lstm",
-    "units": 2,
-    "layers": 1,
-    "bidirectional": False,
-    "readout": "last",
-    "embedding_dropout": 0.0,
-    "spatial_dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "label_smoothing": 0.0,
-    "gradient_clip": None,
-    "ema": None,
-    "early_stopping": None,
-    "optimizer": "adam",
-    "learning_rate": 0.01,
-    "batch_size": 8,
-    "epochs": 2,
-}
 TEXTS = [[2, 3, 4, 5], [6], [3, 3], [5, 1, 2], [4, 6, 2, 3, 5]]
 LABELS = [0, 1, 1, 0, 1]
-
-
-def make_experiment(**changes: Any) -> Experiment:
-    """The plainest experiment, and what `changes` say."""
-    return Experiment.model_validate({**PLAIN, **changes})
 
 
 def make_tokens(texts: Sequence[Sequence[int]] = TEXTS, labels: Sequence[int] = LABELS) -> Tokens:

@@ -30,6 +30,9 @@ def repro(
     console = Console(highlight=False)
     orchestration.repro(jobs, console)
     params = load_params()
+    # Not before: pandas takes two seconds, and a mistake in params.yaml is told at once.
+    from textrnn.comparison.leaderboard import show
+
     show(Path("reports") / params.study, console)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:

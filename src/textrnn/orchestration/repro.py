@@ -41,7 +41,9 @@ def repro(jobs: int, console: Console) -> None:
         console.print(f"pruned {name}: the study no longer declares it", highlight=False)
     changed = _changed_stages()
     if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
+        started = time.monotonic()
         _dvc_or_fail("repro", *UPSTREAM)
+        console.print(f"corpus, tokens and embeddings are up to date after {time.monotonic() - started:.0f} s")
         changed = _changed_stages()
     waiting = [name for name in changed if name.startswith(PARALLEL)]
     failed = _run_side_by_side(waiting, jobs, console)
@@ -52,7 +54,7 @@ def repro(jobs: int, console: Console) -> None:
             + "\nWhat succeeded is kept: mend the cause and run this again."
         )
     if changed:
-        _dvc_or_fail("repro", show=False)
+        _dvc_or_fail("repro")
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:
@@ -84,14 +86,11 @@ def _changed_stages() -> list[str]:
     return list(json.loads(done.stdout))
 
 
-def _dvc_or_fail(*arguments: str, show: bool = True) -> None:
-    output = None if show else subprocess.PIPE
-    done = subprocess.run(
-        dvc_command(*arguments), env=environment(), stdout=output, stderr=subprocess.STDOUT, text=True
-    )
+def _dvc_or_fail(*arguments: str) -> None:
+    """Runs DVC; its stages' progress and all errors stand on standard error, DVC's own talk is left out."""
+    done = subprocess.run(dvc_command(*arguments), env=environment(), stdout=subprocess.DEVNULL)
     if done.returncode != 0:
-        said = "the message above says why." if show else f"\n{done.stdout.strip()}"
-        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: {said}")
+        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
 
 
 def _run_side_by_side(stages: list[str], jobs: int, console: Console) -> dict[str, str]:

@@ -1,0 +1,168 @@
+"""The train stage on five texts: a training that diverges, one that is interrupted, names that lead nowhere."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from mlflow import MlflowClient
+from tiny_experiments import PLAIN
+from tiny_models import LABELS, TEXTS
+
+from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.saved_model import TextEncoder, load_model
+from textrnn.modeling.training import Trainer
+from textrnn.run_folder import RunFolder
+from textrnn.text.vocabulary import Vocabulary
+
+STAGE = Path(__file__).parents[1] / "stages" / "train.py"
+VOCABULARY = Vocabulary(("<pad>", "<unk>", "good", "bad", "film", "a", "plot"))
+FAILURE = "the loss is no longer a finite number in epoch 1"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens, an embedding and a study of three experiments."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("tokens", "embedding"):
+        (folder / name).mkdir()
+    TextEncoder(VOCABULARY, ("rotten", "fresh"), 5, "both").save(folder / "tokens")
+    schema = {"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32}
+    for split in ("train", "valid", "test"):
+        table = {"id": [f"{split}-{row}" for row in range(5)], "ids": TEXTS, "label": LABELS}
+        pl.DataFrame(table, schema=schema).write_parquet(folder / "tokens" / f"{split}.parquet")
+    rows = np.random.default_rng(0).normal(0, 1, (2, 3)).astype(np.float32)
+    embedding = Embedding.build(VOCABULARY, rows, np.array([2, 3]))
+    embedding.save(folder / "embedding", embedding.coverage(VOCABULARY, np.ones(7, np.int64)))
+    plain = {**PLAIN, "cell": "feedforward", "readout": "mean"}
+    study = {
+        "study": "tiny",
+        "corpus": "reviews",
+        "seeds": [0, 1, 2],
+        "prepare": {"valid": 0.2, "test": 0.3, "seed": 0, "leakage": "drop", "unlabelled": False},
+        "encode": {"vocabulary_size": 9, "min_count": 1, "max_tokens": 5, "keep": "both"},
+        "embeddings": {"tiny": {"source": "random", "dimension": 3}},
+        "baselines": {},
+        "train": plain,
+        "experiments": {"fine": {}, "wild": {"l2": 1e38}, "stopped": {}},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(study))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def train(name: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Returns the exit status."""
+    arguments = [str(STAGE), name, "tokens", "embedding", f"runs/{name}", f"timings/{name}.json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(STAGE), run_name="__main__")
+    return int(exit_.value.code or 0)
+
+
+def statuses(name: str) -> dict[str, str]:
+    client = MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    experiment = client.get_experiment_by_name("tiny/reviews")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], f"tags.experiment = '{name}'")
+    return {str(run.info.run_name): run.info.status for run in runs}
+
+
+def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = Embedding.draw
+
+    def draw_with_a_hole(self: Embedding, seed: int) -> np.ndarray:
+        matrix = draw(self, seed)
+        return np.where(matrix != 0, np.inf, 0).astype(np.float32) if seed == 1 else matrix
+
+    monkeypatch.setattr(Embedding, "draw", draw_with_a_hole)
+    assert train("fine", monkeypatch) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"warning: fine, seed 1 failed: {FAILURE}. The leaderboard will say so.\n"
+    assert [line.split()[:4] for line in printed.out.splitlines()] == [
+        ["seed", str(seed), "epoch", f"{epoch}/2"] for seed in (0, 2) for epoch in (1, 2)
+    ]
+
+    run = RunFolder.load(project / "runs" / "fine")
+    assert (run.kind, run.status, run.failures) == ("experiment", "failed", {"1": FAILURE})
+    assert run.finished_seeds == [0, 2]
+    assert run.history["seed"].tolist() == [0, 0, 2, 2]
+    assert run.predictions["seed"].unique().to_list() == [0, 2]
+    assert run.parameters == {"total": 35, "trainable": 35}
+    # Mean epochs 4/3, 5 texts, 3 times: 2 * 3 * 2 of the dense layer, 2 * 2 * 2 of the head.
+    assert run.flops["training"] == pytest.approx(4 / 3 * 5 * 3 * (12 + 8))
+    ids, labels, probabilities = run.probabilities(2, "test")
+    assert ids == [f"test-{row}" for row in range(5)]
+    assert labels.tolist() == LABELS
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert sorted(path.name for path in (project / "runs" / "fine" / "model").iterdir()) == ["0", "2"]
+    assert load_model(project / "runs" / "fine" / "model" / "2")[1].classes == ("rotten", "fresh")
+
+    timings = json.loads((project / "timings" / "fine.json").read_text())
+    assert sorted(timings["seconds"]) == ["0", "1", "2"]
+    assert statuses("fine") == {
+        "fine": "FAILED",
+        "fine seed 0": "FINISHED",
+        "fine seed 1": "FAILED",
+        "fine seed 2": "FINISHED",
+    }
+
+
+def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC goes on with the others: the run folder is complete, and says what happened."""
+    assert train("wild", monkeypatch) == 0
+    run = RunFolder.load(project / "runs" / "wild")
+    assert run.failures == {"0": FAILURE, "1": FAILURE, "2": FAILURE}
+    assert run.predictions.is_empty()
+    assert run.history.empty
+    assert set(statuses("wild").values()) == {"FAILED"}
+
+
+def test_an_interrupted_training_leaves_no_run_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Trainer, seed: int, on_epoch: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", interrupt)
+    arguments = [str(STAGE), "stopped", "tokens", "embedding", "runs/stopped", "timings/stopped.json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        runpy.run_path(str(STAGE), run_name="__main__")
+    assert not (project / "runs" / "stopped").exists()
+    assert not list((project / "runs").glob(".stopped*"))
+    assert statuses("stopped") == {"stopped": "KILLED", "stopped seed 0": "KILLED"}
+
+
+def test_an_experiment_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("lstm", monkeypatch) == 1
+    assert capsys.readouterr().err == ("error: params.yaml: experiments: no 'lstm'. Known: fine, stopped, wild.\n")
+
+
+def test_an_embedding_of_another_vocabulary(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = Vocabulary(VOCABULARY.words[:4])
+    embedding = Embedding.build(small, np.ones((1, 3), np.float32), np.array([2]))
+    embedding.save(tmp_path, embedding.coverage(small, np.ones(4, np.int64)))
+    monkeypatch.setattr(sys, "argv", [str(STAGE), "fine", "tokens", str(tmp_path), "runs/x", "timings/x.json"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(STAGE), run_name="__main__")
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path} has 4 rows and the vocabulary 7 words: they were not built together. Run `dvc repro`.\n"
+    )

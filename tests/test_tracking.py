@@ -1,0 +1,242 @@
+"""Runs in a real SQLite store, by one process and by several, and stores that are away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from textrnn.tracking import mlflow_store
+from textrnn.tracking.dvc_lock import hashes
+from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+
+AWAY = "http://127.0.0.1:9"
+FINGERPRINT = "f" * 64
+
+
+def make_run(**changes: Any) -> TrackedRun:
+    plain: dict[str, Any] = {
+        "study": "tiny",
+        "corpus": "reviews",
+        "name": "lstm-glove",
+        "stage": "train@lstm-glove",
+        "params": {"cell": "lstm", "embedding": "glove", "ema": None, "units": 4},
+        "fingerprint": FINGERPRINT,
+        "datasets": {"data/tokens": "0123456789abcdef0123456789abcdef.dir", "data/embeddings/glove": "77"},
+    }
+    return TrackedRun(**{**plain, **changes})
+
+
+def make_row(seed: int, epoch: int) -> dict[str, Any]:
+    return {"seed": seed, "epoch": epoch, "loss": seed + 1 / epoch, "val_accuracy": 0.5 + epoch / 10}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all tests: setting one up takes seconds."""
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(autouse=True)
+def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def runs_of(project: Path, study: str) -> dict[str, Run]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(f"{study}/reviews")
+    assert experiment is not None
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_a_training_is_a_parent_and_a_child_for_each_seed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "wide-hope")
+    live = LiveRun(make_run(study="whole"), project)
+    for seed, accuracy in ((0, 0.7), (3, 0.9)):
+        live.start_seed(seed)
+        for epoch in (1, 2):
+            live.epoch(make_row(seed, epoch))
+        live.end_seed({"valid_accuracy": accuracy})
+    live.end({"parameters": 35.0})
+
+    runs = runs_of(project, "whole")
+    assert sorted(runs) == ["lstm-glove", "lstm-glove seed 0", "lstm-glove seed 3"]
+    parent, child = runs["lstm-glove"], runs["lstm-glove seed 3"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.tags["seed"] == "3"
+    assert "mlflow.parentRunId" not in parent.data.tags
+    for run in runs.values():
+        tags = {
+            "study": "whole",
+            "corpus": "reviews",
+            "experiment": "lstm-glove",
+            "cell": "lstm",
+            "embedding": "glove",
+            "dvc.stage": "train@lstm-glove",
+            "dvc.fingerprint": FINGERPRINT,
+            "dvc.exp_name": "wide-hope",
+        }
+        assert tags.items() <= run.data.tags.items()
+        inputs = {(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs}
+        assert inputs == set(make_run().datasets.items())
+
+    assert parent.data.params == {"cell": "lstm", "embedding": "glove", "ema": "None", "units": "4"}
+    assert child.data.params == {**parent.data.params, "seed": "3"}
+    assert child.data.metrics == {"loss": 3.5, "val_accuracy": 0.7, "valid_accuracy": 0.9}
+    assert parent.data.metrics == {
+        "parameters": 35.0,
+        "valid_accuracy_mean": pytest.approx(0.8),
+        "valid_accuracy_std": pytest.approx(0.141421, rel=1e-5),  # sqrt(0.02), of two seeds
+    }
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    curve = client.get_metric_history(child.info.run_id, "loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 3.5)]
+
+
+def test_one_seed_has_no_spread(project: Path) -> None:
+    live = LiveRun(make_run(study="single"), project)
+    live.start_seed(0)
+    live.end_seed({"valid_accuracy": 0.7})
+    live.end({})
+    assert runs_of(project, "single")["lstm-glove"].data.metrics == {"valid_accuracy_mean": 0.7}
+
+
+def test_git_tells_commit_and_state(project: Path, tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    (tmp_path / "mlflow.db").write_bytes((project / "mlflow.db").read_bytes())
+    LiveRun(make_run(study="git"), tmp_path).end({})
+    tags = runs_of(tmp_path, "git")["lstm-glove"].data.tags
+    assert tags["mlflow.source.git.commit"] == head.stdout.strip()
+    assert tags["git.dirty"] == "false"
+
+
+def test_a_failed_seed_marks_its_run_and_the_parent(project: Path) -> None:
+    live = LiveRun(make_run(study="diverged"), project)
+    live.start_seed(0)
+    live.epoch({"seed": 0, "epoch": 1, "gradient_norm": float("inf")})
+    live.end_seed({}, "the loss is no longer a finite number in epoch 2")
+    live.start_seed(1)
+    live.end_seed({"valid_accuracy": 0.7})
+    live.end({"parameters": 35.0}, "the loss is no longer a finite number in epoch 2")
+    runs = runs_of(project, "diverged")
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "lstm-glove": "FAILED",
+        "lstm-glove seed 0": "FAILED",
+        "lstm-glove seed 1": "FINISHED",
+    }
+    for name in ("lstm-glove", "lstm-glove seed 0"):
+        assert runs[name].data.tags["failure"] == "the loss is no longer a finite number in epoch 2"
+    assert runs["lstm-glove"].data.metrics == {"parameters": 35.0, "valid_accuracy_mean": 0.7}
+
+
+def test_an_interrupted_training_is_killed_and_what_was_finished_stays_so(project: Path) -> None:
+    live = LiveRun(make_run(study="interrupted"), project)
+    live.start_seed(0)
+    live.end_seed({"valid_accuracy": 0.7})
+    live.start_seed(1)
+    live.abandon()
+    between = LiveRun(make_run(study="interrupted", name="gru"), project)
+    between.start_seed(0)
+    between.end_seed({"valid_accuracy": 0.7})
+    between.abandon()
+    assert {name: run.info.status for name, run in runs_of(project, "interrupted").items()} == {
+        "lstm-glove": "KILLED",
+        "lstm-glove seed 0": "FINISHED",
+        "lstm-glove seed 1": "KILLED",
+        "gru": "KILLED",
+        "gru seed 0": "FINISHED",
+    }
+
+
+def go_through(live: LiveRun) -> None:
+    for seed in (0, 1):
+        live.start_seed(seed)
+        live.epoch(make_row(seed, 1))
+        live.end_seed({"valid_accuracy": 0.7})
+    live.end({})
+    live.abandon()
+
+
+@pytest.mark.parametrize("uri", [AWAY, "sqlite:///{folder}/broken.db", "nowhere://at/all"])
+def test_a_store_that_is_away_is_told_once_and_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str
+) -> None:
+    (tmp_path / "broken.db").write_bytes(b"this is no database, however long one reads on in it")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=tmp_path))
+    started = time.monotonic()
+    go_through(LiveRun(make_run(), tmp_path))
+    assert time.monotonic() - started < 20
+    printed = capsys.readouterr().err
+    assert printed.startswith("warning: MLflow cannot be reached, training goes on without it: ")
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_store_that_goes_away_on_the_way_is_told_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = LiveRun(make_run(study="lost"), project)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError  # it has no text of its own
+
+    monkeypatch.setattr(mlflow_store.MlflowClient, "log_batch", refuse)
+    go_through(live)
+    assert capsys.readouterr().err == (
+        "warning: MLflow cannot be reached, training goes on without it: ConnectionError\n"
+    )
+
+
+def test_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
+    """Two that migrate an empty SQLite file at once would break it."""
+    code = (
+        f"import sys; from pathlib import Path; from {__name__} import LiveRun, go_through, make_run\n"
+        "go_through(LiveRun(make_run(name=sys.argv[1]), Path(sys.argv[2])))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    names = ["a", "b", "c", "d"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name, str(tmp_path)],
+            env=environment,
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    ]
+    assert [process.communicate()[1] for process in processes] == [""] * 4
+    runs = runs_of(tmp_path, "tiny")
+    assert sorted(runs) == sorted(name + seed for name in names for seed in ("", " seed 0", " seed 1"))
+
+
+def test_the_store_of_a_queued_experiment_is_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC runs it in a temporary copy, and `DVC_ROOT` names the real folder."""
+    monkeypatch.chdir(tmp_path)
+    assert project_folder() == tmp_path.resolve()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    assert project_folder() == (tmp_path / "project").resolve()
+
+
+def test_hashes_are_those_of_dvc_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    assert hashes(lock, [Path("data/tokens")]) == {}
+    lock.write_text(
+        "schema: '2.0'\nstages:\n"
+        "  encode_corpus:\n    cmd: python\n    outs:\n    - {path: data/tokens, hash: md5, md5: ab.dir}\n"
+        "  compare:\n    cmd: python\n    outs:\n    - {path: reports/cells, hash: md5, md5: cd.dir}\n"
+        "  nothing:\n    cmd: python\n"
+    )
+    assert hashes(lock, [Path("data/tokens"), Path("data/other")]) == {"data/tokens": "ab.dir"}
