@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from textrnn.corpus.tables import Corpus
@@ -35,55 +34,40 @@ def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
     }
     resolved = params.baselines[name].model_dump(exclude_none=True)
     inputs = {"corpus": digest(corpus_folder)}
-    mark = fingerprint({"baseline": resolved}, inputs, loaded_code())
-    live = LiveRun(
-        TrackedRun(
-            study=params.study,
-            corpus=params.corpus,
-            name=name,
-            stage=f"baseline@{name}",
-            params=resolved,
-            fingerprint=mark,
-            datasets=hashes(Path("dvc.lock"), [corpus_folder]),
-        ),
-        project_folder(),
-    )
-    try:
-        live.start_seed(SEED)
-        model = fit_baseline(
-            params.baselines[name], corpus.frames["train"]["text"], labels["train"], len(corpus.classes)
-        )
-        probabilities = {
-            split: model.probabilities(corpus.frames[split]["text"]).astype(np.float32) for split in ("valid", "test")
-        }
-    except BaseException:
-        live.abandon()
-        raise
-    run = Run(
+    tracked = TrackedRun(
+        study=params.study,
+        corpus=params.corpus,
         name=name,
-        kind="baseline",
+        stage=f"baseline@{name}",
         params=resolved,
-        seeds=[SEED],
-        classes=list(corpus.classes),
-        inputs=inputs,
-        fingerprint=mark,
-        parameters={"total": model.parameters, "trainable": model.parameters},
-        flops={"training": model.flops},
+        fingerprint=fingerprint({"baseline": resolved}, inputs, loaded_code()),
+        datasets=hashes(Path("dvc.lock"), [corpus_folder]),
     )
-    rows = [
-        prediction_rows(SEED, split, corpus.frames[split]["id"].to_list(), labels[split], values)
-        for split, values in probabilities.items()
-    ]
-    with write_folder(run_folder) as folder:
+    with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
+        live.start_seed(SEED)
+        train = corpus.frames["train"]["text"]
+        model = fit_baseline(params.baselines[name], train, labels["train"], len(corpus.classes))
+        rows, scores = [], {}
+        for split in ("valid", "test"):
+            probabilities = model.probabilities(corpus.frames[split]["text"])
+            ids = corpus.frames[split]["id"].to_list()
+            rows.append(prediction_rows(SEED, split, ids, labels[split], probabilities))
+            for score in (accuracy, log_loss):
+                scores[f"{split}_{score.__name__}"] = score(labels[split], probabilities)
+        run = Run(
+            name=name,
+            kind="baseline",
+            params=resolved,
+            seeds=[SEED],
+            classes=list(corpus.classes),
+            inputs=inputs,
+            fingerprint=tracked.fingerprint,
+            parameters={"total": model.parameters, "trainable": model.parameters},
+            flops={"training": model.flops},
+        )
         write_run(folder, run, rows, [])
-    live.end_seed(
-        {
-            f"{split}_{score.__name__}": score(labels[split], values)
-            for split, values in probabilities.items()
-            for score in (accuracy, log_loss)
-        }
-    )
-    live.end({"parameters": float(model.parameters), "training_flops": model.flops})
+        live.end_seed(scores)
+        live.end({"parameters": float(model.parameters), "training_flops": model.flops})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains one experiment with every seed of the study, and writes its run folder."""
+"""Stage `train@<experiment>`: trains one experiment with every seed of the study, and writes its run folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
@@ -33,52 +34,36 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
     experiment = params.experiments[name]
     encoder = TextEncoder.load(tokens)
     splits = {split: Tokens.load(tokens / f"{split}.parquet") for split in ("train", "valid", "test")}
-    matrix = Embedding.load(embedding)
-    if len(matrix.matrix) != len(encoder.vocabulary):
+    start = Embedding.load(embedding)
+    if len(start.matrix) != len(encoder.vocabulary):
         raise TextrnnError(
-            f"{embedding} has {len(matrix.matrix)} rows and the vocabulary {len(encoder.vocabulary)} words: "
+            f"{embedding} has {len(start.matrix)} rows and the vocabulary {len(encoder.vocabulary)} words: "
             "they were not built together. Run `dvc repro`."
         )
     resolved = experiment.model_dump()
     inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
-    mark = fingerprint({"experiment": resolved, "seeds": params.seeds}, inputs, loaded_code())
-    trainer = Trainer(experiment, splits, matrix.draw, len(encoder.classes))
-    live = LiveRun(
-        TrackedRun(
-            study=params.study,
-            corpus=params.corpus,
-            name=name,
-            stage=f"train@{name}",
-            params=resolved,
-            fingerprint=mark,
-            datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
-        ),
-        project_folder(),
+    tracked = TrackedRun(
+        study=params.study,
+        corpus=params.corpus,
+        name=name,
+        stage=f"train@{name}",
+        params=resolved,
+        fingerprint=fingerprint({"experiment": resolved, "seeds": params.seeds}, inputs, loaded_code()),
+        datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
     )
+    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes))
     results: list[SeedResult] = []
     seconds: dict[str, float] = {}
-    with write_folder(run_folder) as folder:
-        try:
-            for seed in params.seeds:
-                started = time.perf_counter()
-                result = _train_seed(trainer, seed, live, splits)
-                seconds[str(seed)] = time.perf_counter() - started
-                results.append(result)
-                if result.failure is None:
-                    save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
-        except BaseException:
-            live.abandon()
-            raise
-        epochs = float(np.mean([len(result.history) for result in results]))
-        tokens_seen = epochs * float(splits["train"].lengths.sum())
-        flops = training_flops(
-            experiment,
-            matrix.matrix.shape[1],
-            len(encoder.classes),
-            tokens_seen,
-            epochs * len(splits["train"]),
-        )
-        failures = {str(result.seed): result.failure for result in results if result.failure is not None}
+    with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
+        for seed in params.seeds:
+            started = time.perf_counter()
+            result = _train_seed(trainer, seed, live, splits)
+            seconds[str(seed)] = time.perf_counter() - started
+            results.append(result)
+            if result.failure is None:
+                save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
+        passes = float(np.mean([len(result.history) for result in results]))
+        examples, tokens_seen = passes * len(splits["train"]), passes * float(splits["train"].lengths.sum())
         run = Run(
             name=name,
             kind="experiment",
@@ -86,24 +71,32 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
             seeds=params.seeds,
             classes=list(encoder.classes),
             inputs=inputs,
-            fingerprint=mark,
+            fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
-            flops={"training": flops},
-            failures=failures,
+            flops={
+                "training": training_flops(
+                    experiment, start.matrix.shape[1], len(encoder.classes), tokens_seen, examples
+                )
+            },
+            failures={str(result.seed): result.failure for result in results if result.failure is not None},
         )
-        predictions = [
-            prediction_rows(result.seed, split, splits[split].ids, splits[split].labels, probabilities)
-            for result in results
-            for split, probabilities in result.probabilities.items()
-        ]
-        write_run(folder, run, predictions, [row for result in results for row in result.history])
-    live.end(
-        {"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]},
-        "; ".join(failures.values()) or None,
-    )
+        write_run(folder, run, _predictions(results, splits), [row for result in results for row in result.history])
+        failures = [f"seed {seed}: {reason}" for seed, reason in run.failures.items()]
+        live.end(
+            {"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]},
+            "; ".join(failures) or None,
+        )
     _write_timings(timings, seconds, tokens_seen)
-    for failed_seed, reason in failures.items():
-        sys.stderr.write(f"warning: {name}, seed {failed_seed} failed: {reason}. The leaderboard will say so.\n")
+    for failure in failures:
+        sys.stderr.write(f"warning: {name} failed, {failure}. The leaderboard will say so.\n")
+
+
+def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:
+    return [
+        prediction_rows(result.seed, split, splits[split].ids, splits[split].labels, probabilities)
+        for result in results
+        for split, probabilities in result.probabilities.items()
+    ]
 
 
 def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> SeedResult:

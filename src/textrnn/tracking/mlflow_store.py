@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -73,6 +73,14 @@ class LiveRun:
         self._child_id = ""
         self._finals: list[dict[str, float]] = []
         self._guarded(self._start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """An exception, Ctrl-C included, marks what is open as killed."""
+        if kind is not None:
+            self.abandon()
 
     def start_seed(self, seed: int) -> None:
         """Opens the child run of `seed`."""
