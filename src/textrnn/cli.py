@@ -11,6 +11,9 @@ from rich.console import Console
 from textrnn.errors import TextrnnError
 from textrnn.stage import readable_errors
 
+INTERRUPTED = 130
+"""The exit status that shells give a command stopped by Ctrl-C."""
+
 commands = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -28,7 +31,11 @@ def repro(
     from textrnn.params import load_params
 
     console = Console(highlight=False)
-    orchestration.repro(jobs, console)
+    try:
+        orchestration.repro(jobs, console)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     params = load_params()
     # Not before: pandas takes two seconds, and a mistake in params.yaml is told at once.
     from textrnn.comparison.leaderboard import show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ def run_stage(main: Callable[..., None]) -> None:
     A `TextrnnError` is printed to standard error as `error: …`, and the process exits with
     status 1; any other exception is a defect of ours and keeps its traceback.
     """
+    # A killed stage cleans up behind it, as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     with readable_errors():

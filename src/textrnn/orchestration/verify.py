@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def _copy_tracked_files(project: Path, copy: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    # The copy's runs belong to the copy: not to the project's MLflow store.
+    # The copy runs its own code, and its runs belong to it: not to the project's MLflow store.
     variables = {key: value for key, value in environment().items() if key != "MLFLOW_TRACKING_URI"}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder / "src"), variables.get("PYTHONPATH")]))
     if subprocess.run(command, cwd=folder, env=variables).returncode != 0:
         raise TextrnnError(f"`{' '.join(command[1:])}` failed in the copy: the message above says why.")
