@@ -57,8 +57,7 @@ def make_run(
     run = Run(
         name=name,
         kind=kind,
-        params=params
-        or ({"cell": "lstm", "embedding": "glove"} if kind == "experiment" else {"kind": "nb_svm"}),
+        params=params or ({"cell": "lstm", "embedding": "glove"} if kind == "experiment" else {"kind": "nb_svm"}),
         seeds=list(seeds),
         classes=list(classes),
         inputs={"tokens": "0" * 64},
@@ -82,16 +81,12 @@ def tiny_predictions(right: int = 3) -> dict[str, tuple[list[str], list[int], li
     splits = {}
     for split, labels in {"valid": [0, 1, 0, 1], "test": [0, 1, 0, 1, 1]}.items():
         sure = [0.8 if row < right else 0.3 for row in range(len(labels))]
-        probabilities = [
-            [p, 1 - p] if label == 0 else [1 - p, p] for label, p in zip(labels, sure, strict=True)
-        ]
+        probabilities = [[p, 1 - p] if label == 0 else [1 - p, p] for label, p in zip(labels, sure, strict=True)]
         splits[split] = ([f"{split}-{row}" for row in range(len(labels))], labels, probabilities)
     return splits
 
 
-def make_study(
-    folder: Path, valid: int = 1800, test: int = 2600, seeds: Sequence[int] = (0, 1, 2)
-) -> list[RunFolder]:
+def make_study(folder: Path, valid: int = 1800, test: int = 2600, seeds: Sequence[int] = (0, 1, 2)) -> list[RunFolder]:
     """Writes the default study's 25 experiments and 2 baselines, with plausible numbers."""
     runs = []
     every = {**STUDY, "nb-svm": ("nb_svm", "", 77.0), "majority": ("majority", "", 57.8)}
@@ -116,9 +111,7 @@ def make_study(
             for split, rows in (("valid", valid), ("test", test)):
                 labels = (np.random.default_rng(99).random(rows) < 0.578).astype(int)
                 probabilities = _probabilities(draw, labels, 0.0 if model == "majority" else target)
-                frames.append(
-                    prediction_rows(seed, split, [str(row) for row in range(rows)], labels, probabilities)
-                )
+                frames.append(prediction_rows(seed, split, [str(row) for row in range(rows)], labels, probabilities))
             if not baseline:
                 history += _history(seed, 6 + index % 5, target, draw)
         (folder / name).mkdir(parents=True)

@@ -83,9 +83,7 @@ VECTORS: dict[str, Any] = {
 }
 
 
-def load(
-    folder: Path, corpus: dict[str, Any] | None = None, vectors: dict[str, Any] | None = None
-) -> Catalog:
+def load(folder: Path, corpus: dict[str, Any] | None = None, vectors: dict[str, Any] | None = None) -> Catalog:
     path = folder / "catalog.yaml"
     content = {"corpora": {"mine": CORPUS | (corpus or {})}, "vectors": {"own": VECTORS | (vectors or {})}}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -137,9 +135,7 @@ def test_wrong_vectors_entry(tmp_path: Path, changes: dict[str, Any], message: s
 
 
 def test_unknown_names_list_the_known(catalog: Catalog) -> None:
-    with pytest.raises(
-        TextrnnError, match=r"corpus 'imbd' is not in catalog\.yaml\. Known: imdb, rotten_tomatoes"
-    ):
+    with pytest.raises(TextrnnError, match=r"corpus 'imbd' is not in catalog\.yaml\. Known: imdb, rotten_tomatoes"):
         catalog.corpus("imbd")
     with pytest.raises(TextrnnError, match=r"vectors 'glove' are not in catalog\.yaml\. Known: glove-50d"):
         catalog.vector_source("glove")

@@ -52,9 +52,7 @@ def _page() -> list[str]:
 
 def _cells(page: list[str], after: str, row: str) -> list[str]:
     section = page[page.index(after) :]
-    return next(
-        [c.strip() for c in line.split("|")[1:-1]] for line in section if line.startswith(f"| {row} ")
-    )
+    return next([c.strip() for c in line.split("|")[1:-1]] for line in section if line.startswith(f"| {row} "))
 
 
 def test_page_counts_what_was_kept_left_out_and_shared() -> None:

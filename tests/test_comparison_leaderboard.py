@@ -24,9 +24,7 @@ def _board(*runs: RunFolder) -> pd.DataFrame:
 def board(tmp_path: Path) -> pd.DataFrame:
     """One that beats NB-SVM, one that equals it, one that lost a seed, one that lost all."""
     return _board(
-        make_run(
-            tmp_path, "lstm-lost-one", seeds=[0, 1], failures={"1": NAN}, predictions=tiny_predictions(4)
-        ),
+        make_run(tmp_path, "lstm-lost-one", seeds=[0, 1], failures={"1": NAN}, predictions=tiny_predictions(4)),
         make_run(tmp_path, "gru", seeds=[0, 1], predictions=tiny_predictions(2)),
         make_run(
             tmp_path,
@@ -72,9 +70,7 @@ def test_spread_is_over_seeds_with_n_minus_1(tmp_path: Path) -> None:
 
 def test_the_test_split_ranks_nothing(tmp_path: Path) -> None:
     good, bad = tiny_predictions(4), tiny_predictions(3)
-    first = make_run(
-        tmp_path, "b-better-on-validation", predictions={"valid": good["valid"], "test": bad["test"]}
-    )
+    first = make_run(tmp_path, "b-better-on-validation", predictions={"valid": good["valid"], "test": bad["test"]})
     second = make_run(tmp_path, "a-better-on-test", predictions={"valid": bad["valid"], "test": good["test"]})
 
     assert _board(second, first)["experiment"].tolist() == ["b-better-on-validation", "a-better-on-test"]
@@ -95,8 +91,7 @@ def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFra
         "(60.0 ± 0.0 % on test, mean ± standard deviation over 2 seeds).",
         "1 of 2 experiments does not beat NB-SVM (50.0 % on validation): `gru`.",
         "`lstm-lost-one` failed and has no rank (seed 1: loss became NaN in epoch 3).",
-        "`lstm-lost` failed and has no rank (seed 0: loss became NaN in epoch 3; "
-        "seed 1: loss became NaN in epoch 1).",
+        "`lstm-lost` failed and has no rank (seed 0: loss became NaN in epoch 3; seed 1: loss became NaN in epoch 1).",
     ]
 
 
@@ -139,9 +134,7 @@ def test_markdown_opens_with_the_answer(board: pd.DataFrame) -> None:
 
     assert page.splitlines()[0] == "# Leaderboard: cells"
     assert page.splitlines()[2].startswith("`lstm` ranks first")
-    cells = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")
-    ]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     assert cells[0] == [
         "rank",
         "experiment",
@@ -159,9 +152,7 @@ def test_markdown_opens_with_the_answer(board: pd.DataFrame) -> None:
 def test_csv_has_plain_numbers(board: pd.DataFrame) -> None:
     lines = tables.to_csv(board).splitlines()
 
-    assert lines[0].startswith(
-        "rank,experiment,kind,model,embedding,seeds,failures,valid_accuracy,valid_accuracy_std"
-    )
+    assert lines[0].startswith("rank,experiment,kind,model,embedding,seeds,failures,valid_accuracy,valid_accuracy_std")
     assert lines[1].startswith("1,lstm,experiment,lstm,glove,2,,0.75,0.0,0.6,0.0,")
     assert lines[1].endswith(",True,640129,29441,1500000000000")
     assert lines[3].startswith(",nb-svm,baseline,nb_svm,,1,,0.5,,0.4,,")

@@ -61,9 +61,7 @@ def test_ten_classes_and_the_longest_name(tmp_path: Path) -> None:
     classes = [f"category-{number}" for number in range(10)]
     labels = [row % 10 for row in range(20)]
     probabilities = [[0.55 if column == label else 0.05 for column in range(10)] for label in labels]
-    predictions = {
-        split: ([str(row) for row in range(20)], labels, probabilities) for split in ("valid", "test")
-    }
+    predictions = {split: ([str(row) for row in range(20)], labels, probabilities) for split in ("valid", "test")}
     run = make_run(tmp_path / "runs", "x" * 64, classes=classes, predictions=predictions)
 
     assert set(_draw(tmp_path / "out", [run])) == PICTURES

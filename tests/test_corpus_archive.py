@@ -92,9 +92,7 @@ def test_folder_is_no_member(tmp_path: Path) -> None:
         read(archive, "data/")
 
 
-@pytest.mark.parametrize(
-    "member", ["/etc/passwd", "../secret.txt", "data/../../x", r"..\x", "C:/x", r"\\host\x"]
-)
+@pytest.mark.parametrize("member", ["/etc/passwd", "../secret.txt", "data/../../x", r"..\x", "C:/x", r"\\host\x"])
 def test_member_that_leads_out_of_the_archive(tmp_path: Path, member: str) -> None:
     # Such a member is refused even where the archive really has it.
     archive = write_zip(tmp_path / "corpus.zip", {member: CONTENT})
@@ -142,9 +140,7 @@ def flipped_bit(folder: Path) -> tuple[Path, str | None]:
     return archive, "a.txt"
 
 
-@pytest.mark.parametrize(
-    "damage", [truncated_zip, truncated_tar, truncated_gz, no_archive, no_bz2, flipped_bit]
-)
+@pytest.mark.parametrize("damage", [truncated_zip, truncated_tar, truncated_gz, no_archive, no_bz2, flipped_bit])
 def test_damaged_archive(tmp_path: Path, damage: Callable[[Path], tuple[Path, str | None]]) -> None:
     archive, member = damage(tmp_path)
     with pytest.raises(TextrnnError, match="is damaged, or not the kind of archive") as error:

@@ -208,9 +208,7 @@ def test_cut_connection_is_resumed(server: Server, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("script", [["cut"], ["cut", 416]])
-def test_start_anew_where_the_server_cannot_resume(
-    server: Server, folder: Path, script: list[int | str]
-) -> None:
+def test_start_anew_where_the_server_cannot_resume(server: Server, folder: Path, script: list[int | str]) -> None:
     server.ranges = False
     server.script = script
     archive = fetch(server.url(), SHA256, folder, pause=0.01)
@@ -391,9 +389,7 @@ PARAMS = {
 }
 
 
-def run_stage(
-    folder: Path, stage: str, *arguments: str, **changes: object
-) -> subprocess.CompletedProcess[str]:
+def run_stage(folder: Path, stage: str, *arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:
     """Runs an entry point, as dvc.yaml does, in a toy project whose params carry `changes`."""
     (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG), encoding="utf-8")
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | changes), encoding="utf-8")
@@ -415,9 +411,7 @@ def test_stages_download_what_the_study_names(tmp_path: Path) -> None:
 def test_stage_refuses_an_unknown_embedding(tmp_path: Path) -> None:
     finished = run_stage(tmp_path, "download_vectors", "tyo", "out/toy")
     assert finished.returncode == 1
-    assert finished.stderr.startswith(
-        "error: params.yaml: embeddings: no embedding 'tyo'. Known: scratch, toy."
-    )
+    assert finished.stderr.startswith("error: params.yaml: embeddings: no embedding 'tyo'. Known: scratch, toy.")
     assert not (tmp_path / "out").exists()
 
 
@@ -429,9 +423,7 @@ def test_stage_refuses_an_unknown_embedding(tmp_path: Path) -> None:
         ({"corpus": "imdb"}, "corpus 'imdb' is not in catalog.yaml. Known: toy."),
     ],
 )
-@pytest.mark.parametrize(
-    "arguments", [("download_corpus", "out/x"), ("download_vectors", "scratch", "out/x")]
-)
+@pytest.mark.parametrize("arguments", [("download_corpus", "out/x"), ("download_vectors", "scratch", "out/x")])
 def test_stages_validate_the_whole_study_first(
     tmp_path: Path, arguments: tuple[str, ...], changes: dict[str, object], message: str
 ) -> None:

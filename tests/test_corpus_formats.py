@@ -107,9 +107,7 @@ def test_all_table_formats_read_alike(tmp_path: Path, kind: str) -> None:
         ),
     ],
 )
-def test_what_goes_wrong_is_told(
-    tmp_path: Path, content: str | bytes, changes: dict[str, Any], message: str
-) -> None:
+def test_what_goes_wrong_is_told(tmp_path: Path, content: str | bytes, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TextrnnError, match=message):
         read_corpus(write(tmp_path, content), two(**changes))
 

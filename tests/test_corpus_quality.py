@@ -17,9 +17,7 @@ def test_counts_rows_duplicates_groups_and_words() -> None:
         "tiny",
         ("x", "y", "z"),
         {
-            "train": frame(
-                [("1", "one two", "x", "f"), ("2", "one two", "y", "g"), ("3", "a b c d", "y", None)]
-            ),
+            "train": frame([("1", "one two", "x", "f"), ("2", "one two", "y", "g"), ("3", "a b c d", "y", None)]),
             "valid": frame([("4", "a b c d", "z", "g")]),
             "test": frame([("5", "only", "x", "h")]),
             "unlabelled": frame([("6", "only", None, "h")]),

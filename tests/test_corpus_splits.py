@@ -104,9 +104,7 @@ def test_complete_published_splits_are_not_touched() -> None:
         ),
     ],
 )
-def test_a_text_that_stands_in_a_later_split(
-    leakage: str, left: dict[str, int], dropped: dict[str, int]
-) -> None:
+def test_a_text_that_stands_in_a_later_split(leakage: str, left: dict[str, int], dropped: dict[str, int]) -> None:
     split = ["train"] * 4 + ["valid"] * 3 + ["test"] * 2 + ["unlabelled"] * 3
     text = ["in valid", "in test", "t", "u", "in valid", "in test", "v", "in test", "w", "in test", "t", "x"]
     labels = ["a", "b", "a", "b", "a", "a", "b", "a", "b", None, None, None]
@@ -117,9 +115,7 @@ def test_a_text_that_stands_in_a_later_split(
 
 def test_a_class_missing_from_a_split_is_told() -> None:
     whole = table(["a", "b", "a", "b", "a"], split=["train", "train", "valid", "valid", "test"])
-    with pytest.raises(
-        TextrnnError, match=r"split 'test': no example of class 'b' among its 1.*change prepare\.seed"
-    ):
+    with pytest.raises(TextrnnError, match=r"split 'test': no example of class 'b' among its 1.*change prepare\.seed"):
         split_corpus(whole, prepare())
 
 

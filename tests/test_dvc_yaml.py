@@ -51,9 +51,7 @@ def listed_code(stage: dict) -> list[str]:
 
 
 def test_closure_follows_imports_of_imports():
-    assert imported_modules(
-        "from textrnn.a import b\nimport textrnn.c\nimport os\nfrom os import path\n"
-    ) == {
+    assert imported_modules("from textrnn.a import b\nimport textrnn.c\nimport os\nfrom os import path\n") == {
         "textrnn.a",
         "textrnn.a.b",
         "textrnn.c",
@@ -71,9 +69,7 @@ def test_stage_depends_on_exactly_its_import_closure(name):
 @pytest.mark.parametrize("name", STAGES)
 def test_every_path_of_a_command_is_declared(name):
     stage = declared(STAGES[name])
-    outs = [
-        path for kind in ("outs", "metrics", "plots") for out in stage.get(kind, []) for path in paths_of(out)
-    ]
+    outs = [path for kind in ("outs", "metrics", "plots") for out in stage.get(kind, []) for path in paths_of(out)]
     for word in stage["cmd"].split():
         if "/" in word and not word.startswith("timings/"):
             assert any(word == path for path in [*stage["deps"], *outs]), word
@@ -92,8 +88,7 @@ def test_every_entry_point_is_a_stage():
 def test_heavy_libraries_stay_where_they_belong(name):
     """TensorFlow and Keras in training only, MLflow where runs are logged: data stages start at once."""
     text = "".join(
-        (PROJECT / file).read_text(encoding="utf-8")
-        for file in import_closure(PROJECT / "stages" / f"{name}.py")
+        (PROJECT / file).read_text(encoding="utf-8") for file in import_closure(PROJECT / "stages" / f"{name}.py")
     )
     assert ("import keras" in text) == (name == "train")
     assert ("from mlflow" in text) == (name in ("train", "baseline"))

@@ -124,8 +124,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "bidirectional": False,
         "readout": "last",
         **dict.fromkeys(["embedding_dropout", "spatial_dropout", "recurrent_dropout", "dropout"], 0.0),
-        **{"l2": 0.0, "label_smoothing": 0.0, "gradient_clip": None, "ema": None, "early_stopping": None},
-        **{"optimizer": "adam", "learning_rate": 0.001, "batch_size": 2, "epochs": 1},
+        "l2": 0.0,
+        "label_smoothing": 0.0,
+        "gradient_clip": None,
+        "ema": None,
+        "early_stopping": None,
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "batch_size": 2,
+        "epochs": 1,
     }
     params = {
         "study": "tiny",
@@ -198,9 +205,7 @@ def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_stage_leaves_nothing_behind_when_it_fails() -> None:
-    with pytest.raises(
-        TextrnnError, match=r"'glove' is not in params.yaml: embeddings. Known: random-4d, ti"
-    ):
+    with pytest.raises(TextrnnError, match=r"'glove' is not in params.yaml: embeddings. Known: random-4d, ti"):
         build("glove")
     with pytest.raises(TextrnnError, match="nothing must hold one downloaded archive"):
         build("tiny-3d", "nothing")

@@ -22,9 +22,7 @@ VECTORS = {"the": [1, 2, 3], "café": [-0.5, 0.25, 1e-3], "good": [4, 5, 6.5]}
 EXPECTED = {"café": [-0.5, 0.25, 1e-3], "good": [4, 5, 6.5]}
 
 
-def make_entry(
-    format: str, dimension: int = 3, member: str | None = None, words: str | None = None
-) -> VectorsEntry:
+def make_entry(format: str, dimension: int = 3, member: str | None = None, words: str | None = None) -> VectorsEntry:
     return VectorsEntry(
         source="file:vectors",
         sha256="0" * 64,
@@ -129,9 +127,7 @@ def test_one_dimension_is_not_mistaken_for_a_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
-def test_binary_rows_may_lie_across_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
+def test_binary_rows_may_lie_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr("textrnn.embeddings.sources._BLOCK", block)
     assert read(write(tmp_path / "w2v.bin", binary(b"\n")), make_entry("word2vec-binary")) == EXPECTED
 
@@ -163,9 +159,7 @@ def test_a_file_that_breaks_its_format_is_refused(
     tmp_path: Path, content: bytes, entry: VectorsEntry, finding: str
 ) -> None:
     path = write(tmp_path / "vectors", content)
-    with pytest.raises(
-        TextrnnError, match=f"(?s)vectors: .*{finding}.*Check the entry's format, member and dim"
-    ):
+    with pytest.raises(TextrnnError, match=f"(?s)vectors: .*{finding}.*Check the entry's format, member and dim"):
         read_vectors(path, entry, WORDS)
 
 
@@ -190,9 +184,7 @@ def test_a_matrix_that_does_not_fit_its_words_is_refused(
 
 def test_no_word_in_common_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "german.txt", b"gut 1 2 3\n")
-    with pytest.raises(
-        TextrnnError, match=r"none of the 5 words asked for, such as .*'absent'.*choose another"
-    ):
+    with pytest.raises(TextrnnError, match=r"none of the 5 words asked for, such as .*'absent'.*choose another"):
         read_vectors(path, make_entry("glove"), WORDS)
 
 
@@ -212,9 +204,7 @@ def test_a_vector_that_is_not_finite_is_refused(tmp_path: Path, number: str) -> 
         max_size=6,
     )
 )
-def test_text_and_binary_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, vectors: dict[str, list[float]]
-) -> None:
+def test_text_and_binary_round_trip(tmp_path_factory: pytest.TempPathFactory, vectors: dict[str, list[float]]) -> None:
     folder, words = tmp_path_factory.mktemp("vectors"), list(vectors)
     as_text = write(folder / "v.txt", text(vectors))
     as_binary = write(folder / "v.bin", binary(b"\n", vectors))

@@ -67,9 +67,10 @@ def test_editing_the_comparison_retrains_nothing(project):
 def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
     project.edit("params.yaml", lambda params: params["encode"].update(vocabulary_size=30))
     assert changed(project) == ["encode_corpus"]
-    assert project.dvc("repro", "train@mean").stages == ["build_embeddings@glove", "encode_corpus", "train@mean"]
-    # What was not asked for waits: the other embedding and trainings, the comparison. No download, no baseline.
-    assert changed(project) == ["build_embeddings@random", "compare", "train@gru", "train@lstm"]
+    done = project.dvc("repro", "build_embeddings")
+    assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus"]
+    # What was not asked for waits: no download, no baseline.
+    assert changed(project) == ["compare", "train@gru", "train@lstm", "train@mean"]
     assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
 
 
@@ -133,14 +134,14 @@ def test_dvc_experiments_and_their_queue(project):
     direct = project.dvc("exp", "run", "--name", "direct", "-S", "study=direct")
     assert direct.stages == ["compare"]
     project.run("git", "checkout", "--quiet", ".")
-    for name, epochs in (("two", 2), ("three", 3)):
-        project.dvc("exp", "run", "--queue", "--name", name, "-S", f"experiments.mean.epochs={epochs}")
+    for name, ngrams in (("unigrams", 1), ("trigrams", 3)):
+        project.dvc("exp", "run", "--queue", "--name", name, "-S", f"baselines.nb-svm.ngrams={ngrams}")
     project.dvc("queue", "start", "-j", "2")
     deadline = time.monotonic() + 400
     while re.search("Queued|Running", status := project.dvc("queue", "status").text.partition("Worker")[0]):
         assert time.monotonic() < deadline, status
-        time.sleep(2)
-    logs = [project.dvc("queue", "logs", name, ok=False).text for name in ("two", "three")]
+        time.sleep(5)
+    logs = [project.dvc("queue", "logs", name, ok=False).text for name in ("unigrams", "trigrams")]
     assert status.count("Success") == 2, (status, logs)
 
     shown = json.loads(project.dvc("exp", "show", "--json").text)
@@ -149,17 +150,17 @@ def test_dvc_experiments_and_their_queue(project):
         for revision in shown
         for row in revision["experiments"] or []
     }
-    assert {name: (values["study"], values["experiments"]["mean"]["epochs"]) for name, values in params.items()} == {
-        "direct": ("direct", 1),
-        "two": ("tiny", 2),
-        "three": ("tiny", 3),
+    assert {name: (values["study"], values["baselines"]["nb-svm"]["ngrams"]) for name, values in params.items()} == {
+        "direct": ("direct", 2),
+        "unigrams": ("tiny", 1),
+        "trigrams": ("tiny", 3),
     }
     queued = {
-        run.data.tags["dvc.exp_name"]: run.data.params["epochs"]
+        run.data.tags["dvc.exp_name"]: run.data.params["ngrams"]
         for run in runs_in(project)
         if "dvc.exp_name" in run.data.tags
     }
-    assert queued == {"two": "2", "three": "3"}
+    assert queued == {"unigrams": "1", "trigrams": "3"}
 
 
 def runs_in(project):

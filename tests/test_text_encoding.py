@@ -21,9 +21,7 @@ from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
 WORDS = ("<pad>", "<unk>", "a", "b", "c", "d", "e")
-words = st.lists(
-    st.sampled_from(["good", "bad", "film", "n't", "...", "été", "7/10"]), min_size=1, max_size=12
-)
+words = st.lists(st.sampled_from(["good", "bad", "film", "n't", "...", "été", "7/10"]), min_size=1, max_size=12)
 
 
 def encoder(max_tokens: int = 4, keep: Literal["start", "end", "both"] = "start") -> TextEncoder:
@@ -68,9 +66,7 @@ def corpus() -> Corpus:
         ("start", 9, [2, 3, 4, 5, 6]),
     ],
 )
-def test_keeps_the_wanted_end(
-    keep: Literal["start", "end", "both"], max_tokens: int, expected: list[int]
-) -> None:
+def test_keeps_the_wanted_end(keep: Literal["start", "end", "both"], max_tokens: int, expected: list[int]) -> None:
     ids = encoder(max_tokens, keep).encode(pl.Series(["a b c d e", "b"]))
     assert ids.dtype == pl.List(pl.Int32)
     assert ids.to_list() == [expected, [3]]

@@ -30,17 +30,13 @@ def test_min_count_leaves_rare_words_out() -> None:
 
 
 def test_lookup_gives_indices_and_unknown() -> None:
-    ids = Vocabulary.build(TOKENS, 4, 1).lookup(
-        pl.Series([["a", "zz", "b"], [], ["d"]], dtype=pl.List(pl.String))
-    )
+    ids = Vocabulary.build(TOKENS, 4, 1).lookup(pl.Series([["a", "zz", "b"], [], ["d"]], dtype=pl.List(pl.String)))
     assert ids.dtype == pl.List(pl.Int32)
     assert ids.to_list() == [[3, UNKNOWN, 2], [], [UNKNOWN]]
 
 
 def test_no_word_often_enough_is_told() -> None:
-    with pytest.raises(
-        TextrnnError, match=r"encode\.min_count: no word occurs 9 times in the 3 .* Lower min_count"
-    ):
+    with pytest.raises(TextrnnError, match=r"encode\.min_count: no word occurs 9 times in the 3 .* Lower min_count"):
         Vocabulary.build(TOKENS, 99, 9)
 
 
@@ -48,9 +44,7 @@ def test_no_word_often_enough_is_told() -> None:
 @given(word_lists, st.integers(3, 6), st.integers(1, 3))
 def test_matches_a_plain_count(lists: list[list[str]], size: int, min_count: int) -> None:
     counts = Counter(word for words in lists for word in words)
-    expected = sorted(
-        (word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word)
-    )
+    expected = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
     tokens = pl.Series(lists, dtype=pl.List(pl.String))
     if not expected:
         with pytest.raises(TextrnnError):

@@ -155,17 +155,18 @@ def prediction_rows(
 
 
 def digest(*paths: Path) -> str:
-    """Returns one SHA-256 over the names and bytes of files, folders taken file by file."""
-    files = [
-        file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()
-    ]
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
+    """Returns one SHA-256 over the names and bytes of files, folders taken file by file.
+
+    Where the files lie, and in which order they are given, has no part in it.
+    """
+    files = {path: path.name for path in paths if path.is_file()}
+    for folder in paths:
+        files |= {file: file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    named = sorted((name, hashlib.sha256(file.read_bytes()).hexdigest()) for file, name in files.items())
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def fingerprint(params: dict[str, Any], inputs: dict[str, str], code: Sequence[Path]) -> str:
     """Returns what identifies a training before it has run: SHA-256 of params, inputs and code."""
-    content = {"params": params, "inputs": inputs, "code": digest(*sorted(code))}
+    content = {"params": params, "inputs": inputs, "code": digest(*code)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
