@@ -92,11 +92,10 @@ class Trainer:
                 return result
             result.history.append(row)
             on_epoch(row)
-            if best.update(row["val_loss"], evaluated):
+            if best.update(row["val_loss"], evaluated, probabilities):
                 break
         result.weights = best.weights
-        for split in ("valid", "test"):
-            result.probabilities[split] = self._predict(model, best.weights, split)
+        result.probabilities = {"valid": best.probabilities, "test": self._predict(model, best.weights, "test")}
         return result
 
     @property
@@ -137,18 +136,20 @@ class Trainer:
 
 
 class _Best:
-    """Keeps the weights of the epoch with the lowest validation loss, or just the last ones without patience."""
+    """Keeps what belongs to the epoch with the lowest validation loss, or just to the last one without patience."""
 
     def __init__(self, patience: int | None) -> None:
         self.patience = patience
         self.weights: Weights = []
+        self.probabilities = np.empty((0, 0), np.float32)
         self._loss = np.inf
         self._waited = 0
 
-    def update(self, loss: float, weights: Weights) -> bool:
-        """Takes an epoch's result; returns whether to stop."""
+    def update(self, loss: float, weights: Weights, probabilities: np.ndarray) -> bool:
+        """Takes an epoch's validation results; returns whether to stop."""
         if self.patience is None or loss < self._loss:
-            self._loss, self.weights, self._waited = loss, weights, 0
+            self._loss, self._waited = loss, 0
+            self.weights, self.probabilities = weights, probabilities
             return False
         self._waited += 1
         return self._waited >= self.patience
@@ -156,14 +157,13 @@ class _Best:
 
 def predict(model: keras.Model, tokens: Tokens) -> np.ndarray:
     """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`."""
-    rows = length_buckets(tokens.lengths, PREDICTION_BATCH)
-    classes = model.output_shape[-1]
-    logits = model.predict(Batches(tokens, rows, classes), verbose=0).astype(np.float64)
+    logits = np.empty((len(tokens), model.output_shape[-1]))
+    for rows in length_buckets(tokens.lengths, PREDICTION_BATCH):
+        logits[rows] = model.predict_on_batch(tokens.padded(rows))
     with np.errstate(invalid="ignore"):  # of a training that diverged: what comes of it is NaN, and is told
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = np.empty((len(tokens), classes), np.float32)
-    probabilities[np.concatenate(rows)] = exponents / exponents.sum(axis=1, keepdims=True)
-    return probabilities
+        probabilities: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32)
 
 
 def _state(model: keras.Model) -> list[Any]:
