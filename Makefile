@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# uv trusts what the machine trusts, as pip does.
+export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
 .PHONY: help env repro test lint ui verify lock clean
