@@ -1,7 +1,7 @@
 # Everything here runs anywhere: locally, in CI, on a server. Each target makes .venv by itself.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
-JOBS ?= $(shell .venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())' 2>/dev/null || echo 1)
+JOBS ?= $(shell .venv/bin/python -c 'import os; print(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()))' 2>/dev/null || echo 1)
 PORT ?= 5000
 VENV := .venv
 READY := $(VENV)/.ready
@@ -33,7 +33,7 @@ else
 endif
 	@touch $@
 
-repro: $(READY) ## run the active study: every stage that is not up to date, trainings side by side (JOBS=2)
+repro: $(READY) ## run the active study: every stage that is not up to date, trainings side by side (JOBS=N)
 	@textrnn repro --jobs $(JOBS)
 
 test: $(READY) lint ## lint, types, and every test

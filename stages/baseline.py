@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from textrnn.modeling.baseline import fit_baseline
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.params import load_params
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
-from textrnn.stage import loaded_code, run_stage, write_folder
+from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
 
@@ -20,7 +21,7 @@ SEED = 0
 """A baseline has nothing random in it: its one result stands under this seed."""
 
 
-def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
+def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
     """Fits the baseline NAME."""
     params = load_params()
     if name not in params.baselines:
@@ -46,8 +47,9 @@ def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
         live.start_seed(SEED)
         train = corpus.frames["train"]["text"]
+        started = time.perf_counter()
         model = fit_baseline(params.baselines[name], train, labels["train"], len(corpus.classes))
-        rows, scores = [], {}
+        rows, scores = [], {"seconds": time.perf_counter() - started}
         for split in ("valid", "test"):
             probabilities = model.probabilities(corpus.frames[split]["text"])
             ids = corpus.frames[split]["id"].to_list()
@@ -68,6 +70,8 @@ def main(name: str, corpus_folder: Path, run_folder: Path) -> None:
         write_run(folder, run, rows, [])
         live.end_seed(scores)
         live.end({"parameters": float(model.parameters), "training_flops": model.flops})
+    words = float(train.str.count_matches(r"\S+").sum())
+    write_timings(timings, {str(SEED): scores["seconds"]}, words)
 
 
 if __name__ == "__main__":

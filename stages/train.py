@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.params import load_params
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
-from textrnn.stage import loaded_code, run_stage, write_folder
+from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
@@ -56,9 +55,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
     seconds: dict[str, float] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
         for seed in params.seeds:
-            started = time.perf_counter()
-            result = _train_seed(trainer, seed, live, splits)
-            seconds[str(seed)] = time.perf_counter() - started
+            result, seconds[str(seed)] = _train_seed(trainer, seed, live, splits)
             results.append(result)
             if result.failure is None:
                 save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
@@ -86,7 +83,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
             {"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]},
             "; ".join(failures) or None,
         )
-    _write_timings(timings, seconds, tokens_seen)
+    write_timings(timings, seconds, tokens_seen)
     for failure in failures:
         sys.stderr.write(f"warning: {name} failed, {failure}. The leaderboard will say so.\n")
 
@@ -99,9 +96,10 @@ def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[p
     ]
 
 
-def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> SeedResult:
-    """Trains one seed; each epoch is a line on the terminal and a point in MLflow."""
+def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> tuple[SeedResult, float]:
+    """Trains one seed, and times it; each epoch is a line on the terminal and a point in MLflow."""
     live.start_seed(seed)
+    started = time.perf_counter()
 
     def on_epoch(row: dict[str, Any]) -> None:
         live.epoch(row)
@@ -112,23 +110,16 @@ def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, To
         sys.stdout.flush()
 
     result = trainer.run(seed, on_epoch)
+    seconds = time.perf_counter() - started
+    rate = len(result.history) * float(splits["train"].lengths.sum()) / seconds
+    sys.stdout.write(f"seed {seed}  {seconds:.1f} s, {rate:,.0f} tokens/s\n")
     final = {
         f"{split}_{score.__name__}": score(splits[split].labels, probabilities)
         for split, probabilities in result.probabilities.items()
         for score in (accuracy, log_loss)
     }
-    live.end_seed(final, result.failure)
-    return result
-
-
-def _write_timings(file: Path, seconds: dict[str, float], tokens_per_seed: float) -> None:
-    """Clock times differ between equal runs, so they lie outside of what DVC and git keep."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "seconds": seconds,
-        "tokens_per_second": tokens_per_seed * len(seconds) / sum(seconds.values()),
-    }
-    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    live.end_seed({**final, "seconds": seconds, "tokens_per_second": rate}, result.failure)
+    return result, seconds
 
 
 if __name__ == "__main__":

@@ -276,3 +276,11 @@ def test_a_failing_stage_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: reviews.csv: 'odd' at id 2 is no label")
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "out").glob("*") if (tmp_path / "out").exists() else []) == []
+
+
+def test_a_quotation_mark_in_a_tsv_is_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.tsv"
+    path.write_text('text\tlabel\n"unbalanced start\tx\nand "one" inside\ty\n', encoding="utf-8")
+    columns = {"text": "text", "label": "label"}
+    raw = read_corpus(path, entry(format="tsv", columns=columns, classes=["x", "y"]))
+    assert raw.frame["text"].to_list() == ['"unbalanced start', 'and "one" inside']

@@ -93,3 +93,12 @@ def test_heavy_libraries_stay_where_they_belong(name):
     assert ("import keras" in text) == (name == "train")
     assert ("from mlflow" in text) == (name in ("train", "baseline"))
     assert "import tensorflow" not in text or name == "train"
+
+
+def test_the_committed_results_are_those_of_the_default_study():
+    """A change of params.yaml without `make repro` would leave them behind."""
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    reported = {path.stem for path in (PROJECT / "reports" / params["study"] / "metrics").glob("*.json")}
+    assert reported == {*params["experiments"], *params["baselines"]}
+    locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["compare"]["params"]
+    assert {key: params[key] for key in locked["params.yaml"]} == locked["params.yaml"]

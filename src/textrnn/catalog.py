@@ -30,7 +30,7 @@ class Entry(Strict):
     `pypi:NAME==VERSION` (the wheel), or `none` for what is made here.
     """
 
-    source: Annotated[str, StringConstraints(pattern=r"^(https?://\S+|file:.+|pypi:[\w.-]+==[\w.!+-]+|none)$")]
+    source: Annotated[str, StringConstraints(pattern=r"^(https://\S+|file:.+|pypi:[\w.-]+==[\w.!+-]+|none)$")]
     sha256: Sha256 | None
     member: str | None = None
     licence: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import tempfile
@@ -65,6 +66,16 @@ def only_file(folder: Path) -> Path:
         found = ", ".join(path.name for path in files) or "nothing"
         raise TextrnnError(f"{folder} must hold one downloaded archive. Found: {found}. Run `dvc repro`.")
     return files[0]
+
+
+def write_timings(file: Path, seconds: dict[str, float], tokens: float) -> None:
+    """Writes the seconds that each seed took, and the tokens trained on per second (`tokens` are one seed's).
+
+    Clock times differ between equal runs, so they lie outside of what DVC and git keep.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"seconds": seconds, "tokens_per_second": tokens * len(seconds) / sum(seconds.values())}
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def loaded_code() -> list[Path]:

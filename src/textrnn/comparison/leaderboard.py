@@ -95,7 +95,7 @@ def show(report: Path, console: Console) -> None:
     file = report / "leaderboard.csv"
     if not file.is_file():
         raise TextrnnError(f"{report} holds no leaderboard.csv. Run `dvc repro`.")
-    table = pd.read_csv(file)
+    table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype={"experiment": str, "embedding": str})
     table = table.astype({"rank": "Int64", "beats_nb_svm": "boolean"}).fillna({"failures": "", "embedding": ""})
     console.print(to_terminal(table))
     for sentence in summary(table):

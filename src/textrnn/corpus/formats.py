@@ -146,7 +146,9 @@ def _parse(data: bytes, kind: str, where: str) -> pl.DataFrame:
             return pl.read_ndjson(data, infer_schema_length=None)
         if kind == "parquet":
             return pl.read_parquet(io.BytesIO(data))
-        return pl.read_csv(data, separator="\t" if kind == "tsv" else ",", infer_schema=False)
+        if kind == "tsv":  # here a quotation mark is a character like any other
+            return pl.read_csv(data, separator="\t", quote_char=None, infer_schema=False)
+        return pl.read_csv(data, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise TextrnnError(f"{where}: not readable as {kind}: {reason}. Check format in catalog.yaml.") from error

@@ -9,6 +9,7 @@ import polars as pl
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from textrnn.errors import TextrnnError
 from textrnn.params import BaselineParams
@@ -80,7 +81,8 @@ class NBSVM:
         for positive in self._positives:
             ratios = _log_count_ratios(counts, labels == positive)
             model = LogisticRegression(C=params.inverse_regularization, max_iter=_MAX_ITERATIONS)
-            model.fit(counts.multiply(ratios).tocsr(), labels == positive)
+            with threadpool_limits(1):  # sums split over threads end in other last digits
+                model.fit(counts.multiply(ratios).tocsr(), labels == positive)
             self._models.append((ratios, model))
             # Each iteration takes one product with the data and one with its transpose.
             self.flops += 4.0 * counts.nnz * int(model.n_iter_[0])

@@ -101,7 +101,7 @@ def _run_side_by_side(stages: list[str], jobs: int, console: Console) -> dict[st
         futures = {pool.submit(_run_one, stage): stage for stage in stages}
         try:
             for count, future in enumerate(as_completed(futures), start=1):
-                stage, (seconds, reason) = futures[future], future.result()
+                stage, (seconds, reason, warnings) = futures[future], future.result()
                 if reason is not None:
                     failed[stage] = reason
                 left = (time.monotonic() - started) / count * (len(stages) - count)
@@ -111,14 +111,16 @@ def _run_side_by_side(stages: list[str], jobs: int, console: Console) -> dict[st
                     highlight=False,
                     markup=False,
                 )
+                for warning in warnings:
+                    console.print(f"    {warning}", highlight=False, markup=False)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return failed
 
 
-def _run_one(stage: str) -> tuple[float, str | None]:
-    """Returns the seconds that a stage took, and its last words if it failed."""
+def _run_one(stage: str) -> tuple[float, str | None, list[str]]:
+    """Returns the seconds that a stage took, its last words if it failed, and what it warned of."""
     started = time.monotonic()
     command = dvc_command("repro", "--single-item", stage)
     for _ in range(LOCK_RETRIES):
@@ -126,4 +128,5 @@ def _run_one(stage: str) -> tuple[float, str | None]:
         if done.returncode == 0 or "acquire lock" not in done.stdout:
             break
     reason = None if done.returncode == 0 else "\n    ".join(done.stdout.strip().splitlines()[-6:])
-    return time.monotonic() - started, reason
+    warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    return time.monotonic() - started, reason, warnings

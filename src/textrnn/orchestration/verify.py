@@ -47,6 +47,8 @@ def repeat(project: Path, copy: Path, jobs: int) -> None:
     _copy_tracked_files(project, copy)
     shutil.rmtree(copy / "reports", ignore_errors=True)
     (copy / "dvc.lock").unlink(missing_ok=True)
+    # A cache that the user shares between projects would hand the old results out again.
+    (copy / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     _run(["git", "init", "--quiet"], copy)
     _run([sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)], copy)
 
@@ -54,8 +56,9 @@ def repeat(project: Path, copy: Path, jobs: int) -> None:
 def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
     """Returns a verdict by stage for two project folders, each with its `dvc.lock` and `reports/`.
 
-    A stage whose bytes differ is judged by metrics where it has them (trainings, baselines and the
-    comparison); a data stage with other bytes is different.
+    A training or baseline whose bytes differ is judged by its metrics; the comparison, and
+    embeddings (word2vec is trained, too), by the metrics of the whole study. Any other stage with
+    other bytes is different.
     """
     left, right = _outputs(ours), _outputs(theirs)
     metrics = _metrics(ours), _metrics(theirs)
@@ -77,7 +80,12 @@ def _verdict(
     if left == right:
         return SAME
     group, _, name = stage.partition("@")
-    names = [name] if group in ("train", "baseline") else sorted(metrics[0]) if group == "compare" else []
+    if group in ("train", "baseline"):
+        names = [name]
+    elif group in ("build_embeddings", "compare"):
+        names = sorted(metrics[0])
+    else:
+        names = []
     close = [_close(metrics[0].get(one), metrics[1].get(one), tolerance) for one in names]
     return CLOSE if close and all(close) else DIFFERENT
 

@@ -35,6 +35,9 @@ LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
 """What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
 lack of a database's driver."""
 
+LOCK_SECONDS = 60
+"""How long one process waits for another to set the store up."""
+
 DIGEST_LENGTH = 36
 """MLflow's limit for a dataset's digest; DVC's hash of a folder has exactly as many characters."""
 
@@ -188,16 +191,24 @@ def open_store(project: Path, experiment: str) -> tuple[MlflowClient, str]:
 
     The store is `MLFLOW_TRACKING_URI` where that is set, `mlflow.db` in `project` otherwise. A lock
     beside the latter lets one process at a time set it up: two that migrate an empty SQLite file
-    at once break it.
+    at once break it. An experiment that somebody deleted in the dashboard is restored.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
-    with FileLock(project / "mlflow.db.lock"):
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, found.experiment_id
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else (project / "mlartifacts").as_uri()
-        return client, client.create_experiment(experiment, artifact_location=location)
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    if server:
+        client = MlflowClient(tracking_uri=server)
+        return client, _experiment_id(client, experiment, artifacts=None)
+    with FileLock(project / "mlflow.db.lock", timeout=LOCK_SECONDS):
+        client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+        return client, _experiment_id(client, experiment, artifacts=(project / "mlartifacts").as_uri())
+
+
+def _experiment_id(client: MlflowClient, experiment: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return str(client.create_experiment(experiment, artifact_location=artifacts))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
 def project_folder() -> Path:
