@@ -223,6 +223,7 @@ def test_mlflow_has_a_point_per_epoch(project):
     rows = [line.split(",") for line in project.read("runs/lstm/history.csv").splitlines()[1:]]
     assert curve == [(int(row[1]), pytest.approx(float(row[4]))) for row in rows if row[0] == "1"]
     assert [step for step, _ in curve] == [1, 2]
+    assert child.data.metrics["seconds"] > 0
 
 
 def test_a_wrong_hash_stops_before_anything_is_written(project):
