@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from textrnn.corpus import fetch as module
-from textrnn.corpus.fetch import fetch
+from textrnn.corpus.fetch import NOTE, fetch
 from textrnn.errors import TextrnnError
 
 PROJECT = Path(__file__).parents[1]
@@ -275,11 +275,11 @@ def test_missing_file(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPa
     assert_nothing_left(folder)
 
 
-def test_none_is_an_empty_folder(folder: Path) -> None:
+def test_none_leaves_nothing_but_a_note(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "left-over.zip").write_bytes(b"old")
     assert fetch("none", None, folder) is None
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == [NOTE]
 
 
 @pytest.fixture
@@ -405,7 +405,14 @@ def test_stages_download_what_the_study_names(tmp_path: Path) -> None:
     assert run_stage(tmp_path, "download_vectors", "toy", "out/toy").returncode == 0
     assert run_stage(tmp_path, "download_vectors", "scratch", "out/scratch").returncode == 0
     found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*"))
-    assert found == ["out/corpus", "out/corpus/toy.csv", "out/scratch", "out/toy", "out/toy/toy.txt"]
+    assert found == [
+        "out/corpus",
+        "out/corpus/toy.csv",
+        "out/scratch",
+        "out/scratch/made-here.txt",
+        "out/toy",
+        "out/toy/toy.txt",
+    ]
 
 
 def test_stage_refuses_an_unknown_embedding(tmp_path: Path) -> None:
