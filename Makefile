@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test lint ui verify lock clean
+.PHONY: help env repro test lint ui serve verify bench profile lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -33,8 +33,8 @@ else
 endif
 	@touch $@
 
-repro: $(READY) ## run the active study: every stage that is not up to date, trainings side by side (JOBS=N)
-	@textrnn repro --jobs $(JOBS)
+repro: $(READY) ## run the active study, or make STUDY=name active first: every stage that is not up to date (JOBS=N)
+	@textrnn repro --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
 
 test: $(READY) lint ## lint, types, and every test
 	@python -m pytest
@@ -50,10 +50,20 @@ ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000 (PORT=5000)
 		*) mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --port $(PORT) ;; \
 	esac
 
+serve: PORT := 5001
+serve: $(READY) ## serve the champion: POST to http://127.0.0.1:5001/invocations (PORT=5001)
+	@textrnn serve --port $(PORT)
+
 verify: $(READY) ## repeat the study from empty caches and compare it with dvc.lock, stage by stage
 	@textrnn verify --jobs $(JOBS)
 
-lock: $(READY) ## resolve requirements.lock anew from pyproject.toml (needs uv)
+bench: $(READY) ## measure against the usual ways: reports/benchmarks.md (DATA=folder with IMDB and GloVe)
+	@python -m benchmarks $(if $(DATA),--data "$(DATA)")
+
+profile: $(READY) ## repeat the study in a copy and draw where its time goes: reports/profile.svg (JOBS=N, STUDY=name)
+	@python -m benchmarks.profile --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
+
+lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --python-version 3.11 \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock --quiet
 

@@ -10,12 +10,14 @@ import polars as pl
 from textrnn.corpus.tables import Corpus
 from textrnn.errors import TextrnnError
 from textrnn.modeling.baseline import fit_baseline
-from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.scores import final_scores
 from textrnn.params import load_params
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
 from textrnn.tracking.dvc_lock import hashes
-from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+from textrnn.tracking.live import LiveRun
+from textrnn.tracking.record import TrackedRun
+from textrnn.tracking.store import project_folder
 
 SEED = 0
 """A baseline has nothing random in it: its one result stands under this seed."""
@@ -39,7 +41,7 @@ def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> Non
         study=params.study,
         corpus=params.corpus,
         name=name,
-        stage=f"baseline@{name}",
+        kind="baseline",
         params=resolved,
         fingerprint=fingerprint({"baseline": resolved}, inputs, loaded_code()),
         datasets=hashes(Path("dvc.lock"), [corpus_folder]),
@@ -49,13 +51,15 @@ def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> Non
         train = corpus.frames["train"]["text"]
         started = time.perf_counter()
         model = fit_baseline(params.baselines[name], train, labels["train"], len(corpus.classes))
-        rows, scores = [], {"seconds": time.perf_counter() - started}
+        seconds = time.perf_counter() - started
+        timing = {"seconds": seconds, "tokens_per_second": float(train.str.count_matches(r"\S+").sum()) / seconds}
+        rows = []
+        scores: dict[str, float] = {}
         for split in ("valid", "test"):
             probabilities = model.probabilities(corpus.frames[split]["text"])
             ids = corpus.frames[split]["id"].to_list()
             rows.append(prediction_rows(SEED, split, ids, labels[split], probabilities))
-            for score in (accuracy, log_loss):
-                scores[f"{split}_{score.__name__}"] = score(labels[split], probabilities)
+            scores |= final_scores(split, labels[split], probabilities)
         run = Run(
             name=name,
             kind="baseline",
@@ -65,13 +69,15 @@ def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> Non
             inputs=inputs,
             fingerprint=tracked.fingerprint,
             parameters={"total": model.parameters, "trainable": model.parameters},
-            flops={"training": model.flops},
+            flops={
+                "training": model.training_flops,
+                "prediction": model.prediction_flops(corpus.frames["valid"]["text"]),
+            },
         )
         write_run(folder, run, rows, [])
-        live.end_seed(scores)
-        live.end({"parameters": float(model.parameters), "training_flops": model.flops})
-    words = float(train.str.count_matches(r"\S+").sum())
-    write_timings(timings, {str(SEED): scores["seconds"]}, words)
+        live.end_seed({**scores, **timing})
+        live.end(run.cost)
+    write_timings(timings, run.fingerprint, {SEED: timing})
 
 
 if __name__ == "__main__":

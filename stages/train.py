@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,31 @@ import polars as pl
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens
-from textrnn.modeling.cost import training_flops
+from textrnn.modeling.checkpoint import Checkpoints
+from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.saved_model import save_model
-from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.scores import final_scores
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.params import load_params
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
+from textrnn.text.reading import truncation
 from textrnn.tracking.dvc_lock import hashes
-from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+from textrnn.tracking.live import LiveRun
+from textrnn.tracking.record import TrackedRun
+from textrnn.tracking.store import project_folder
 
 
-def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Path) -> None:
+def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:
     """Trains the experiment NAME."""
     params = load_params()
     if name not in params.experiments:
         raise TextrnnError(f"params.yaml: experiments: no {name!r}. Known: {', '.join(params.experiments)}.")
     experiment = params.experiments[name]
     encoder = TextEncoder.load(tokens)
-    splits = {split: Tokens.load(tokens / f"{split}.parquet") for split in ("train", "valid", "test")}
+    files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}
+    splits = {split: Tokens.load(file, experiment) for split, file in files.items()}
     start = Embedding.load(embedding)
     if len(start.matrix) != len(encoder.vocabulary):
         raise TextrnnError(
@@ -45,22 +49,26 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
         study=params.study,
         corpus=params.corpus,
         name=name,
-        stage=f"train@{name}",
+        kind="experiment",
         params=resolved,
         fingerprint=fingerprint({"experiment": resolved, "seeds": params.seeds}, inputs, loaded_code()),
         datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
+        defaults=params.train,
     )
-    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes))
+    saved = Checkpoints(checkpoints, tracked.fingerprint)
+    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes), saved)
     results: list[SeedResult] = []
-    seconds: dict[str, float] = {}
+    timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
         for seed in params.seeds:
-            result, seconds[str(seed)] = _train_seed(trainer, seed, live, splits)
+            result, timing[seed] = _train_seed(trainer, seed, live, splits)
             results.append(result)
             if result.failure is None:
                 save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
-        passes = float(np.mean([len(result.history) for result in results]))
-        examples, tokens_seen = passes * len(splits["train"]), passes * float(splits["train"].lengths.sum())
+        passes = [(len(result.history), trainer.drawn(result.seed)[0]) for result in results]
+        examples = float(np.mean([epochs * len(rows) for epochs, rows in passes]))
+        tokens_seen = float(np.mean([epochs * splits["train"].lengths[rows].sum() for epochs, rows in passes]))
+        sizes = (experiment, start.matrix.shape[1], len(encoder.classes))
         run = Run(
             name=name,
             kind="experiment",
@@ -71,35 +79,37 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
             fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
             flops={
-                "training": training_flops(
-                    experiment, start.matrix.shape[1], len(encoder.classes), tokens_seen, examples
-                )
+                "training": training_flops(*sizes, tokens_seen, examples),
+                "prediction": prediction_flops(*sizes, float(splits["valid"].lengths.mean())),
             },
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
+            truncated={split: truncation(_text_lengths(file), experiment) for split, file in files.items()},
         )
         write_run(folder, run, _predictions(results, splits), [row for result in results for row in result.history])
-        failures = [f"seed {seed}: {reason}" for seed, reason in run.failures.items()]
-        live.end(
-            {"parameters": float(run.parameters["total"]), "training_flops": run.flops["training"]},
-            "; ".join(failures) or None,
-        )
-    write_timings(timings, seconds, tokens_seen)
-    for failure in failures:
-        sys.stderr.write(f"warning: {name} failed, {failure}. The leaderboard will say so.\n")
+        live.end(run.cost, run.failure)
+    write_timings(timings, run.fingerprint, timing)
+    saved.delete()
+    if run.failure is not None:
+        sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard will say so.\n")
 
 
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:
     return [
-        prediction_rows(result.seed, split, splits[split].ids, splits[split].labels, probabilities)
+        prediction_rows(result.seed, split, splits[split].ids.to_list(), splits[split].labels, probabilities)
         for result in results
         for split, probabilities in result.probabilities.items()
     ]
 
 
-def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]) -> tuple[SeedResult, float]:
-    """Trains one seed, and times it; each epoch is a line on the terminal and a point in MLflow."""
+def _text_lengths(file: Path) -> pl.Series:
+    return pl.scan_parquet(file).select(pl.col("ids").list.len()).collect()["ids"]
+
+
+def _train_seed(
+    trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]
+) -> tuple[SeedResult, dict[str, float]]:
+    """Trains one seed, or goes on with it; each epoch is a line on the terminal and a point in MLflow."""
     live.start_seed(seed)
-    started = time.perf_counter()
 
     def on_epoch(row: dict[str, Any]) -> None:
         live.epoch(row)
@@ -109,17 +119,24 @@ def _train_seed(trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, To
         )
         sys.stdout.flush()
 
-    result = trainer.run(seed, on_epoch)
-    seconds = time.perf_counter() - started
-    rate = len(result.history) * float(splits["train"].lengths.sum()) / seconds
-    sys.stdout.write(f"seed {seed}  {seconds:.1f} s, {rate:,.0f} tokens/s\n")
-    final = {
-        f"{split}_{score.__name__}": score(splits[split].labels, probabilities)
+    def on_continue(history: list[dict[str, Any]]) -> None:
+        for row in history:
+            live.epoch(row)
+        done = f"{len(history)} of {trainer.experiment.epochs} epochs done"
+        sys.stdout.write(f"seed {seed}  continues from a checkpoint, {done}\n")
+        sys.stdout.flush()
+
+    result = trainer.run(seed, on_epoch, on_continue)
+    rate = len(result.history) * float(splits["train"].lengths[trainer.drawn(seed)[0]].sum()) / result.seconds
+    timing = {"seconds": result.seconds, "tokens_per_second": rate}
+    sys.stdout.write(f"seed {seed}  {result.seconds:.1f} s, {rate:,.0f} tokens/s\n")
+    scores = {
+        key: score
         for split, probabilities in result.probabilities.items()
-        for score in (accuracy, log_loss)
+        for key, score in final_scores(split, splits[split].labels, probabilities).items()
     }
-    live.end_seed({**final, "seconds": seconds, "tokens_per_second": rate}, result.failure)
-    return result, seconds
+    live.end_seed({**scores, **timing}, result.failure)
+    return result, timing
 
 
 if __name__ == "__main__":

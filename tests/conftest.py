@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from filelock import FileLock
 from tiny_project import TinyProject, make_project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole pipelines come first: at the end no worker waits for one that started late."""
+    slow = {item.path for item in items if "finished" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True)
+def tracking_store_of_one_test_alone() -> Iterator[None]:
+    """`mlflow.set_tracking_uri` also sets the environment variable, and the next test would write into that store."""
+    with mock.patch.dict(os.environ):
+        yield
+        if mlflow := sys.modules.get("mlflow"):
+            mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,11 @@ STUDY = {
 }
 
 
+def alone(split: str, ids: Sequence[str]) -> Sequence[str]:
+    """The units of a corpus that knows no groups."""
+    return ids
+
+
 def make_run(
     folder: Path,
     name: str,
@@ -52,8 +57,14 @@ def make_run(
     predictions: dict[str, tuple[Sequence[str], Sequence[int], Any]] | None = None,
     epochs: int = 0,
     flops: float = 1.5e12,
+    fingerprint: str = "0" * 64,
+    truncated: dict[str, dict[str, int]] | None = None,
+    history: list[dict[str, Any]] | None = None,
 ) -> RunFolder:
-    """Writes `folder/name`; `predictions` (split: ids, labels, probabilities) are those of every seed."""
+    """Writes `folder/name`; `predictions` (split: ids, labels, probabilities) are those of every seed.
+
+    Without `history` there are `epochs` of a made-up one for each seed.
+    """
     run = Run(
         name=name,
         kind=kind,
@@ -61,10 +72,11 @@ def make_run(
         seeds=list(seeds),
         classes=list(classes),
         inputs={"tokens": "0" * 64},
-        fingerprint="0" * 64,
+        fingerprint=fingerprint,
         parameters={"total": 640_129, "trainable": 29_441},
-        flops={"training": flops},
+        flops={"training": flops, "prediction": flops / 1e9},
         failures=failures or {},
+        truncated=truncated or {},
     )
     frames = [
         prediction_rows(seed, split, ids, np.array(labels), np.array(probabilities, np.float32))
@@ -72,7 +84,7 @@ def make_run(
         for split, (ids, labels, probabilities) in (predictions or tiny_predictions()).items()
     ]
     (folder / name).mkdir(parents=True)
-    write_run(folder / name, run, frames, [row for seed in seeds for row in _history(seed, epochs)])
+    write_run(folder / name, run, frames, history or [row for seed in seeds for row in _history(seed, epochs)])
     return RunFolder.load(folder / name)
 
 
@@ -103,7 +115,7 @@ def make_study(folder: Path, valid: int = 1800, test: int = 2600, seeds: Sequenc
             inputs={"tokens": "0" * 64},
             fingerprint="0" * 64,
             parameters={"total": 500_000 + 31_337 * index, "trainable": 29_441},
-            flops={"training": 0.0 if baseline else 3.1e11 * (index + 1)},
+            flops={"training": 0.0 if baseline else 3.1e11 * (index + 1), "prediction": 1e5},
         )
         frames, history = [], []
         for seed in run_seeds:

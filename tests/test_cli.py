@@ -20,11 +20,12 @@ def test_help_names_the_commands(tmp_path):
     assert done.returncode == 0
     assert "repro" in done.stdout
     assert "verify" in done.stdout
+    assert "compare" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["repro", "verify"])
+@pytest.mark.parametrize("command", ["repro", "verify", "compare lstm gru"])
 def test_in_a_wrong_folder_the_error_is_one_line(tmp_path, command):
-    done = textrnn(tmp_path, command)
+    done = textrnn(tmp_path, *command.split())
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from fake_runs import make_run
 
 from textrnn.comparison import data_quality
 from textrnn.corpus.quality import quality_report
@@ -15,6 +16,7 @@ from textrnn.corpus.tables import Corpus
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.params import Encode
+from textrnn.run_folder import RunFolder
 from textrnn.text.encoding import encode_corpus
 
 
@@ -30,7 +32,7 @@ def _frame(texts: list[str], group: str) -> pl.DataFrame:
     )
 
 
-def _page() -> list[str]:
+def _page(scratch: Path) -> list[str]:
     frames = {
         "train": _frame(["a good film", "a bad film", "a bad film"], "x"),
         "valid": _frame(["a bad film", "very good"], "y"),
@@ -38,8 +40,10 @@ def _page() -> list[str]:
     }
     corpus = Corpus("tiny", ("neg", "pos"), frames)
     quality = quality_report(corpus, {"label 'plot'": 1097}, {"train": 2})
-    settings = Encode(vocabulary_size=10, min_count=1, max_tokens=3, keep="start")
-    encoder, _, report = encode_corpus(corpus, settings)
+    settings = Encode(vocabulary_size=10, min_count=1)
+    corpus.save(scratch, quality)
+    (scratch / "tokens").mkdir()
+    encoder, report = encode_corpus(scratch, settings, scratch / "tokens")
     vocabulary = encoder.vocabulary
     embedding = Embedding.build(vocabulary, np.ones((1, 4), np.float32), np.array([2]))
     coverage: dict[str, Any] = {
@@ -47,16 +51,33 @@ def _page() -> list[str]:
         **embedding.coverage(vocabulary, np.ones(len(vocabulary), np.int64)),
     }
     coverage["most_frequent_uncovered"]["`"] = 1
-    return data_quality.to_markdown(quality, report, {"glove": coverage}).splitlines()
+    return data_quality.to_markdown(quality, report, {"glove": coverage}, _runs(scratch)).splitlines()
+
+
+def _runs(scratch: Path) -> list[RunFolder]:
+    """Two that read three words at most, one that reads two, and a baseline, which reads all."""
+    by_limit = {
+        3: {"valid": {"texts": 0, "tokens": 0}, "test": {"texts": 1, "tokens": 1}},
+        2: {"test": {"texts": 1, "tokens": 2}},
+    }
+    runs = [
+        make_run(scratch, name, params={"cell": "lstm", "max_tokens": limit}, truncated=by_limit[limit])
+        for name, limit in {"lstm": 3, "gru": 3, "short": 2}.items()
+    ]
+    return [*runs, make_run(scratch, "nb-svm", kind="baseline")]
+
+
+def _row(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def _cells(page: list[str], after: str, row: str) -> list[str]:
     section = page[page.index(after) :]
-    return next([c.strip() for c in line.split("|")[1:-1]] for line in section if line.startswith(f"| {row} "))
+    return next(_row(line) for line in section if line.startswith(f"| {row} "))
 
 
-def test_page_counts_what_was_kept_left_out_and_shared() -> None:
-    page = _page()
+def test_page_counts_what_was_kept_left_out_and_shared(tmp_path: Path) -> None:
+    page = _page(tmp_path)
 
     assert _cells(page, "# Data quality: tiny", "train")[:6] == ["train", "3", "2", "1", "1", "1"]
     assert "- label 'plot': 1,097" in page
@@ -65,11 +86,16 @@ def test_page_counts_what_was_kept_left_out_and_shared() -> None:
     assert _cells(page, "## Shared between splits", "valid and test") == ["valid and test", "0", "1"]
 
 
-def test_page_tells_what_encoding_lost_and_vectors_lack() -> None:
-    page = _page()
+def test_page_tells_what_encoding_lost_and_vectors_lack(tmp_path: Path) -> None:
+    page = _page(tmp_path)
 
-    # `good good good good` is cut to three; `dull` and nothing else is unknown: 1 of 4 tokens.
-    assert _cells(page, "## Tokens", "test") == ["test", "5", "25.0%", "1", "1", "0"]
+    # `dull` and nothing else is unknown: 1 of 5 tokens. Then `good good good good` is cut to three, or two.
+    assert _cells(page, "## Tokens", "test") == ["test", "5", "20.0%", "0"]
+    assert [row for row in map(_row, page) if row[:1] in (["2"], ["3"])] == [
+        ["2", "1", "test", "1", "2", "40.0%"],
+        ["3", "2", "valid", "0", "0", "0.0%"],
+        ["3", "2", "test", "1", "1", "20.0%"],
+    ]
     assert _cells(page, "## Vectors", "`glove`")[:3] == ["`glove`", "glove-50d", "4"]
     assert any(line.startswith("- `glove`: ") and "`good` 1" in line for line in page)
     assert any("`` ` `` 1" in line for line in page)

@@ -2,23 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import pytest
-from fake_runs import make_run, tiny_predictions
+from fake_runs import alone, make_run, tiny_predictions
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from textrnn.comparison import leaderboard, plots, tables
+from textrnn.comparison import leaderboard, tables
+from textrnn.comparison.plots import draw
+from textrnn.comparison.plots.effects import effects
+from textrnn.comparison.plots.insight import memory, place_words, slices, words
+from textrnn.comparison.plots.leaderboard import leaderboard as leaderboard_picture
+from textrnn.comparison.plots.panels import reliability
+from textrnn.comparison.plots.sheet import COLOURS, drawing
 from textrnn.run_folder import RunFolder
 
 PICTURES = {"leaderboard.svg", "learning_curves.svg", "confusion.svg", "reliability.svg"}
 
+COMPARISONS = pd.DataFrame(
+    [
+        ("baseline", "nb-svm", "lstm", 1, -0.05, -0.06, -0.04, "worse"),
+        ("cell", "simple_rnn", "lstm", 2, 0.031, 0.012, 0.05, "better"),
+        ("spatial_dropout", "0.0", "0.4", 1, -0.0004, -0.021, 0.0202, "unclear"),
+        ("best", "lstm", "gru", 1, -0.01, -0.02, 0.0, "unclear"),
+        ("cell", "lstm", "gru", 1, -0.04, -0.07, -0.01, "worse"),
+    ],
+    columns=["about", "first", "second", "pairs", "difference", "low", "high", "verdict"],
+)
+MEMORY = pd.DataFrame(
+    [
+        ("simple", "simple_rnn", 0, 1.0, 1.0, 1.0),
+        ("simple", "simple_rnn", 1, 0.1, 0.05, 0.2),
+        ("simple", "simple_rnn", 2, 0.01, 0.002, 0.05),
+        ("lstm", "lstm", 0, 1.0, 1.0, 1.0),
+        ("lstm", "lstm", 1, 0.9, 0.8, 1.1),
+        ("two", "lstm", 0, 1.0, 1.0, 1.0),
+        ("two", "lstm", 1, 0.5, 0.4, 0.6),
+    ],
+    columns=["experiment", "cell", "distance", "norm", "low", "high"],
+)
+SLICES = pd.DataFrame(
+    [
+        ("lstm", "tokens", "11-20", 1, 1200, 0.6, 0.5, 0.7),
+        ("lstm", "tokens", "1-10", 0, 30, 0.8, 0.7, 0.9),
+        ("nb-svm", "tokens", "11-20", 1, 1200, 0.65, 0.55, 0.75),
+        ("lstm", "negation", "without", 0, 7, 0.75, 0.7, 0.8),
+    ],
+    columns=["experiment", "by", "group", "order", "texts", "accuracy", "low", "high"],
+)
+WORDS = pd.DataFrame(
+    [("dull", "rotten", 0, 0, 0, 0), ("moving", "fresh", 1, 0, 4, 1), ("mess", "rotten", 0, 1, 0, 2)],
+    columns=["word", "klass", "x_before", "y_before", "x_after", "y_after"],
+)
+INSIGHT = {"comparisons": COMPARISONS, "memory": MEMORY, "slices": SLICES, "words": WORDS}
 
-def _draw(folder: Path, runs: list[RunFolder]) -> dict[str, str]:
+
+@pytest.fixture(autouse=True)
+def in_the_pictures_style() -> Iterator[None]:
+    with drawing():
+        yield
+
+
+def _draw(folder: Path, runs: list[RunFolder], **more: pd.DataFrame) -> dict[str, str]:
     study = tables.build(runs)
     folder.mkdir()
-    plots.draw(folder, leaderboard.build(runs, study["scores"]), study)
+    draw.study(folder, leaderboard.build(runs, study["scores"], alone), {**study, **more})
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def _texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def _key(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def test_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
@@ -27,11 +90,11 @@ def test_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
         make_run(tmp_path / "runs", "nb-svm", kind="baseline", predictions=tiny_predictions(2)),
     ]
 
-    once = _draw(tmp_path / "once", runs)
+    once = _draw(tmp_path / "once", runs, **INSIGHT)
     with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.facecolor": "black"}):
-        again = _draw(tmp_path / "again", runs)
+        again = _draw(tmp_path / "again", runs, **INSIGHT)
 
-    assert set(once) == PICTURES
+    assert set(once) == PICTURES | {"effects.svg", "memory.svg", "slices.svg", "words.svg"}
     assert once == again
     assert not any("dc:date" in svg for svg in once.values())
 
@@ -81,3 +144,167 @@ def test_nothing_finished_still_draws(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", "lstm", failures={"0": "loss became NaN in epoch 1"})
 
     assert set(_draw(tmp_path / "out", [run])) == PICTURES
+
+
+def test_no_picture_without_something_to_show(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "lstm")
+    empty = {name: table.head(0) for name, table in INSIGHT.items()}
+    no_factor = COMPARISONS[COMPARISONS["about"].isin(["baseline", "best"])]
+
+    assert set(_draw(tmp_path / "empty", [run], **empty)) == PICTURES
+    assert set(_draw(tmp_path / "no-factor", [run], comparisons=no_factor)) == PICTURES
+
+
+def test_leaderboard_shows_spread_on_validation_and_interval_on_test(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path, "lstm", seeds=[0, 1]),
+        make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(2)),
+    ]
+    scores = tables.build(runs)["scores"]
+    board = leaderboard.build(runs, scores, alone).assign(test_low=[0.41, 0.22], test_high=[0.83, 0.61])
+
+    valid, test = leaderboard_picture(board, scores).axes
+
+    whiskers = [line.get_xdata() for line in test.lines if line.get_marker() == "|"]
+    assert np.array_equal(whiskers, [[0.41, 0.83], [0.22, 0.61]])
+    assert not [line for line in valid.lines if line.get_marker() == "|"]
+    assert (len(valid.collections), len(test.collections)) == (1, 0)  # the band of the one with two seeds
+    assert {"75.0 ± 0.0", "50.0"} <= set(_texts(valid))
+    assert {"60.0 [41.0, 83.0]", "40.0 [22.0, 61.0]"} <= set(_texts(test))
+    low, high = test.get_xlim()
+    assert low < 0.22 and high > 0.83
+
+
+def test_a_whisker_too_long_for_the_leaderboard_ends_in_an_arrow(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("gru", "lstm")]  # 75 % on validation, 60 % on test
+    scores = tables.build(runs)["scores"]
+    board = leaderboard.build(runs, scores, alone).assign(test_low=[0.5, 0.14], test_high=[0.7, 0.9])
+
+    _, test = leaderboard_picture(board, scores).axes
+
+    low, high = test.get_xlim()
+    assert 0.14 < low < 0.5 and high > 0.9  # the fence: 0.6 - 3 * (0.75 - 0.6)
+    assert [line.get_xydata().tolist() for line in test.lines if line.get_marker() == "<"] == [[[low, 1]]]
+
+
+def test_effects_show_the_factors_in_points_and_their_verdict() -> None:
+    (axes,) = effects(COMPARISONS).axes
+
+    texts = _texts(axes)
+    assert [text for text in texts if "→" in text] == ["simple_rnn → lstm", "lstm → gru", "0.0 → 0.4"]
+    assert [text for text in texts if text in ("cell", "spatial dropout")] == ["cell", "spatial dropout"]
+    assert [text for text in texts if text[0] in "+−"] == ["+3.1", "−4.0", "+0.0"]
+    assert [text for text in texts if "pair" in text] == ["2 pairs", "1 pair", "1 pair"]
+    whiskers = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
+    assert np.allclose(whiskers, [[1.2, 5.0], [-7.0, -1.0], [-2.1, 2.02]])
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert np.allclose([dot.get_xdata()[0] for dot in dots], [3.1, -4.0, -0.04])
+    assert [dot.get_ydata()[0] for dot in dots] == [0, 1, 2]
+    better, worse, unclear = dots
+    assert better.get_markerfacecolor() == better.get_color() != worse.get_color()
+    assert worse.get_markerfacecolor() == worse.get_color()
+    assert unclear.get_markerfacecolor() == "white" != unclear.get_color()
+
+
+def test_memory_is_a_line_per_experiment_on_a_log_scale() -> None:
+    figure = memory(MEMORY)
+    (axes,) = figure.axes
+
+    assert axes.get_yscale() == "log"
+    assert _key(figure) == ["lstm", "two", "simple"]  # as they end
+    lstm, two, simple = axes.lines
+    assert np.array_equal(simple.get_xydata(), [[0, 1], [1, 0.1], [2, 0.01]])
+    assert simple.get_color() == COLOURS["simple_rnn"]
+    assert lstm.get_color() == two.get_color() == COLOURS["lstm"]
+    assert lstm.get_linestyle() != two.get_linestyle()
+    assert len({line.get_marker() for line in axes.lines}) == 3
+    corners = axes.collections[2].get_paths()[0].vertices
+    assert {(1.0, 0.05), (1.0, 0.2), (2.0, 0.002), (2.0, 0.05)} <= set(map(tuple, corners))
+
+
+def test_slices_have_a_panel_per_way_and_the_number_of_texts() -> None:
+    figure = slices(SLICES, {"gru": "gru", "nb-svm": "nb_svm", "lstm": "lstm"})
+    tokens, negation = figure.axes
+
+    assert _key(figure) == ["nb-svm", "lstm"]  # in the leaderboard's order
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["tokens", "negation"]
+    assert [label.get_text() for label in tokens.get_xticklabels()] == ["1-10\n30", "11-20\n1,200"]
+    assert [label.get_text() for label in negation.get_xticklabels()] == ["without\n7"]
+    bar, lstm = tokens.lines
+    assert np.array_equal(lstm.get_ydata(), [0.8, 0.6])
+    assert np.array_equal(np.round(lstm.get_xdata()), [0, 1])
+    assert np.array_equal(np.round(bar.get_xdata()), [1])
+    assert bar.get_xdata()[0] < lstm.get_xdata()[1]
+    whiskers = [segment[:, 1].tolist() for segment in tokens.collections[1].get_segments()]
+    assert whiskers == [[0.7, 0.9], [0.5, 0.7]]
+    assert tokens.get_ylim() == negation.get_ylim()
+
+
+def test_words_stand_at_their_places_in_their_class_colour_and_mark() -> None:
+    figure = words(WORDS)
+    before, after = figure.axes
+
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["before training", "after training"]
+    assert _key(figure) == ["rotten", "fresh"]
+    for axes in figure.axes:
+        assert _texts(axes) == ["dull", "moving", "mess"]
+        points = [line for line in axes.lines if line.get_linestyle() == "None"]
+        dull, moving, mess = points
+        assert dull.get_marker() == mess.get_marker() != moving.get_marker()
+        assert to_hex(dull.get_color()) == to_hex(mess.get_color()) != to_hex(moving.get_color())
+        assert [text.get_color() for text in axes.texts] == [point.get_color() for point in points]
+    dull, moving, mess = (line.get_xydata()[0] for line in before.lines if line.get_linestyle() == "None")
+    assert (moving - dull) @ (mess - dull) == pytest.approx(0)
+    stayed, farther, up = (line.get_xydata()[0] for line in after.lines if line.get_linestyle() == "None")
+    # Both maps have the same axes: a word that training leaves alone stays in its place.
+    assert stayed == pytest.approx(dull)
+    assert (farther - dull) / (moving - dull)[0] == pytest.approx([4, 1])
+    assert up - dull == pytest.approx(2 * (mess - dull))
+
+
+def test_reliability_has_a_line_per_seed_and_the_mean_of_their_errors() -> None:
+    # One seed is too sure by 0.2, the other not sure enough by 0.1: pooled, they would cancel in part.
+    curves = pd.DataFrame(
+        [("lstm", 0, 0.8, 0.6, 5), ("lstm", 1, 0.7, 0.8, 5)],
+        columns=["experiment", "seed", "confidence", "accuracy", "count"],
+    )
+
+    (axes,) = reliability(curves, {"lstm": "lstm"}).axes
+
+    seeds = [line for line in axes.lines if to_hex(line.get_color()) == COLOURS["lstm"].lower()]
+    assert [line.get_xydata().tolist() for line in seeds] == [[[0.8, 0.6]], [[0.7, 0.8]]]
+    assert _texts(axes) == ["ECE 15.0%"]
+
+
+def test_a_lone_word_stands_right_of_its_point_and_one_at_the_edge_left() -> None:
+    panel = (3.0, 2.0)
+    right, left = (place_words(np.array([[x, 1.0]]), ["best"], panel)[0] for x in (1.0, 2.95))
+    assert right[0] > 1 and right[1] == 1
+    assert left[0] < 2.95 and left[1] == 1
+
+
+def test_forty_crowded_words_do_not_hide_each_other() -> None:
+    panel, letter, line = (4.5, 4.2), 0.055, 0.1  # a little less than drawn: touching is no harm
+    points = np.random.default_rng(0).normal((2.2, 2.1), 0.45, (40, 2))
+    names = ["a" * (3 + index % 9) for index in range(40)]
+
+    centres = place_words(points, names, panel)
+
+    reach = np.array([[letter * len(name) / 2, line / 2] for name in names])
+    apart = np.abs(centres[:, None] - centres) >= reach[:, None] + reach
+    hidden = ~apart.any(axis=2) & ~np.eye(40, dtype=bool)
+    assert not hidden.any()
+    assert ((centres - reach >= 0) & (centres + reach <= panel)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_ten_classes_of_words_and_one_of_each_thing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "lstm")
+    more = {name: table[table.eq("lstm").any(axis=1)].head(1) for name, table in INSIGHT.items() if name != "words"}
+    more["comparisons"] = COMPARISONS.iloc[[1]]
+    ten = pd.concat([WORDS.iloc[[0]].assign(klass=f"category-{number}") for number in range(10)], ignore_index=True)
+
+    pictures = _draw(tmp_path / "out", [run], **more, words=ten)
+
+    assert all(f"<!-- category-{number} -->" in pictures["words.svg"] for number in range(10))
+    assert all(name in pictures for name in ("effects.svg", "memory.svg", "slices.svg"))

@@ -41,7 +41,7 @@ def test_build_makes_every_table(tmp_path: Path) -> None:
         ["lstm", "fresh", "rotten", 4],
         ["lstm", "fresh", "fresh", 2],
     ]
-    assert study["reliability"]["count"].tolist() == [4, 6, 3, 2]
+    assert study["reliability"]["count"].tolist() == [2, 3, 2, 3, 3, 2]
 
 
 def test_a_failed_seed_leaves_only_its_curve(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_experiments import PLAIN
 
 from textrnn.corpus import fetch as module
 from textrnn.corpus.fetch import NOTE, fetch
@@ -355,35 +356,19 @@ CATALOG = {
         },
     },
 }
-TRAIN = {
-    "trainable_embedding": False,
-    "cell": "lstm",
-    "units": 4,
-    "layers": 1,
-    "bidirectional": False,
-    "readout": "last",
-    "embedding_dropout": 0.0,
-    "spatial_dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "dropout": 0.0,
-    "l2": 0.0,
-    "label_smoothing": 0.0,
-    "gradient_clip": None,
-    "ema": None,
-    "early_stopping": None,
-    "optimizer": "adam",
-    "learning_rate": 0.001,
-    "batch_size": 2,
-    "epochs": 1,
-}
+TRAIN = {key: value for key, value in PLAIN.items() if key != "embedding"}
 PARAMS = {
     "study": "toy",
     "corpus": "toy",
     "seeds": [0],
     "prepare": {"valid": 0.2, "test": 0.2, "seed": 0, "leakage": "drop", "unlabelled": False},
-    "encode": {"vocabulary_size": 9, "min_count": 1, "max_tokens": 5, "keep": "end"},
+    "encode": {"vocabulary_size": 9, "min_count": 1},
     "embeddings": {"scratch": {"source": "random", "dimension": 3}, "toy": {"source": "toy-3d"}},
     "baselines": {},
+    "comparisons": {"level": 0.05, "against": [], "pairs": []},
+    "probes": ["lstm"],
+    "promotion": {"level": 0.05, "margin": 0.005},
+    "published": [],
     "train": TRAIN,
     "experiments": {"lstm": {"embedding": "scratch"}},
 }

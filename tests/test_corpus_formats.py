@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from tiny_experiments import PLAIN
 
 from textrnn.catalog import CorpusEntry
 from textrnn.corpus.formats import read_corpus
@@ -219,21 +220,18 @@ def test_the_complete_imdb_archive() -> None:
 def project(tmp_path: Path, csv: str) -> None:
     """A project whose corpus is a small CSV of three classes."""
     corpus = entry(columns={**COLUMNS, "group": "film"}).model_dump()
-    train = {
-        "trainable_embedding": True, "cell": "lstm", "units": 2, "layers": 1, "bidirectional": False,
-        "readout": "max", "embedding_dropout": 0.0, "spatial_dropout": 0.0, "recurrent_dropout": 0.0,
-        "dropout": 0.0, "l2": 0.0, "label_smoothing": 0.0, "gradient_clip": None, "ema": None,
-        "early_stopping": None, "optimizer": "adam", "learning_rate": 0.1, "batch_size": 2, "epochs": 1,
-    }  # fmt: skip
+    train = {key: value for key, value in PLAIN.items() if key != "embedding"}
     random = {"source": "none", "sha256": None, "licence": "", "citation": "", "format": "random"}
     catalog = {"corpora": {"mine": corpus}, "vectors": {"random": random}}
     (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(catalog))
     params = {
         "study": "tiny", "corpus": "mine", "seeds": [0],
         "prepare": {"valid": 0.2, "test": 0.2, "seed": 0, "leakage": "drop", "unlabelled": False},
-        "encode": {"vocabulary_size": 50, "min_count": 1, "max_tokens": 5, "keep": "both"},
+        "encode": {"vocabulary_size": 50, "min_count": 1},
         "embeddings": {"random": {"source": "random", "dimension": 3}},
-        "baselines": {}, "train": train, "experiments": {"lstm": {"embedding": "random"}},
+        "baselines": {}, "comparisons": {"level": 0.05, "against": [], "pairs": []}, "probes": ["lstm"],
+        "promotion": {"level": 0.05, "margin": 0.005}, "published": [],
+        "train": train, "experiments": {"lstm": {"embedding": "random"}},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / "download").mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from tiny_experiments import PLAIN
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
@@ -116,36 +117,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "tiny-3d": {**download, "format": "glove", "dimension": 3},
         },
     }
-    train = {
-        "trainable_embedding": False,
-        "cell": "lstm",
-        "units": 2,
-        "layers": 1,
-        "bidirectional": False,
-        "readout": "last",
-        **dict.fromkeys(["embedding_dropout", "spatial_dropout", "recurrent_dropout", "dropout"], 0.0),
-        "l2": 0.0,
-        "label_smoothing": 0.0,
-        "gradient_clip": None,
-        "ema": None,
-        "early_stopping": None,
-        "optimizer": "adam",
-        "learning_rate": 0.001,
-        "batch_size": 2,
-        "epochs": 1,
-    }
+    train = {key: value for key, value in PLAIN.items() if key != "embedding"}
     params = {
         "study": "tiny",
         "corpus": "tiny",
         "seeds": [0],
         "prepare": {"valid": 0.2, "test": 0.2, "seed": 0, "leakage": "drop", "unlabelled": True},
-        "encode": {"vocabulary_size": 5, "min_count": 1, "max_tokens": 9, "keep": "start"},
+        "encode": {"vocabulary_size": 5, "min_count": 1},
         "embeddings": {
             "random-4d": {"source": "random", "dimension": 4},
             "trained-2d": {"source": "word2vec", "dimension": 2, "epochs": 1, "window": 2},
             "tiny-3d": {"source": "tiny-3d"},
         },
         "baselines": {},
+        "comparisons": {"level": 0.05, "against": [], "pairs": []},
+        "probes": ["lstm"],
+        "promotion": {"level": 0.05, "margin": 0.005},
+        "published": [],
         "train": train,
         "experiments": {"lstm": {"embedding": "random-4d"}},
     }

@@ -27,7 +27,7 @@ def test_majority_answers_with_the_training_shares() -> None:
     probabilities = majority.probabilities(pl.Series(["good", "bad"]))
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, [[1 / 6, 1 / 6, 4 / 6, 0]] * 2, rtol=1e-6)
-    assert majority.flops == 0
+    assert majority.training_flops == majority.prediction_flops(TEXTS) == 0
 
 
 def test_log_count_ratios_by_hand() -> None:
@@ -49,7 +49,9 @@ def test_nb_svm_ratios_of_texts() -> None:
     expected = np.log(np.array([2, 1, 2, 4, 2]) / 11) - np.log(np.array([1, 4, 2, 1, 2]) / 10)
     np.testing.assert_allclose(model._models[0][0], expected, rtol=1e-12)
     assert model.parameters == 5 + 1
-    assert model.flops > 0
+    assert model.training_flops > 0
+    # n-grams that it knows: 2, 2 (good and !), 2, 2 (bad once), 2 and 1, each a product and a sum
+    assert model.prediction_flops(TEXTS) == pytest.approx(2 * (2 + 2 + 2 + 2 + 2 + 1) / 6)
 
 
 def test_nb_svm_tells_two_classes_apart() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_experiments import make_experiment
 from tiny_models import LABELS, TEXTS, make_tokens
 
-from textrnn.modeling.batches import LENGTH_JITTER, Batches, Tokens, length_buckets
+from textrnn.modeling import batches
+from textrnn.modeling.batches import LENGTH_JITTER, Tokens, length_buckets
+from textrnn.text.encoding import SCHEMA
 
 many_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=40).map(np.array)
 batch_sizes = st.integers(1, 9)
@@ -32,24 +39,71 @@ def test_padded_stands_on_the_left_and_is_as_wide_as_its_longest_text() -> None:
     assert len(tokens) == 5
 
 
-def test_load_reads_what_encode_corpus_writes(tmp_path: Path) -> None:
+def test_load_reads_what_encode_corpus_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pl.DataFrame(
         {"id": ["a", "b", "c", "d", "e"], "ids": TEXTS, "label": LABELS},
-        schema={"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32},
+        SCHEMA,
     )
-    table.write_parquet(tmp_path / "train.parquet")
-    tokens = Tokens.load(tmp_path / "train.parquet")
-    assert tokens.ids == ["a", "b", "c", "d", "e"]
-    assert tokens.labels.tolist() == LABELS
-    assert tokens.padded(np.arange(5)).tolist() == make_tokens().padded(np.arange(5)).tolist()
+    table.write_parquet(tmp_path / "train.parquet", row_group_size=3)
+    for size in (1, 2, 5, 9):
+        monkeypatch.setattr(batches, "SLICE", size)
+        tokens = Tokens.load(tmp_path / "train.parquet", make_experiment(max_tokens=9))
+        assert tokens.ids.to_list() == ["a", "b", "c", "d", "e"]
+        assert tokens.labels.dtype == np.int32
+        assert tokens.labels.tolist() == LABELS
+        assert tokens.lengths.tolist() == [4, 1, 2, 3, 5]
+        for row, text in enumerate(TEXTS):
+            assert tokens.padded(np.array([row])).tolist() == [text]
+        cut = Tokens.load(tmp_path / "train.parquet", make_experiment(max_tokens=2, keep="end", padding="left"))
+        assert cut.lengths.tolist() == [2] * 5
+        assert cut.padded(np.arange(5)).tolist() == [[4, 5], [0, 6], [3, 3], [1, 2], [3, 5]]
+
+
+def test_taken_rows_are_those_of_the_whole() -> None:
+    taken = make_tokens().take(np.array([3, 0]))
+    assert (len(taken), taken.ids.to_list(), taken.labels.tolist(), taken.lengths.tolist()) == (
+        2,
+        ["3", "0"],
+        [0, 0],
+        [3, 4],
+    )
+    assert taken.padded(np.array([0, 1])).tolist() == [[5, 1, 2, 0], [2, 3, 4, 5]]
+
+
+LOAD = """
+import sys; import numpy as np; import polars as pl
+from pathlib import Path
+from textrnn.modeling.batches import Tokens
+from tiny_experiments import make_experiment
+peak = lambda: next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+whole = make_experiment(max_tokens=400)
+Tokens.load(Path(sys.argv[1], "few.parquet"), whole)
+before = peak()
+tokens = Tokens.load(Path(sys.argv[1], "many.parquet"), whole)
+print(peak() - before, 4 * tokens.lengths.sum() + tokens.lengths.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads the peak of memory from Linux")
+def test_load_holds_the_tokens_once(tmp_path: Path) -> None:
+    text = pl.DataFrame({"id": ["x"], "ids": [[*range(400)]], "label": [0]}, SCHEMA)
+    for name, texts in (("few", batches.SLICE), ("many", 1 << 17)):
+        pl.concat([text] * texts).write_parquet(tmp_path / f"{name}.parquet", row_group_size=1 << 16)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    grown, size = map(int, done.stdout.split())
+    assert size > 200e6
+    assert grown < 1.5 * size
 
 
 def test_without_a_generator_batches_go_by_length_and_then_by_row() -> None:
     lengths = np.array([4, 1, 2, 1, 4, 3])
     assert [rows.tolist() for rows in length_buckets(lengths, 4)] == [[1, 3, 2, 5], [0, 4]]
-    # Keras looks at the first two batches to learn whether widths vary: the third comes forward.
-    lengths = np.array([1, 1, 1, 1, 5])
-    assert [rows.tolist() for rows in length_buckets(lengths, 2)] == [[0, 1], [4], [2, 3]]
 
 
 @given(many_lengths, batch_sizes, seeds)
@@ -59,13 +113,6 @@ def test_every_row_is_in_one_batch(lengths: np.ndarray, batch_size: int, seed: i
     sizes = sorted(len(rows) for rows in batches)
     assert sizes[1:] == [batch_size] * (len(sizes) - 1)
     assert 1 <= sizes[0] <= batch_size
-
-
-@given(many_lengths, batch_sizes, seeds)
-def test_first_two_batches_differ_in_width_where_any_do(lengths: np.ndarray, batch_size: int, seed: int | None) -> None:
-    widths = [lengths[rows].max() for rows in length_buckets(lengths, batch_size, make_rng(seed))]
-    if len(set(widths)) > 1:
-        assert widths[0] != widths[1]
 
 
 @given(many_lengths, batch_sizes, st.integers(0, 99))
@@ -87,10 +134,3 @@ def test_batches_are_drawn_anew_in_every_epoch_and_alike_for_a_seed() -> None:
     assert first != second
     assert sorted(map(sorted, first)) != sorted(map(sorted, second))
     assert epochs() == [first, second]
-
-
-def test_a_batch_holds_ids_and_one_hot_labels() -> None:
-    ids, targets = Batches(make_tokens(labels=[0, 1, 2, 0, 2]), [np.array([2, 1])], classes=3)[0]
-    assert ids.tolist() == [[3, 3], [6, 0]]
-    assert targets.dtype == np.float32
-    assert targets.tolist() == [[0, 0, 1], [0, 1, 0]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_experiments import make_experiment
 
-from textrnn.modeling.cost import training_flops
+from textrnn.modeling.cost import prediction_flops, training_flops
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,23 @@ from textrnn.modeling.cost import training_flops
             2 * 3 * 2 * 4 * (3 + 4) + 2 * 3 * 2 * 4 * (8 + 4),
             2 * 8 * 5,
         ),
-        ({"cell": "conv1d", "layers": 2}, 2 * 5 * 3 * 4 + 2 * 5 * 4 * 4, 2 * 4 * 5),
+        ({"cell": "conv1d", "layers": 2}, 2 * 7 * 3 * 4 + 2 * 7 * 4 * 4 / 5, 2 * 4 * 5),
         ({"cell": "feedforward", "layers": 2}, 0, 2 * 3 * 4 + 2 * 4 * 4 + 2 * 4 * 5),
+        (
+            {"cell": "feedforward", "readout": "flatten", "padding": "left", "max_tokens": 6},
+            0,
+            2 * 6 * 3 * 4 + 2 * 4 * 5,
+        ),
+        (
+            {"cell": "lstm", "readout": "flatten", "padding": "left", "max_tokens": 6},
+            2 * 4 * 4 * (3 + 4),
+            2 * 6 * 4 * 5,
+        ),
     ],
     ids=str,
 )
-def test_forward_and_twice_that_backward(changes: dict[str, Any], per_token: int, per_text: int) -> None:
+def test_forward_and_twice_that_backward(changes: dict[str, Any], per_token: float, per_text: float) -> None:
     experiment = make_experiment(units=4, **changes)
-    assert training_flops(experiment, dimension=3, classes=5, tokens=7, examples=2) == 3 * (
-        7 * per_token + 2 * per_text
-    )
+    training = training_flops(experiment, dimension=3, classes=5, tokens=7, examples=2)
+    assert training == pytest.approx(3 * (7 * per_token + 2 * per_text))
+    assert prediction_flops(experiment, dimension=3, classes=5, tokens=3.5) == 3.5 * per_token + per_text

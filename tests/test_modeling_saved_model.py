@@ -16,12 +16,13 @@ from tiny_models import make_embedding, make_tokens, scramble
 from textrnn.errors import TextrnnError
 from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.predictor import Predictor
 from textrnn.modeling.saved_model import TextEncoder, load_model, save_model
 from textrnn.modeling.training import predict
 from textrnn.text.vocabulary import Vocabulary
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "film", "a", "plot")
-ENCODER = TextEncoder(Vocabulary(WORDS), ("rotten", "fresh", "stale"), 4, "both")
+ENCODER = TextEncoder(Vocabulary(WORDS), ("rotten", "fresh", "stale"))
 RICH: dict[str, Any] = {"cell": "gru", "bidirectional": True, "readout": "max", "dropout": 0.5, "ema": 0.9}
 
 
@@ -39,10 +40,20 @@ def saved(tmp_path: Path, model: keras.Model) -> Path:
 
 
 def test_a_loaded_model_predicts_as_the_one_saved(saved: Path, model: keras.Model) -> None:
-    loaded, encoder = load_model(saved)
+    loaded, encoder, _ = load_model(saved)
     assert encoder == ENCODER
     tokens = make_tokens(encoder.encode(pl.Series(["A good film", "bad", "plot?"])).to_list(), [0, 0, 0])
     np.testing.assert_array_equal(predict(loaded, tokens), predict(model, tokens))
+
+
+def test_raw_texts_are_read_as_in_training(tmp_path: Path) -> None:
+    """Cut at the start, turned around and filled up in front: all of that comes from the folder."""
+    experiment = make_experiment(max_tokens=3, keep="start", reverse=True, padding="left", readout="flatten")
+    model = build_classifier(experiment, make_embedding(), 3, seed=1)
+    scramble(model)
+    save_model(tmp_path / "0", experiment, ENCODER, model, model.get_weights())
+    predicted = Predictor(tmp_path / "0").probabilities(pl.Series(["a good film plot", "bad"]))
+    np.testing.assert_array_equal(predicted, predict(model, make_tokens([[4, 2, 5], [0, 0, 3]], [0, 0])))
 
 
 def test_what_is_saved_has_the_same_bytes_every_time_and_holds_no_date(
@@ -50,7 +61,7 @@ def test_what_is_saved_has_the_same_bytes_every_time_and_holds_no_date(
 ) -> None:
     again = tmp_path / "again"
     build_classifier(make_experiment(), make_embedding(), 2, seed=0)  # Keras counts the layers of a process
-    loaded, encoder = load_model(saved)
+    loaded, encoder, _ = load_model(saved)
     save_model(again, make_experiment(**RICH), encoder, loaded, loaded.get_weights())
     names = sorted(path.name for path in saved.iterdir())
     assert names == ["encoder.json", "experiment.json", "vocabulary.txt", "weights.npz"]

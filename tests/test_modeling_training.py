@@ -1,9 +1,11 @@
-"""Seeds that do not depend on each other, averaged weights, early stopping, and trainings that diverge."""
+"""Independent seeds, averaged weights, early stopping, trainings that diverge or continue from a checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +19,11 @@ from tiny_experiments import make_experiment
 from tiny_models import make_embedding, make_tokens
 
 from textrnn.modeling import training
+from textrnn.modeling.backend import keras
+from textrnn.modeling.checkpoint import Checkpoints, State
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.modeling.training import SeedResult, Trainer, predict
-from textrnn.run_folder import HISTORY_COLUMNS
+from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS
 
 SPLITS = {
     "train": make_tokens([[2, 3, 4], [6], [3, 3], [5, 1, 2, 4], [4, 6, 2], [2, 2]], [0, 1, 1, 0, 1, 0]),
@@ -37,6 +41,34 @@ RICH: dict[str, Any] = {
     "early_stopping": 2,
     "batch_size": 4,
 }
+CONTINUED: dict[str, dict[str, Any]] = {
+    "dropouts and averaged weights": RICH,
+    "both directions, regularized": {
+        "cell": "simple_rnn",
+        "bidirectional": True,
+        "readout": "max",
+        "spatial_dropout": 0.2,
+        "l2": 0.01,
+        "label_smoothing": 0.1,
+        "gradient_clip": 0.5,
+        "optimizer": "rmsprop",
+        "batch_size": 4,
+    },
+    "stopped early": {"dropout": 0.2, "early_stopping": 2, "learning_rate": 0.2, "epochs": 20},
+}
+
+
+class EveryStep(Checkpoints):
+    """Saves after every step, and keeps all that it saved: `<number>/<seed>.npz`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "last", "abc", epoch_seconds=0, step_seconds=0)
+        self.kept: list[Path] = []
+
+    def save(self, seed: int, state: State) -> None:
+        super().save(seed, state)
+        self.kept.append(self._folder.parent / str(len(self.kept)))
+        shutil.copytree(self._folder, self.kept[-1])
 
 
 def draw(seed: int) -> np.ndarray:
@@ -111,6 +143,19 @@ def test_a_seed_gives_the_same_bytes_after_others_and_alone_in_another_process()
     assert other.stdout == mark(second)
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it counts TensorFlow's traces")
+def test_nothing_is_traced_twice(tmp_path: Path) -> None:
+    """However many seeds there are, shapes their batches have, and checkpoints they go on from."""
+    trainer = make_trainer(**RICH)
+    trainer.checkpoints = saved = EveryStep(tmp_path)
+    for seed in (0, 1):
+        trainer.run(seed)
+    trainer.checkpoints = Checkpoints(saved.kept[0], "abc")
+    trainer.run(0)
+    traces = [function.experimental_get_tracing_count() for function in (trainer._step, trainer._logits)]
+    assert traces == [1, 1]
+
+
 def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
     result, raw = run_plain(epochs=3)
     assert [tuple(row) for row in result.history] == [HISTORY_COLUMNS] * 3
@@ -126,6 +171,39 @@ def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
     labels = SPLITS["valid"].labels
     assert result.history[-1]["val_loss"] == log_loss(labels, result.probabilities["valid"])
     assert result.history[-1]["val_accuracy"] == accuracy(labels, result.probabilities["valid"])
+
+
+def test_a_part_of_the_train_split_is_held_out_and_measured() -> None:
+    """Of six texts two; they are drawn for each seed, and alike for every experiment."""
+    trainer = make_trainer(held_out=0.3, epochs=2)
+    rows, held_out = trainer.drawn(0)
+    assert sorted([*rows, *held_out]) == list(range(6)) and len(held_out) == 2
+    assert any(not np.array_equal(held_out, trainer.drawn(seed)[1]) for seed in range(1, 9))
+    few_rows, few_held_out = make_trainer(held_out=0.3, train_examples=3).drawn(0)
+    np.testing.assert_array_equal(few_held_out, held_out)
+    assert len(few_rows) == 3 and set(few_rows) < set(rows)
+
+    result, raw = run(trainer)
+    unseen = SPLITS["train"].take(held_out)
+    for row, weights in zip(result.history, raw, strict=True):
+        trainer.fitted.set_weights(weights)
+        assert row[HELD_OUT] == accuracy(unseen.labels, predict(trainer.fitted, unseen))
+    alone = make_trainer(epochs=2)
+    alone.splits = {**SPLITS, "train": SPLITS["train"].take(rows)}
+    alone._targets = alone._targets[rows]
+    assert_equal(alone.run(0).weights, result.weights)
+
+
+def test_training_sees_as_many_examples_as_it_is_allowed() -> None:
+    trainer = make_trainer(train_examples=2, epochs=2)
+    rows, held_out = trainer.drawn(1)
+    assert (len(rows), len(held_out)) == (2, 0)
+    result, _ = run(trainer, seed=1)
+    unseen_words = set(range(1, 7)) - {word for row in rows for word in SPLITS["train"].padded(np.array([row]))[0]}
+    assert unseen_words
+    for word in unseen_words:
+        np.testing.assert_array_equal(result.weights[0][word], draw(1)[word])
+    assert HELD_OUT not in result.history[0]
 
 
 def test_gradient_norm_is_the_mean_over_the_epochs_steps() -> None:
@@ -199,6 +277,54 @@ def test_a_training_that_diverges_says_in_which_epoch(monkeypatch: pytest.Monkey
 def test_an_infinite_loss_is_a_failure() -> None:
     result = make_trainer(l2=1e38, gradient_clip=1.0, ema=0.9).run(0)
     assert result.failure == "the loss is no longer a finite number in epoch 1"
+
+
+@pytest.mark.parametrize("changes", CONTINUED.values(), ids=CONTINUED)
+def test_a_training_continues_from_any_step_to_the_same_bytes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trainer = make_trainer(**changes)
+    plain = trainer.run(1)
+    trainer.checkpoints = saved = EveryStep(tmp_path)
+    assert mark(trainer.run(1)) == mark(plain)
+    batches = -(-len(SPLITS["train"]) // trainer.experiment.batch_size)
+    stopped = len(plain.history) < trainer.experiment.epochs
+    assert stopped == (changes is CONTINUED["stopped early"])
+    assert len(saved.kept) == batches * len(plain.history) - stopped  # where it stops, the result comes next
+
+    other = make_trainer(**changes)
+    for number, folder in enumerate(saved.kept, start=1):
+        other.checkpoints = Checkpoints(folder, "abc")
+        before: list[dict[str, Any]] = []
+        after: list[dict[str, Any]] = []
+        result = other.run(1, after.append, lambda history, before=before: before.extend(history))
+        assert before == plain.history[: number // batches]
+        assert after == plain.history[number // batches :]
+        assert mark(result) == mark(plain)
+
+
+def test_a_finished_seed_is_not_trained_again(tmp_path: Path) -> None:
+    """Nor is one that diverged."""
+    trainer = make_trainer()
+    trainer.checkpoints = Checkpoints(tmp_path, "abc", epoch_seconds=0)
+    results = [trainer.run(seed) for seed in (0, BAD_SEED)]
+    other = make_trainer()
+    other.checkpoints = Checkpoints(tmp_path, "abc")
+    again = [other.run(result.seed) for result in results]
+    assert other.model is None
+    assert [mark(result) for result in again] == [mark(result) for result in results]
+    assert [result.failure for result in again] == [None, "the loss is no longer a finite number in epoch 1"]
+    assert [result.seconds for result in again] == [result.seconds for result in results]
+    assert other.parameter_counts() == trainer.parameter_counts()
+
+
+def test_seconds_are_those_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that ticks when it is read: at the start, at a checkpoint, at the end."""
+    clock = itertools.count(100.0, 7.0)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    trainer = make_trainer(epochs=3)
+    trainer.checkpoints = saved = EveryStep(tmp_path)
+    assert trainer.run(0).seconds == 4 * 7
+    trainer.checkpoints = Checkpoints(saved.kept[1], "abc")
+    assert trainer.run(0).seconds == 2 * 7 + 7
 
 
 def test_parameter_counts() -> None:

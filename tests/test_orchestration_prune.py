@@ -43,6 +43,7 @@ def test_declared_stages_follow_the_graph(params):
         "train@lstm",
         "train@gru",
         "train@mean",
+        "probe@lstm",
     ]
 
 

@@ -3,31 +3,183 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+import pytest
+import yaml
 from fake_runs import make_run
-from tiny_project import PARAMS, sha256
+from tiny_project import PARAMS, TinyProject, sha256
 
+from textrnn.orchestration.children import Children
 from textrnn.orchestration.repro import diverged
 from textrnn.params import load_params
+
+STUBBORN = """\
+import signal, sys, time
+from pathlib import Path
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+Path(f"{sys.argv[1]}.runs").touch()
+time.sleep(600)
+"""
+
+
+@contextmanager
+def started(project: TinyProject, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`textrnn`, at work in a session of its own: what is signalled is this process alone."""
+    command = [sys.executable, "-m", "textrnn", *arguments]
+    pipe = subprocess.PIPE
+    environment = project.environment()
+    process = subprocess.Popen(
+        command, cwd=project.folder, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Where nobody waits for orphans, as in a container, those that have ended stay as zombies."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob(".*")]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_trainings_and_the_same_command_goes_on(project, number, status):
+    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(epochs=30))
+    before = project.read("dvc.lock")
+    with started(project, "repro", "--jobs", "2") as process:
+        wait_until(lambda: hidden(project.folder / "runs"))  # where a training writes until it is done
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        text, _ = process.communicate(timeout=120)
+    assert process.returncode == status, text
+    assert "the same command goes on from there" in text
+    assert "Traceback" not in text
+    assert "failed" not in text
+    assert len(below) >= 2
+    assert not [each for each in below if runs(each)]
+    assert hidden(project.folder / "runs") == []
+    assert project.read("dvc.lock") == before
+
+    text = project.textrnn("repro", "--jobs", "2").text
+    order = [text.index(f"{stage}@lstm done in ") for stage in ("train", "probe")]
+    assert order == sorted(order)
+    assert project.lock()["train@lstm"]["params"]["params.yaml"]["experiments.lstm"]["epochs"] == 30
+    assert project.dvc("status").text.strip() == "Data and pipelines are up to date."
+
+
+def test_one_call_at_a_time_and_a_second_signal_kills(project):
+    before = project.read("dvc.lock")
+    (project.folder / "stages" / "baseline.py").write_text(STUBBORN, encoding="utf-8")
+    with started(project, "repro", "--jobs", "2") as process:
+        wait_until(lambda: len(list(project.folder.glob("*.runs"))) == 2)
+        refused = project.textrnn("repro", ok=False)
+        assert refused.status == 1
+        assert refused.text.startswith(f"error: another `textrnn repro` is at work in {project.folder}. Wait until")
+        assert refused.text.count("\n") == 1
+
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, text
+    assert "stopping: what runs cleans up and ends. Once more, and it is killed." in text
+    assert len(below) >= 4
+    assert not [each for each in below if runs(each)]
+    assert project.read("dvc.lock") == before
+    project.run("git", "checkout", "--quiet", "stages")
+    assert project.textrnn("repro").stages == []
+
+
+def test_what_has_not_changed_is_not_asked_again(project, tmp_path):
+    """The first call asks DVC and MLflow and may complete the records; then files tell, and DVC is not even there."""
+    project.textrnn("repro")
+    second = project.textrnn("repro")
+    without = tmp_path / "without"
+    (without / "dvc").mkdir(parents=True)
+    (without / "dvc" / "__init__.py").write_text("raise SystemExit('no DVC here')\n", encoding="utf-8")
+    nowhere = f"{without}:{project.folder / 'src'}"
+    assert project.textrnn("repro", PYTHONPATH=nowhere).text == second.text
+    assert "mean ranks first of 3 experiments" in second.text
+    project.append("src/textrnn/errors.py", "# changed\n")
+    assert "no DVC here" in project.textrnn("repro", PYTHONPATH=nowhere, ok=False).text
+
+
+def test_outside_of_the_project_the_error_is_readable(project):
+    (project.folder / "dvc.yaml").unlink()
+    failed = project.textrnn("repro", ok=False)
+    assert failed.status == 1
+    assert failed.text.startswith(f"error: dvc.yaml: not in {project.folder}. Run this in the project's top folder")
+    assert failed.text.count("\n") == 1
 
 
 def test_with_nothing_to_do_it_shows_the_leaderboard(project):
     done = project.textrnn("repro")
     assert done.stages == []
     assert "mean ranks first of 3 experiments" in done.text
-    assert done.text.count("More in reports/tiny/leaderboard.md") == 1
+    assert done.text.count("More in reports/tiny/index.html") == 1
     assert project.git_status() == ""
 
 
 def test_what_the_study_drops_is_named_and_pruned(project):
-    project.edit("params.yaml", lambda params: params["experiments"].pop("lstm"))
+    def drop(params):
+        del params["experiments"]["lstm"]
+        params["probes"] = ["gru"]
+
+    project.edit("params.yaml", drop)
     done = project.textrnn("repro", "--jobs", "2")
-    assert "pruned train@lstm: the study no longer declares it" in done.text
+    for stage in ("train@lstm", "probe@lstm"):
+        assert stage in " ".join(done.text.split()).partition("pruned, because the study does not declare it: ")[2]
+    assert "[1/1] probe@gru done in " in done.text
     assert "mean ranks first of 2 experiments" in done.text
-    assert done.text.count("More in reports/tiny/leaderboard.md") == 1
+    assert done.text.count("More in reports/tiny/index.html") == 1
     assert not (project.folder / "runs/lstm").exists()
     assert "train@lstm" not in project.lock()
+
+
+def test_another_study_and_back_trains_nothing_again(project):
+    refused = project.textrnn("repro", "--study", "cells", ok=False)
+    assert refused.status == 1
+    assert refused.text.startswith("error: params.yaml is none of the studies in studies/")
+
+    study = yaml.safe_load(project.read("params.yaml"))
+    (project.folder / "studies" / "tiny.yaml").write_text(project.read("params.yaml"), encoding="utf-8")
+    del study["experiments"]["gru"]
+    (project.folder / "studies" / "less.yaml").write_text(yaml.safe_dump({**study, "study": "less"}), encoding="utf-8")
+    before, report = project.lock(), project.report()
+    trained = {file: file.stat().st_mtime_ns for file in (project.folder / "timings").iterdir()}
+    other = project.textrnn("repro", "--study", "less").text
+    assert "pruned, because the study does not declare it: train@gru" in " ".join(other.split())
+    assert "mean ranks first of 2 experiments" in " ".join(other.split())
+    assert not (project.folder / "runs" / "gru").exists()
+    project.textrnn("repro", "--study", "tiny")
+    assert project.lock() == before
+    assert {name: content for name, content in project.report().items() if "/less/" not in name} == report
+    assert {file: file.stat().st_mtime_ns for file in (project.folder / "timings").iterdir()} == trained
 
 
 def test_failing_stages_are_named_and_the_others_kept(project):
@@ -85,7 +237,7 @@ def test_a_diverging_training_is_named_and_the_others_stand(project):
 
     run = json.loads(project.read("runs/mean/run.json"))
     assert (run["status"], run["failures"]) == ("failed", {"0": reason, "1": reason})
-    board = project.read("reports/tiny/leaderboard.md")
+    board = project.read("reports/tiny/report.md")
     assert "`mean` failed and has no rank" in board
     assert board.index("`gru`") > 0
     # It failed, and that is the result: the next call trains nothing, and says so again.
@@ -101,3 +253,16 @@ def test_diverged_names_experiment_seed_and_reason(tmp_path: Path):
     for name in ("gru", "mean"):
         make_run(tmp_path, name, seeds=[0, 1])
     assert diverged(load_params(file), tmp_path) == {"lstm": "seed 1: no number"}
+
+
+def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
+    """What reads a child's lines may fail: then leaving must not wait for a child that is gone."""
+
+    def fail(line: str) -> None:
+        raise ValueError(line)
+
+    command = [sys.executable, "-c", "print('one'); print('two')"]
+    with ThreadPoolExecutor(1) as pool, Children() as children:
+        running = pool.submit(children.run, command, dict(os.environ), fail)
+        with pytest.raises(ValueError, match="one"):
+            running.result(timeout=60)

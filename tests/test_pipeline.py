@@ -58,10 +58,10 @@ def test_editing_one_experiment_reruns_it_and_compare(project):
 
 
 def test_editing_the_comparison_retrains_nothing(project):
-    project.append("src/textrnn/comparison/plots.py", "# another colour\n")
+    project.append("src/textrnn/comparison/plots/sheet.py", "# another colour\n")
     assert changed(project) == ["compare"]
     assert project.dvc("repro").stages == ["compare"]
-    assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots.py"]
+    assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots/sheet.py"]
 
 
 def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
@@ -70,7 +70,7 @@ def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
     done = project.dvc("repro", "build_embeddings")
     assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus"]
     # What was not asked for waits: no download, no baseline.
-    assert changed(project) == ["compare", "train@gru", "train@lstm", "train@mean"]
+    assert changed(project) == ["compare", "probe@lstm", "train@gru", "train@lstm", "train@mean"]
     assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
 
 
@@ -91,7 +91,7 @@ def test_what_is_removed_is_pruned_and_comes_back_without_training(project):
         "reports/tiny/metrics": {"lstm.json", "majority.json", "nb-svm.json"},
     }.items():
         assert names_in(project, folder) == left
-    assert "gru" not in project.read("reports/tiny/leaderboard.md")
+    assert "gru" not in project.read("reports/tiny/report.md")
     for trace in ("train@gru", "runs/gru", "glove"):
         assert trace not in project.read("dvc.lock")
     assert changed(project) == []
@@ -156,11 +156,21 @@ def test_dvc_experiments_and_their_queue(project):
         "trigrams": ("tiny", 3),
     }
     queued = {
-        run.data.tags["dvc.exp_name"]: run.data.params["ngrams"]
+        run.data.tags["dvc.exp_name"]: (run.data.params["ngrams"], run.data.tags)
         for run in runs_in(project)
         if "dvc.exp_name" in run.data.tags
     }
-    assert queued == {"unigrams": "1", "trigrams": "3"}
+    assert {name: ngrams for name, (ngrams, _) in queued.items()} == {"unigrams": "1", "trigrams": "3"}
+    tags = queued["trigrams"][1]
+    assert tags["mlflow.source.git.commit"] == project.run("git", "rev-parse", "HEAD").text.strip()
+    assert (tags["git.dirty"], tags["dvc.restore"]) == ("true", "dvc exp apply trigrams")
+
+    project.run(*tags["dvc.restore"].replace("dvc", f"{sys.executable} -m dvc", 1).split())
+    assert json.loads(project.read("runs/nb-svm/run.json"))["params"]["ngrams"] == 3
+    # What the queue's run lacks, as all do before `sync`: pictures, and models.
+    assert project.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 completed)\n"
+    project.run("git", "checkout", "--quiet", ".")
+    project.dvc("checkout")
 
 
 def runs_in(project):
@@ -226,6 +236,28 @@ def test_mlflow_has_a_point_per_epoch(project):
     assert child.data.metrics["seconds"] > 0
 
 
+def test_standard_input_is_scored_in_batches_with_progress(project):
+    """More rows than fit into one batch; each gets what it gets among others."""
+    texts = ["good film", "bad, bad film", "", "a good film of seven words more"] * 1050
+    done = subprocess.run(
+        [sys.executable, "-m", "textrnn", "predict", "--run", "lstm", "--input", "-", "--format", "jsonl"],
+        cwd=project.folder,
+        env=project.environment(),
+        input="".join(json.dumps({"text": text, "row": row}) + "\n" for row, text in enumerate(texts)).encode(),
+        capture_output=True,
+        check=True,
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["row"], row["text"]) for row in rows] == list(enumerate(texts))
+    for kind in range(4):
+        assert len({row["label"] for row in rows[kind::4]}) == 1
+        scores = [row["probability_good"] for row in rows[kind::4]]
+        assert scores == pytest.approx([scores[0]] * len(scores), abs=1e-6)
+    said = done.stderr.decode()
+    assert "scoring" in said and "100%" in said
+    assert "note: 1,050 of 4,200 texts were longer than the model reads, and cut short\n" in said
+
+
 def test_a_wrong_hash_stops_before_anything_is_written(project):
     project.append("tiny/snippets.csv", "one more,good,film 1\n")
     expected = sha256(project.folder / "data/downloads/corpus/snippets.csv")
@@ -279,22 +311,13 @@ def test_a_corpus_that_a_user_adds(project):
 def test_a_killed_training_leaves_nothing_finished_and_is_repeated(project):
     lock = project.read("dvc.lock")
     forget_training(project, "mean")
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "train@mean"],
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    killed = start_dvc(project, "repro", "train@mean")
     deadline = time.monotonic() + 300
     while not list((project.folder / "runs").glob(".mean.*/mean/model/0/*")):  # the second seed is next
         assert killed.poll() is None, killed.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    kill(killed)
     assert not (project.folder / "runs/mean").exists()
     assert "train@mean" not in project.lock()
 
@@ -303,6 +326,51 @@ def test_a_killed_training_leaves_nothing_finished_and_is_repeated(project):
     assert project.read("dvc.lock") == lock
     assert project.git_status() == ""
     assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean"}
+
+
+def test_a_killed_training_continues_to_the_same_bytes(project, tmp_path):
+    """Checkpoints are due after every step, where they are as a rule after minutes."""
+    checkpoint = project.folder / "src/textrnn/modeling/checkpoint.py"
+    code = checkpoint.read_text(encoding="utf-8")
+    code, edits = re.subn(r"(?m)^(EPOCH|STEP)_SECONDS = .+$", r"\1_SECONDS = 0.0", code)
+    assert edits == 2
+    checkpoint.write_text(code, encoding="utf-8")
+    project.edit("params.yaml", set_experiment("lstm", epochs=40, ema=0.9, early_stopping=30, dropout=0.2))
+
+    def run_hash(project):
+        (hash_,) = [out["md5"] for out in project.lock()["train@lstm"]["outs"] if out["path"] == "runs/lstm"]
+        return hash_
+
+    before, repro = run_hash(project), ("repro", "--single-item", "train@lstm")
+    whole = project.copy(tmp_path / "whole")
+    assert "continues" not in whole.dvc(*repro).text
+
+    killed = start_dvc(project, *repro)
+    assert any("epoch  2/40" in line for line in killed.stdout)  # it reads no further
+    kill(killed)
+    assert not (project.folder / "runs/lstm").exists()
+    assert re.search(r"seed 0  continues from a checkpoint, [1-9]\d* of 40 epochs done", project.dvc(*repro).text)
+    assert not (project.folder / "checkpoints/lstm").exists()
+    assert run_hash(project) == run_hash(whole) != before
+
+
+def start_dvc(project, *arguments):
+    """Starts `dvc` at the head of a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process):
+    """Kills its whole group, so that nothing in it can tidy up."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def forget_training(project, name):

@@ -35,7 +35,7 @@ def make_run(**changes: Any) -> Run:
         "inputs": {"tokens": "12"},
         "fingerprint": "34",
         "parameters": {"total": 5, "trainable": 3},
-        "flops": {"training": 6.0},
+        "flops": {"training": 6.0, "prediction": 2.0},
     }
     return Run(**{**plain, **changes})
 

@@ -9,8 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 from fake_runs import make_run, tiny_predictions
+from test_comparison_memory import write_probe
+
+from textrnn.embeddings.matrix import Embedding
+from textrnn.text.encoder import TextEncoder
+from textrnn.text.vocabulary import RESERVED, Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,14 +25,22 @@ PARAMS = """\
 study: tiny
 corpus: reviews
 seeds: [0]
+comparisons: {level: 0.05, against: [nb-svm], pairs: []}
+probes: [lstm]
+promotion: {level: 0.05, margin: 0.005}
+published: []
 prepare: {valid: 0.2, test: 0.2, seed: 0, leakage: drop, unlabelled: false}
-encode: {vocabulary_size: 100, min_count: 1, max_tokens: 10, keep: start}
+encode: {vocabulary_size: 100, min_count: 1}
 embeddings:
   random-4d: {source: random, dimension: 4}
 baselines:
   nb-svm: {kind: nb_svm, ngrams: 2, min_count: 1, inverse_regularization: 1.0}
 train:
   trainable_embedding: true
+  max_tokens: 10
+  keep: start
+  reverse: false
+  padding: right
   cell: lstm
   units: 2
   layers: 1
@@ -40,6 +55,8 @@ train:
   gradient_clip: null
   ema: null
   early_stopping: null
+  train_examples: null
+  held_out: 0.0
   optimizer: adam
   learning_rate: 0.001
   batch_size: 4
@@ -80,14 +97,36 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(json.dumps(content))
     (tmp_path / "params.yaml").write_text(PARAMS)
+    write_tokens(tmp_path / "data")
     make_run(tmp_path / "runs", "lstm", epochs=2)
     make_run(tmp_path / "runs", "gru", failures={"0": "loss became NaN in epoch 1"}, epochs=1)
     make_run(tmp_path / "runs", "nb-svm", kind="baseline", predictions=tiny_predictions(2))
     return tmp_path
 
 
+def write_tokens(data: Path) -> None:
+    """Two training texts, and the examples of `tiny_predictions`: what the report looks words up in."""
+    vocabulary = Vocabulary((*RESERVED, "good", "bad", "film"))
+    TextEncoder(vocabulary, ("rotten", "fresh")).save(data / "tokens")
+    ids = {"train": [[2, 4], [3, 4]], "valid": [[2, 4], [3], [1, 2], [4, 4, 3]]}
+    for split, rows in ids.items():
+        names = [f"{split}-{row}" for row in range(len(rows))]
+        labels = [row % 2 for row in range(len(rows))]
+        tokens = pl.DataFrame({"id": names, "ids": rows, "label": labels}, schema_overrides={"ids": pl.List(pl.Int32)})
+        tokens.write_parquet(data / "tokens" / f"{split}.parquet")
+    texts = [" ".join(vocabulary.words[word] for word in row) for row in ids["valid"]]
+    pl.DataFrame({"id": names, "text": texts, "group": None}).write_parquet(data / "corpus" / "valid.parquet")
+    tested = tiny_predictions()["test"][0]
+    pl.DataFrame({"id": tested, "group": ["film"] * 2 + [None] * (len(tested) - 2)}).write_parquet(
+        data / "corpus" / "test.parquet"
+    )
+    nothing = Embedding.build(vocabulary, np.empty((0, 4), np.float32), np.empty(0, np.int64))
+    nothing.save(data / "embeddings" / "random-4d", {**COVERAGE, "spread": 0.05})
+    write_probe(data / "probes", "lstm", {0: [[1.0, 0.5], [0.5, 0.5]]})
+
+
 def _compare(project: Path) -> subprocess.CompletedProcess[str]:
-    folders = ["runs", "data/corpus", "data/tokens", "data/embeddings", "reports/tiny"]
+    folders = ["runs", "data/corpus", "data/tokens", "data/embeddings", "data/probes", "reports/tiny"]
     return subprocess.run(
         [sys.executable, str(ROOT / "stages" / "compare.py"), *folders],
         cwd=project,
@@ -112,12 +151,15 @@ def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: 
     assert "lstm ranks first of 1 experiment: 75.0 % accuracy on validation" in " ".join(done.stdout.split())
     assert "gru failed and has no rank (seed 0: loss became NaN in epoch 1)" in " ".join(done.stdout.split())
     files = _files(project / "reports" / "tiny")
-    tables = ["leaderboard", "scores", "learning_curves", "confusion", "reliability"]
-    pictures = ["leaderboard", "learning_curves", "confusion", "reliability"]
+    tables = [
+        *("leaderboard", "scores", "learning_curves", "confusion", "reliability", "comparisons", "calibration"),
+        *("memory", "slices", "hardest"),
+    ]
+    pictures = ["leaderboard", "learning_curves", "confusion", "reliability", "memory"]
     assert sorted(files) == sorted(
         [f"{name}.csv" for name in tables]
         + [f"{name}.svg" for name in pictures]
-        + ["leaderboard.md", "data_quality.md", "metrics/lstm.json", "metrics/nb-svm.json"]
+        + ["index.html", "report.md", "data_quality.md", "metrics/lstm.json", "metrics/nb-svm.json"]
     )
     assert json.loads(files["metrics/lstm.json"])["valid_accuracy"] == 0.75
     assert not any(b"left-over" in content for content in files.values())
@@ -142,7 +184,7 @@ def test_a_missing_run_is_named_and_nothing_is_written(project: Path) -> None:
 def test_incomparable_runs_leave_the_old_report_alone(project: Path) -> None:
     report = project / "reports" / "tiny"
     report.mkdir(parents=True)
-    (report / "leaderboard.md").write_text("of yesterday")
+    (report / "report.md").write_text("of yesterday")
     shutil.rmtree(project / "runs" / "gru")
     make_run(project / "runs", "gru", classes=["fresh", "rotten"])
 
@@ -150,5 +192,5 @@ def test_incomparable_runs_leave_the_old_report_alone(project: Path) -> None:
 
     assert done.returncode == 1
     assert "runs/lstm and runs/gru (seed 0) cannot be compared" in done.stderr
-    assert _files(report) == {"leaderboard.md": b"of yesterday"}
+    assert _files(report) == {"report.md": b"of yesterday"}
     assert [path.name for path in (project / "reports").iterdir()] == ["tiny"]

@@ -1,9 +1,13 @@
-"""The train stage on five texts: a training that diverges, one that is interrupted, names that lead nowhere."""
+"""The train stage on five texts: trainings that diverge, are interrupted or killed; names that lead nowhere."""
 
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,14 +21,34 @@ from tiny_experiments import PLAIN
 from tiny_models import LABELS, TEXTS
 
 from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.saved_model import TextEncoder, load_model
 from textrnn.modeling.training import Trainer
-from textrnn.run_folder import RunFolder
+from textrnn.run_folder import RunFolder, digest
 from textrnn.text.vocabulary import Vocabulary
 
 STAGE = Path(__file__).parents[1] / "stages" / "train.py"
 VOCABULARY = Vocabulary(("<pad>", "<unk>", "good", "bad", "film", "a", "plot"))
 FAILURE = "the loss is no longer a finite number in epoch 1"
+
+SAVE_AND_DIE = """
+import os, runpy, signal, sys
+from textrnn.modeling.checkpoint import Checkpoints
+
+death, calls = int(sys.argv[1]), 0
+
+def due(self, within_epoch=False):
+    global calls
+    calls += 1
+    if calls == death:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return calls % 2 == 0
+
+Checkpoints.due = due
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a stage that saves at every second opportunity, and at one of them is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +57,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("tokens", "embedding"):
         (folder / name).mkdir()
-    TextEncoder(VOCABULARY, ("rotten", "fresh"), 5, "both").save(folder / "tokens")
+    TextEncoder(VOCABULARY, ("rotten", "fresh")).save(folder / "tokens")
     schema = {"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32}
     for split in ("train", "valid", "test"):
         table = {"id": [f"{split}-{row}" for row in range(5)], "ids": TEXTS, "label": LABELS}
@@ -47,11 +71,29 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "corpus": "reviews",
         "seeds": [0, 1, 2],
         "prepare": {"valid": 0.2, "test": 0.3, "seed": 0, "leakage": "drop", "unlabelled": False},
-        "encode": {"vocabulary_size": 9, "min_count": 1, "max_tokens": 5, "keep": "both"},
+        "encode": {"vocabulary_size": 9, "min_count": 1},
         "embeddings": {"tiny": {"source": "random", "dimension": 3}},
         "baselines": {},
+        "comparisons": {"level": 0.05, "against": [], "pairs": []},
+        "probes": ["fine"],
+        "promotion": {"level": 0.05, "margin": 0.005},
+        "published": [],
         "train": plain,
-        "experiments": {"fine": {}, "wild": {"l2": 1e38}, "stopped": {}},
+        "experiments": {
+            "fine": {},
+            "wild": {"l2": 1e38},
+            "stopped": {},
+            "killed": {
+                "cell": "lstm",
+                "readout": "last",
+                "dropout": 0.3,
+                "ema": 0.5,
+                "early_stopping": 2,
+                "learning_rate": 0.3,
+                "batch_size": 2,
+                "epochs": 4,
+            },
+        },
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(study))
     return folder
@@ -64,10 +106,13 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def command(name: str, embedding: str = "embedding") -> list[str]:
+    return [str(STAGE), name, "tokens", embedding, f"runs/{name}", f"timings/{name}.json", f"checkpoints/{name}"]
+
+
 def train(name: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Returns the exit status."""
-    arguments = [str(STAGE), name, "tokens", "embedding", f"runs/{name}", f"timings/{name}.json"]
-    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "argv", command(name))
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(str(STAGE), run_name="__main__")
     return int(exit_.value.code or 0)
@@ -91,6 +136,7 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
         return np.where(matrix != 0, np.inf, 0).astype(np.float32) if seed == 1 else matrix
 
     monkeypatch.setattr(Embedding, "draw", draw_with_a_hole)
+    monkeypatch.setattr(Checkpoints, "delete", lambda self: None)
     assert train("fine", monkeypatch) == 0
     printed = capsys.readouterr()
     assert printed.err == f"warning: fine failed, seed 1: {FAILURE}. The leaderboard will say so.\n"
@@ -107,6 +153,7 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
     assert run.parameters == {"total": 35, "trainable": 35}
     # Mean epochs 4/3, 5 texts, 3 times: 2 * 3 * 2 of the dense layer, 2 * 2 * 2 of the head.
     assert run.flops["training"] == pytest.approx(4 / 3 * 5 * 3 * (12 + 8))
+    assert run.flops["prediction"] == 12 + 8
     ids, labels, probabilities = run.probabilities(2, "test")
     assert ids == [f"test-{row}" for row in range(5)]
     assert labels.tolist() == LABELS
@@ -115,7 +162,10 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
     assert load_model(project / "runs" / "fine" / "model" / "2")[1].classes == ("rotten", "fresh")
 
     timings = json.loads((project / "timings" / "fine.json").read_text())
-    assert sorted(timings["seconds"]) == ["0", "1", "2"]
+    assert timings["fingerprint"] == run.fingerprint
+    assert not (project / "checkpoints" / "fine").exists()  # too short to be worth one
+    assert sorted(timings["seeds"]) == ["0", "1", "2"]
+    assert sorted(timings["seeds"]["2"]) == ["seconds", "tokens_per_second"]
     assert statuses("fine") == {
         "fine": "FAILED",
         "fine seed 0": "FINISHED",
@@ -125,10 +175,15 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
 
 
 def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """DVC goes on with the others: the run folder is complete, and says what happened."""
+    """DVC goes on with the others: the run folder is complete, and says what happened. A broken checkpoint is told."""
+    (project / "checkpoints" / "wild").mkdir(parents=True)
+    (project / "checkpoints" / "wild" / "1.npz").write_bytes(b"PK half an archive")
     assert train("wild", monkeypatch) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "warning: checkpoints/wild/1.npz is damaged: deleted, seed 1 starts from the beginning"
+    assert not (project / "checkpoints" / "wild").exists()
     run = RunFolder.load(project / "runs" / "wild")
     assert run.failures == {"0": FAILURE, "1": FAILURE, "2": FAILURE}
     assert run.predictions.is_empty()
@@ -137,12 +192,11 @@ def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
 
 
 def test_an_interrupted_training_leaves_no_run_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: Trainer, seed: int, on_epoch: Any) -> None:
+    def interrupt(self: Trainer, *_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "run", interrupt)
-    arguments = [str(STAGE), "stopped", "tokens", "embedding", "runs/stopped", "timings/stopped.json"]
-    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "argv", command("stopped"))
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         runpy.run_path(str(STAGE), run_name="__main__")
     assert not (project / "runs" / "stopped").exists()
@@ -150,9 +204,77 @@ def test_an_interrupted_training_leaves_no_run_folder(project: Path, monkeypatch
     assert statuses("stopped") == {"stopped": "KILLED", "stopped seed 0": "KILLED"}
 
 
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts a Python with this code in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": str(STAGE.parents[1] / "src")}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_training_killed_within_an_epoch_between_epochs_and_in_another_seed_ends_in_the_same_bytes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three seeds with four epochs of three steps; after each step, and with each seed's end, it may save.
+
+    The second seed is best after its first epoch, which only a checkpoint knows in the end, and stops after its third.
+    """
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+    for copy in ("whole", "killed"):
+        shutil.copytree(project, tmp_path / copy, ignore=shutil.ignore_patterns("mlflow*", "runs"))
+
+    def run_until(death: int) -> list[str]:
+        """How one more process goes on, in short, until it is killed at this opportunity; 0 is never."""
+        process = start(tmp_path / "killed", "-c", SAVE_AND_DIE, str(death), *command("killed"))
+        lines = process.communicate()[0].splitlines()
+        assert process.returncode == (-signal.SIGKILL if death else 0), lines
+        return [line.partition("  loss")[0] for line in lines if "epoch" in line]
+
+    def epochs(seed: int, *numbers: int) -> list[str]:
+        return [f"seed {seed}  epoch  {number}/4" for number in numbers]
+
+    def continues(seed: int, done: int) -> str:
+        return f"seed {seed}  continues from a checkpoint, {done} of 4 epochs done"
+
+    with start(tmp_path / "whole", *command("killed")) as whole:
+        assert run_until(5) == epochs(0, 1)  # saved after the first step of epoch 2, lost the second
+        assert run_until(2) == [continues(0, 1), *epochs(0, 2)]  # between epochs, before it is saved
+        assert run_until(15) == [continues(0, 1), *epochs(0, 2, 3, 4), *epochs(1, 1, 2)]  # the same, in another seed
+        last = [continues(0, 4), continues(1, 1), *epochs(1, 2, 3), *epochs(2, 1, 2, 3, 4)]
+        assert run_until(0) == last
+        printed = whole.communicate()[0]
+    assert whole.returncode == 0, printed
+    assert digest(tmp_path / "killed" / "runs" / "killed") == digest(tmp_path / "whole" / "runs" / "killed")
+    assert not (tmp_path / "killed" / "checkpoints" / "killed").exists()
+    alone, *continued = curves("killed seed 0")
+    assert [step for step, _ in alone] == [1, 2, 3, 4]
+    assert continued == [alone, alone]  # the third process finished the seed, and the fourth the run
+    alone, continued_once = curves("killed seed 1")
+    assert alone == continued_once
+    assert min(alone, key=lambda point: point[1])[0] == 1
+
+
+def curves(name: str) -> list[list[tuple[int, float]]]:
+    """Step and validation loss, of each finished run with this name."""
+    client = MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    experiment = client.get_experiment_by_name("tiny/reviews")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], f"run_name = '{name}' and status = 'FINISHED'")
+    return [
+        [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "val_loss")] for run in found
+    ]
+
+
 def test_an_experiment_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("lstm", monkeypatch) == 1
-    assert capsys.readouterr().err == ("error: params.yaml: experiments: no 'lstm'. Known: fine, stopped, wild.\n")
+    assert capsys.readouterr().err == (
+        "error: params.yaml: experiments: no 'lstm'. Known: fine, killed, stopped, wild.\n"
+    )
 
 
 def test_an_embedding_of_another_vocabulary(
@@ -161,7 +283,7 @@ def test_an_embedding_of_another_vocabulary(
     small = Vocabulary(VOCABULARY.words[:4])
     embedding = Embedding.build(small, np.ones((1, 3), np.float32), np.array([2]))
     embedding.save(tmp_path, embedding.coverage(small, np.ones(4, np.int64)))
-    monkeypatch.setattr(sys, "argv", [str(STAGE), "fine", "tokens", str(tmp_path), "runs/x", "timings/x.json"])
+    monkeypatch.setattr(sys, "argv", command("fine", str(tmp_path)))
     with pytest.raises(SystemExit):
         runpy.run_path(str(STAGE), run_name="__main__")
     assert capsys.readouterr().err == (

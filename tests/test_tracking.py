@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from textrnn.tracking import mlflow_store
+from textrnn.tracking import store
 from textrnn.tracking.dvc_lock import hashes
-from textrnn.tracking.mlflow_store import LiveRun, TrackedRun, project_folder
+from textrnn.tracking.live import LiveRun
+from textrnn.tracking.origin import Origin
+from textrnn.tracking.record import TrackedRun
+from textrnn.tracking.store import project_folder
 
 AWAY = "http://127.0.0.1:9"
 FINGERPRINT = "f" * 64
@@ -26,7 +32,7 @@ def make_run(**changes: Any) -> TrackedRun:
         "study": "tiny",
         "corpus": "reviews",
         "name": "lstm-glove",
-        "stage": "train@lstm-glove",
+        "kind": "experiment",
         "params": {"cell": "lstm", "embedding": "glove", "ema": None, "units": 4},
         "fingerprint": FINGERPRINT,
         "datasets": {"data/tokens": "0123456789abcdef0123456789abcdef.dir", "data/embeddings/glove": "77"},
@@ -46,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_ROOT"):
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -110,16 +116,83 @@ def test_one_seed_has_no_spread(project: Path) -> None:
     assert runs_of(project, "single")["lstm-glove"].data.metrics == {"valid_accuracy_mean": 0.7}
 
 
-def test_git_tells_commit_and_state(project: Path, tmp_path: Path) -> None:
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *command], cwd=tmp_path, check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    (tmp_path / "mlflow.db").write_bytes((project / "mlflow.db").read_bytes())
-    LiveRun(make_run(study="git"), tmp_path).end({})
-    tags = runs_of(tmp_path, "git")["lstm-glove"].data.tags
-    assert tags["mlflow.source.git.commit"] == head.stdout.strip()
-    assert tags["git.dirty"] == "false"
+def test_a_run_says_from_which_commit_and_changes_it_comes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = tmp_path / "params.yaml"
+
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    def logged(study: str) -> Run:
+        LiveRun(make_run(study=study), project).end({})
+        return runs_of(project, study)["lstm-glove"]
+
+    params.write_text("units: 32\n")
+    (tmp_path / "dvc.lock").write_text("old")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    head = git("rev-parse", "HEAD")
+    (tmp_path / "dvc.lock").write_text("new")  # by the stage before
+    clean = logged("clean").data.tags
+    assert (clean["mlflow.source.git.commit"], clean["git.dirty"]) == (head, "false")
+    assert clean["dvc.restore"] == f"git checkout {head} && dvc repro --pull train@lstm-glove"
+
+    params.write_text("units: 64\n")
+    dirty = logged("dirty")
+    assert dirty.data.tags["git.dirty"] == "true"
+    assert dirty.data.tags["dvc.restore"] == (
+        f"git checkout {head} && git apply uncommitted.patch && dvc repro --pull train@lstm-glove"
+    )
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    patch = client.download_artifacts(dirty.info.run_id, "uncommitted.patch", str(tmp_path))
+    git("checkout", "--quiet", ".")
+    git("apply", patch)
+    assert params.read_text() == "units: 64\n"
+
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", head)
+    monkeypatch.setenv("DVC_EXP_NAME", "wide-hope")
+    git("commit", "-q", "--all", "-m", "what DVC makes of an experiment")
+    queued = logged("queued").data.tags
+    assert (queued["mlflow.source.git.commit"], queued["git.dirty"]) == (head, "true")
+    assert queued["dvc.restore"] == "dvc exp apply wide-hope"
+
+
+def test_a_result_is_traced_to_the_commit_that_first_had_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True, cwd=tmp_path)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    commits = []
+    for content in ("md5: aa.dir", "md5: bb.dir", "md5: bb.dir\nmd5: cc.dir"):
+        (tmp_path / "dvc.lock").write_text(content)
+        git("add", ".")
+        git("commit", "-q", "-m", content)
+        commits.append(git("rev-parse", "HEAD"))
+    (tmp_path / "dvc.lock").write_text("md5: dd.dir")
+    for output, commit in (("aa.dir", commits[0]), ("bb.dir", commits[1]), ("cc.dir", commits[2])):
+        assert Origin.of_result(tmp_path, output) == Origin(commit)
+    assert Origin.of_result(tmp_path, "dd.dir") == Origin(commits[2])  # not committed: the checkout's
+    assert Origin.of_result(tmp_path / "..", "dd.dir") == Origin(None)
+
+
+def test_a_users_own_sqlite_store_is_found_from_anywhere_and_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is relative to the project, and so are its artifacts: DVC's queue works in another folder."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
+    opened = store.open_store(tmp_path, "tiny/reviews")
+    assert opened.uri == f"sqlite:///{tmp_path}/mine.db?timeout={store.LOCK_SECONDS}"
+    experiment = opened.client.get_experiment(opened.experiment_id)
+    assert experiment.artifact_location == f"{(tmp_path / 'mlartifacts').as_uri()}"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == []
 
 
 def test_a_failed_seed_marks_its_run_and_the_parent(project: Path) -> None:
@@ -142,15 +215,15 @@ def test_a_failed_seed_marks_its_run_and_the_parent(project: Path) -> None:
 
 
 def test_an_interrupted_training_is_killed_and_what_was_finished_stays_so(project: Path) -> None:
-    live = LiveRun(make_run(study="interrupted"), project)
-    live.start_seed(0)
-    live.end_seed({"valid_accuracy": 0.7})
-    live.start_seed(1)
-    live.abandon()
-    between = LiveRun(make_run(study="interrupted", name="gru"), project)
-    between.start_seed(0)
-    between.end_seed({"valid_accuracy": 0.7})
-    between.abandon()
+    with suppress(KeyboardInterrupt), LiveRun(make_run(study="interrupted"), project) as live:
+        live.start_seed(0)
+        live.end_seed({"valid_accuracy": 0.7})
+        live.start_seed(1)
+        raise KeyboardInterrupt
+    with suppress(KeyboardInterrupt), LiveRun(make_run(study="interrupted", name="gru"), project) as between:
+        between.start_seed(0)
+        between.end_seed({"valid_accuracy": 0.7})
+        raise KeyboardInterrupt
     assert {name: run.info.status for name, run in runs_of(project, "interrupted").items()} == {
         "lstm-glove": "KILLED",
         "lstm-glove seed 0": "FINISHED",
@@ -166,7 +239,7 @@ def go_through(live: LiveRun) -> None:
         live.epoch(make_row(seed, 1))
         live.end_seed({"valid_accuracy": 0.7})
     live.end({})
-    live.abandon()
+    live.__exit__(KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("uri", [AWAY, "sqlite:///{folder}/broken.db", "nowhere://at/all"])
@@ -184,6 +257,20 @@ def test_a_store_that_is_away_is_told_once_and_soon(
     assert not (tmp_path / "mlflow.db").exists()
 
 
+def test_a_store_that_takes_a_request_and_never_answers_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        started = time.monotonic()
+        go_through(LiveRun(make_run(), tmp_path))
+    assert time.monotonic() - started < 20
+    printed = capsys.readouterr().err
+    assert printed.startswith("warning: MLflow cannot be reached, training goes on without it: ")
+    assert printed.count("\n") == 1
+
+
 def test_a_store_that_goes_away_on_the_way_is_told_once(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,21 +279,21 @@ def test_a_store_that_goes_away_on_the_way_is_told_once(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError  # it has no text of its own
 
-    monkeypatch.setattr(mlflow_store.MlflowClient, "log_batch", refuse)
+    monkeypatch.setattr(store.MlflowClient, "log_batch", refuse)
     go_through(live)
     assert capsys.readouterr().err == (
         "warning: MLflow cannot be reached, training goes on without it: ConnectionError\n"
     )
 
 
-def test_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
-    """Two that migrate an empty SQLite file at once would break it."""
+def test_ten_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
+    """Two that migrate an empty SQLite file at once would break it, and a writer waits for the others."""
     code = (
         f"import sys; from pathlib import Path; from {__name__} import LiveRun, go_through, make_run\n"
         "go_through(LiveRun(make_run(name=sys.argv[1]), Path(sys.argv[2])))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-    names = ["a", "b", "c", "d"]
+    names = list("abcdefghij")
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, name, str(tmp_path)],
@@ -217,7 +304,7 @@ def test_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
         )
         for name in names
     ]
-    assert [process.communicate()[1] for process in processes] == [""] * 4
+    assert [process.communicate()[1] for process in processes] == [""] * len(names)
     runs = runs_of(tmp_path, "tiny")
     assert sorted(runs) == sorted(name + seed for name in names for seed in ("", " seed 0", " seed 1"))
 
@@ -228,6 +315,22 @@ def test_the_store_of_a_queued_experiment_is_the_projects(tmp_path: Path, monkey
     assert project_folder() == tmp_path.resolve()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
     assert project_folder() == (tmp_path / "project").resolve()
+
+
+def test_hashes_wait_for_another_process_that_writes_dvc_lock(tmp_path: Path) -> None:
+    """DVC writes in place: for a moment the file is empty, or ends in the middle."""
+    lock, tokens = tmp_path / "dvc.lock", Path("data/tokens")
+    whole = "stages:\n  encode_corpus:\n    outs:\n    - {path: data/tokens, md5: ab.dir}\n"
+
+    def write() -> None:
+        for part in (whole[:30], whole[:-3], whole):
+            time.sleep(0.3)
+            lock.write_text(part)
+
+    lock.write_text("")
+    with ThreadPoolExecutor() as other:
+        other.submit(write)
+        assert hashes(lock, [tokens]) == {"data/tokens": "ab.dir"}
 
 
 def test_hashes_are_those_of_dvc_lock(tmp_path: Path) -> None:

@@ -24,16 +24,24 @@ study: tiny
 corpus: snippets
 seeds: [0, 1]
 prepare: {valid: 0.25, test: 0.25, seed: 0, leakage: drop, unlabelled: false}
-encode: {vocabulary_size: 40, min_count: 1, max_tokens: 6, keep: both}
+encode: {vocabulary_size: 40, min_count: 1}
 embeddings:
   random: {source: random, dimension: 4}
   glove: {source: tiny-glove}
 baselines:
   majority: {kind: majority}
   nb-svm: {kind: nb_svm, ngrams: 2, min_count: 1, inverse_regularization: 1.0}
+comparisons: {level: 0.05, against: [nb-svm], pairs: []}
+probes: [lstm]
+promotion: {level: 0.05, margin: 0.005}
+published: []
 train:
   cell: lstm
   trainable_embedding: false
+  max_tokens: 6
+  keep: both
+  reverse: false
+  padding: right
   units: 3
   layers: 1
   bidirectional: false
@@ -47,6 +55,8 @@ train:
   gradient_clip: null
   ema: null
   early_stopping: null
+  train_examples: null
+  held_out: 0.0
   optimizer: adam
   learning_rate: 0.01
   batch_size: 8
@@ -68,6 +78,7 @@ STAGES = [
     "download_vectors@random",
     "encode_corpus",
     "prepare_corpus",
+    "probe@lstm",
     "train@gru",
     "train@lstm",
     "train@mean",

@@ -11,8 +11,8 @@ from rich.console import Console
 from textrnn.errors import TextrnnError
 from textrnn.stage import readable_errors
 
-INTERRUPTED = 130
-"""The exit status that shells give a command stopped by Ctrl-C."""
+KEPT = 3
+"""The exit status of `promote` when the champion stays."""
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -25,22 +25,38 @@ commands = typer.Typer(
 @commands.command()
 def repro(
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
+    study: Annotated[str | None, typer.Option(help="Make this study of studies/ the active one first.")] = None,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
+    from textrnn.orchestration import settled
+
+    if study is not None:
+        from textrnn.studies import activate
+
+        activate(study, Path())
+    console = Console(highlight=False)
+    terminal = f"{console.width} {console.color_system} {console.encoding}"
+    if (text := settled.recall(terminal)) is not None:
+        console.file.write(text)
+        return
+    # Not before: what nobody needs when nothing has changed takes seconds to import.
+    from textrnn.orchestration import children
     from textrnn.orchestration import repro as orchestration
     from textrnn.params import load_params
 
-    console = Console(highlight=False)
+    before = settled.state(terminal)
     try:
-        orchestration.repro(jobs, console)
-    except KeyboardInterrupt:
+        was_due = orchestration.repro(jobs, console)
+    except children.Stopped as stop:
         Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(stop.status) from None
     params = load_params()
-    # Not before: pandas takes two seconds, and a mistake in params.yaml is told at once.
     from textrnn.comparison.leaderboard import show
 
-    show(Path("reports") / params.study, console)
+    with console.capture() as shown:
+        show(Path("reports") / params.study, console)
+    console.file.write(shown.get())
+    synced = _sync(console)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(
@@ -48,6 +64,8 @@ def repro(
             + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
             + "\nLower learning_rate, or set gradient_clip, for these experiments."
         )
+    if not was_due and synced is not None:
+        settled.remember(before, f"{shown.get()}{synced}\n")
 
 
 @commands.command()
@@ -60,6 +78,140 @@ def verify(
 
     if not check(Path.cwd(), jobs, tolerance, Console(highlight=False)):
         raise typer.Exit(1)
+
+
+@commands.command()
+def sync() -> None:
+    """Make MLflow agree with the runs in files: complete what is there, create what is not."""
+    _sync(Console(highlight=False), is_needed=True)
+
+
+@commands.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An experiment or baseline in runs/.")],
+    second: Annotated[str | None, typer.Argument(help="Another one; with --rev, the same if left out.")] = None,
+    rev: Annotated[
+        str | None, typer.Option(help="Take SECOND from this git revision: a branch, tag or commit.")
+    ] = None,
+) -> None:
+    """Test on the test split whether one run is better than another, or than at another git revision."""
+    from textrnn.comparison.pairwise import compare as act
+
+    Console(highlight=False).print(str(act(Path(), first, second, rev)), markup=False, soft_wrap=True)
+
+
+runs = typer.Typer(no_args_is_help=True, help="What MLflow knows of the runs in files.")
+commands.add_typer(runs, name="runs")
+
+
+@runs.command("show")
+def show_runs(experiment: Annotated[str, typer.Argument(help="An experiment or baseline of the study.")]) -> None:
+    """List an experiment's MLflow runs, newest first, and how each came to be."""
+    from textrnn.params import load_params
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.lineage import lineage
+
+    params = load_params()
+    with readable_mlflow_errors():
+        table = lineage(Path.cwd(), params, experiment)
+    Console(highlight=False).print(table)
+
+
+@commands.command()
+def register() -> None:
+    """Register the best experiment, by validation accuracy, as challenger of its corpus' champion."""
+    from textrnn.params import load_params
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.registry import register as act
+
+    params = load_params()
+    with readable_mlflow_errors():
+        done = act(Path.cwd(), params)
+    what = "registered as" if done.is_new else "is already"
+    tags = done.version.tags
+    Console(highlight=False).print(
+        f"{tags['experiment']}, seed {tags['seed']}, {what} version {done.version.version} of {done.version.name}: "
+        f"{float(tags['valid_accuracy']):.1%} on validation, {float(tags['test_accuracy']):.1%} on test "
+        f"(95 % interval {tags['test_accuracy_interval']}). Alias: challenger.",
+        soft_wrap=True,
+    )
+
+
+@commands.command()
+def promote(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and explain, and change nothing.")] = False,
+) -> None:
+    """Let the challenger become champion, if the evidence allows it; exit status 3 when the champion stays."""
+    from textrnn.params import load_params
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.registry import promote as act
+
+    params = load_params()
+    with readable_mlflow_errors():
+        decision = act(Path.cwd(), params, dry_run)
+    would = "would be " if dry_run and decision.outcome == "promoted" else ""
+    Console(highlight=False).print(f"{would}{decision.outcome}: {decision.reason}", soft_wrap=True)
+    if decision.outcome == "kept":
+        raise typer.Exit(KEPT)
+
+
+@commands.command()
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001,
+) -> None:
+    """Serve the champion over HTTP, with MLflow's own server."""
+    from textrnn.params import load_params
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.registry import serve as act
+
+    params = load_params()
+    with readable_mlflow_errors():
+        act(Path.cwd(), params, port)
+
+
+@commands.command()
+def predict(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to score; or name a file with --input.")] = None,
+    source: Annotated[Path | None, typer.Option("--input", help="A file with a column `text`; - reads stdin.")] = None,
+    target: Annotated[Path, typer.Option("--output", help="Where to write; - is standard output.")] = Path("-"),
+    kind: Annotated[str | None, typer.Option("--format", help="csv, jsonl or parquet, if no suffix tells.")] = None,
+    run: Annotated[str | None, typer.Option(help="An experiment in runs/; without it, the champion.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which of the run's seeds; without it, the first.")] = None,
+) -> None:
+    """Score texts: each row gets its label and the probability of each class."""
+    from textrnn.prediction import predict as act
+
+    act(texts or [], source, target, kind, run, seed)
+
+
+def _sync(console: Console, is_needed: bool = False) -> str | None:
+    """Syncs with progress, and returns what it printed; `None` if that may change without any change of files.
+
+    A store that cannot be reached is an error only where it `is_needed`.
+    """
+    from textrnn.params import load_params
+    from textrnn.tracking.complete import Completion
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.sync import sync as act
+
+    project, params = Path.cwd(), load_params()
+    try:
+        with (
+            readable_mlflow_errors(),
+            console.status("MLflow: reading") as status,
+            Completion(project) as complete,
+        ):
+            done = act(project, params, complete, lambda name: status.update(f"MLflow: {name}"))
+    except TextrnnError as error:
+        if is_needed:
+            raise
+        Console(stderr=True, highlight=False).print(
+            f"warning: {error} Then run `textrnn sync`.", markup=False, soft_wrap=True
+        )
+        return None
+    text = f"MLflow: {done}"
+    console.print(text, soft_wrap=True)
+    return None if done.running else text
 
 
 def app() -> None:

@@ -39,12 +39,10 @@ class Prepare(Strict):
 
 
 class Encode(Strict):
-    """Vocabulary and length limits. `keep` says which end of a longer text survives."""
+    """The vocabulary: of the words that occur `min_count` times in the train split, the most frequent."""
 
     vocabulary_size: Annotated[int, Field(ge=3)]
     min_count: Count
-    max_tokens: Count
-    keep: Literal["start", "end", "both"]
 
 
 class EmbeddingParams(Strict):
@@ -77,7 +75,17 @@ class BaselineParams(Strict):
 
 
 class Experiment(Strict):
-    """One trained model: what it starts from, its architecture, its regularization, its training.
+    """One trained model: what it starts from, what it reads, its architecture, regularization and training.
+
+    Of a text longer than `max_tokens`, `keep` says which end is read; `reverse` reads it from there
+    backwards. With `padding: right` a network never sees padding, whose length is that of the batch;
+    with `left` every text is filled up to `max_tokens` with zeros in front, which the network reads
+    like a word, as Keras' `pad_sequences` and layers without a mask do. The readout `flatten` joins
+    all positions, so it needs `left`.
+
+    `train_examples` trains on so many examples, drawn anew for every seed; `held_out` is the share of
+    the train split that is drawn, also for every seed, to measure each epoch on instead: validation
+    at random, to hold against the validation split, which is drawn by group.
 
     `gradient_clip` is the largest global norm, `ema` the momentum of the averaged weights,
     `early_stopping` the number of epochs without a better validation loss after which training
@@ -87,11 +95,15 @@ class Experiment(Strict):
 
     embedding: Name
     trainable_embedding: bool
+    max_tokens: Count
+    keep: Literal["start", "end", "both"]
+    reverse: bool
+    padding: Literal["left", "right"]
     cell: Literal["simple_rnn", "lstm", "gru", "conv1d", "feedforward"]
     units: Annotated[int, Field(ge=1, le=4096)]
-    layers: Annotated[int, Field(ge=1, le=8)]
+    layers: Annotated[int, Field(ge=0, le=8)]
     bidirectional: bool
-    readout: Literal["last", "max", "mean"]
+    readout: Literal["last", "max", "mean", "flatten"]
     embedding_dropout: Fraction
     spatial_dropout: Fraction
     recurrent_dropout: Fraction
@@ -101,6 +113,8 @@ class Experiment(Strict):
     gradient_clip: Positive | None
     ema: Annotated[float, Field(gt=0, lt=1)] | None
     early_stopping: Count | None
+    train_examples: Count | None
+    held_out: Fraction
     optimizer: Literal["adam", "rmsprop"]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     batch_size: Count
@@ -117,9 +131,62 @@ class Experiment(Strict):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _layers_are_there(self) -> Self:
+        if self.layers == 0 and self.cell != "feedforward":
+            raise ValueError(f"layers is 0, which only cell feedforward can do without, and cell is {self.cell}")
+        return self
+
+    @model_validator(mode="after")
+    def _flat_texts_have_one_length(self) -> Self:
+        if self.readout == "flatten" and self.padding != "left":
+            raise ValueError("readout flatten needs texts of one length: set padding to left, or change the readout")
+        return self
+
+
+class Promotion(Strict):
+    """When a challenger becomes champion: better beyond chance at `level`, or cheaper and worse by less than `margin`.
+
+    `level` is the largest probability of error, `margin` a difference of accuracy.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=0.5)]
+    margin: Annotated[float, Field(ge=0, lt=0.5)]
+
+
+class Comparisons(Strict):
+    """Which experiments are tested against each other, on the test split.
+
+    Each experiment is compared with every run in `against`, and the experiments of each of `pairs`,
+    `[first, second]`; experiments that differ in one factor alone are compared anyway. `level` is
+    the largest probability of any false finding among all of these.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=0.5)]
+    against: list[Name]
+    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
+
+
+class Published(Strict):
+    """A figure from the literature that an experiment is held against.
+
+    `measure` says what it is: the accuracy on validation data at the epoch where that is highest or
+    at the last one, or on the test split. What is held out of training stands for validation data
+    where anything is.
+    """
+
+    experiment: Name
+    measure: Literal["best_epoch", "last_epoch", "test"]
+    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    source: str
+
 
 class Params(Strict):
-    """The whole study. `experiments` holds each experiment complete, defaults merged in."""
+    """The whole study.
+
+    `experiments` holds each experiment complete, defaults merged in; `probes` names those in whose
+    networks the gradient is followed back through the text.
+    """
 
     study: Name
     corpus: Name
@@ -128,6 +195,10 @@ class Params(Strict):
     encode: Encode
     embeddings: dict[Name, EmbeddingParams]
     baselines: dict[Name, BaselineParams]
+    comparisons: Comparisons
+    probes: Annotated[list[Name], Field(min_length=1)]
+    promotion: Promotion
+    published: list[Published]
     train: dict[str, Any]
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
 
@@ -144,6 +215,20 @@ class Params(Strict):
                 raise ValueError(
                     f"experiments.{name}.embedding: no embedding {experiment.embedding!r}. "
                     f"Known: {', '.join(sorted(self.embeddings))}"
+                )
+        runs = {*self.experiments, *self.baselines}
+        named = {"comparisons.against": self.comparisons.against, "probes": self.probes}
+        named["published"] = [figure.experiment for figure in self.published]
+        named["comparisons.pairs"] = [name for pair in self.comparisons.pairs for name in pair]
+        for key, names in named.items():
+            known = self.experiments.keys() if key in ("probes", "published") else runs
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{key}: no run {name!r}. Known: {', '.join(sorted(known))}")
+        for name in self.probes:
+            if self.experiments[name].padding == "left":
+                raise ValueError(
+                    f"probes: {name} has padding left, and would be probed on padding: name one with padding right"
                 )
         return self
 

@@ -36,6 +36,8 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "gradient_norm",
 )
+HELD_OUT = "held_out_accuracy"
+"""One more, where a part of the train split is held out."""
 
 PREDICTION_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "seed": pl.Int32,
@@ -51,7 +53,10 @@ class Run:
     """The content of `run.json`.
 
     `failures` says for a seed (as text, JSON has no other keys) why it has no predictions;
-    `flops["training"]` is the mean over seeds of floating-point operations spent in training.
+    `flops` counts floating-point operations: `training` is the mean over seeds of what training took,
+    `prediction` what a validation text takes on average.
+    `truncated` counts by split what a training's network does not read of it: `texts` that are cut
+    short, and the `tokens` cut off.
     `inputs` holds a digest per input, `fingerprint` one of inputs, params and code together.
     """
 
@@ -65,11 +70,24 @@ class Run:
     parameters: dict[str, int]
     flops: dict[str, float]
     failures: dict[str, str] = field(default_factory=dict)
+    truncated: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
         """`failed` when any seed failed, else `finished`."""
         return "failed" if self.failures else "finished"
+
+    @property
+    def failure(self) -> str | None:
+        """Which seeds failed and why, in one line; None when none did."""
+        reasons = [f"seed {seed}: {self.failures[str(seed)]}" for seed in self.seeds if str(seed) in self.failures]
+        return "; ".join(reasons) or None
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What a tracking server shows: `parameters` (all of them), `training_flops` and `prediction_flops`."""
+        operations = {f"{what}_flops": count for what, count in self.flops.items()}
+        return {"parameters": float(self.parameters["total"]), **operations}
 
     @property
     def finished_seeds(self) -> list[int]:
@@ -99,7 +117,7 @@ class RunFolder(Run):
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Columns as in `HISTORY_COLUMNS`; empty for a baseline."""
+        """Columns as in `HISTORY_COLUMNS`, and `HELD_OUT` if anything was; empty for a baseline."""
         import pandas as pd
 
         file = self.path / "history.csv"
@@ -116,21 +134,26 @@ class RunFolder(Run):
         stacked = rows["probability"].explode().to_numpy().reshape(len(rows), len(self.classes))
         return rows["id"].to_list(), rows["label"].to_numpy(), stacked
 
+    def correct(self, split: str) -> np.ndarray:
+        """Returns bool [finished seeds, examples]: which seed is right about which example."""
+        each = [self.probabilities(seed, split) for seed in self.finished_seeds]
+        return np.array([probabilities.argmax(axis=1) == labels for _, labels, probabilities in each])
+
 
 def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
     """Writes `run.json`, `predictions.parquet` and, where there is one, `history.csv` into `folder`.
 
     Args:
         predictions: one frame per seed and split, as `prediction_rows` makes them.
-        history: one row per seed and epoch, with `HISTORY_COLUMNS`.
+        history: one row per seed and epoch, with `HISTORY_COLUMNS`, and maybe `HELD_OUT`.
     """
     content = {**asdict(run), "status": run.status}
     text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
-    table = pl.concat([pl.DataFrame(schema=PREDICTION_SCHEMA), *predictions])
-    table.write_parquet(folder / "predictions.parquet")
+    pl.concat([pl.DataFrame(schema=PREDICTION_SCHEMA), *predictions]).write_parquet(folder / "predictions.parquet")
     if history:
-        pl.DataFrame(history).select(HISTORY_COLUMNS).write_csv(folder / "history.csv")
+        optional = [HELD_OUT] if HELD_OUT in history[0] else []
+        pl.DataFrame(history).select([*HISTORY_COLUMNS, *optional]).write_csv(folder / "history.csv")
 
 
 def prediction_rows(
@@ -162,8 +185,13 @@ def digest(*paths: Path) -> str:
     files = {path: path.name for path in paths if path.is_file()}
     for folder in paths:
         files |= {file: file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    named = sorted((name, hashlib.sha256(file.read_bytes()).hexdigest()) for file, name in files.items())
+    named = sorted((name, _sha256(file)) for file, name in files.items())
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(params: dict[str, Any], inputs: dict[str, str], code: Sequence[Path]) -> str:

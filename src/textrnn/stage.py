@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,9 @@ import typer
 
 from textrnn.errors import TextrnnError
 
+PROFILE = "TEXTRNN_PROFILE"
+"""The environment variable that may name a file, to which every stage then appends a line of JSON: see `_profile`."""
+
 
 def run_stage(main: Callable[..., None]) -> None:
     """Runs `main` with the command line's arguments, as typer reads them off its signature.
@@ -21,12 +26,41 @@ def run_stage(main: Callable[..., None]) -> None:
     A `TextrnnError` is printed to standard error as `error: …`, and the process exits with
     status 1; any other exception is a defect of ours and keeps its traceback.
     """
+    called = time.time()
     # A killed stage cleans up behind it, as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    with readable_errors():
-        app()
+    try:
+        with readable_errors():
+            app()
+    finally:
+        if file := os.environ.get(PROFILE):
+            _profile(Path(file), called)
+
+
+def _profile(file: Path, called: float) -> None:
+    """Appends to `file` what this process is, when it began, `called` its main function, and ended, and its CPU time.
+
+    Points in time are seconds since 1970; `cpu` is seconds, those of its own children included.
+    """
+    ended = time.time()
+    import psutil  # for who asks only
+
+    began = psutil.Process().create_time()
+    if sys.platform == "linux":  # there psutil adds to a time of boot that is cut to whole seconds
+        began += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
+    line = {
+        "stage": Path(sys.argv[0]).stem,
+        "arguments": sys.argv[1:],
+        "began": began,
+        "called": called,
+        "ended": ended,
+        "cpu": sum(os.times()[:4]),
+    }
+    # Unbuffered, so it is one write: lines of two processes never mix.
+    with file.open("ab", buffering=0) as log:
+        log.write(json.dumps(line).encode() + b"\n")
 
 
 @contextmanager
@@ -68,13 +102,14 @@ def only_file(folder: Path) -> Path:
     return files[0]
 
 
-def write_timings(file: Path, seconds: dict[str, float], tokens: float) -> None:
-    """Writes the seconds that each seed took, and the tokens trained on per second (`tokens` are one seed's).
+def write_timings(file: Path, fingerprint: str, seeds: dict[int, dict[str, float]]) -> None:
+    """Writes how long each seed took (`seconds`), and how fast it was (`tokens_per_second`).
 
-    Clock times differ between equal runs, so they lie outside of what DVC and git keep.
+    Clock times differ between equal runs, so they lie outside of what DVC and git keep; the
+    fingerprint tells to which run they belong.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"seconds": seconds, "tokens_per_second": tokens * len(seconds) / sum(seconds.values())}
+    content = {"fingerprint": fingerprint, "seeds": {str(seed): timing for seed, timing in seeds.items()}}
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -83,6 +118,11 @@ def loaded_code() -> list[Path]:
 
     It is the code that a result depends on, and what the stage lists as `deps` in dvc.yaml.
     """
-    library = Path(__file__).parent
-    loaded = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
-    return sorted(file for file in loaded if library in file.parents or file.resolve() == Path(sys.argv[0]).resolve())
+    # Out of the modules' dictionaries: `getattr` would import what frameworks load lazily.
+    files = {str(vars(module).get("__file__")) for module in list(sys.modules.values()) if hasattr(module, "__dict__")}
+    library, entry = str(Path(__file__).parent) + os.sep, Path(sys.argv[0]).resolve()
+    return sorted(
+        Path(file)
+        for file in files
+        if file.startswith(library) or (file.endswith(entry.name) and Path(file).resolve() == entry)
+    )

@@ -1,18 +1,19 @@
 """The page `data_quality.md`: what the corpus, the tokens and the vectors of a study are like.
 
-It only words what `prepare_corpus`, `encode_corpus` and `build_embeddings` have counted.
+It only words what `prepare_corpus`, `encode_corpus`, `build_embeddings` and `train` have counted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from textrnn.errors import TextrnnError
+from textrnn.run_folder import RunFolder
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -24,7 +25,10 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def to_markdown(
-    quality: Mapping[str, Any], tokens: Mapping[str, Any], coverage: Mapping[str, Mapping[str, Any]]
+    quality: Mapping[str, Any],
+    tokens: Mapping[str, Any],
+    coverage: Mapping[str, Mapping[str, Any]],
+    runs: Sequence[RunFolder],
 ) -> str:
     """Returns the page.
 
@@ -32,6 +36,7 @@ def to_markdown(
         quality: `quality.json` of the corpus
         tokens: `report.json` of the token tables
         coverage: `coverage.json` of each embedding, by its name
+        runs: the study's, which know what they do not read
     """
     return (
         "\n\n".join(
@@ -45,6 +50,7 @@ def to_markdown(
                 f"The vocabulary has {tokens['vocabulary']:,} entries, padding and unknown included, of "
                 f"{tokens['distinct_words_in_train']:,} distinct words in the train split.",
                 _tokens(tokens["splits"]),
+                *_truncation(tokens["splits"], runs),
                 "## Vectors",
                 _vectors(coverage),
             ]
@@ -99,19 +105,40 @@ def _shared(quality: Mapping[str, Any]) -> str:
 
 
 def _tokens(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    header = ["split", "tokens", "unknown", "texts cut short", "tokens cut off", "texts without a token"]
+    header = ["split", "tokens", "unknown", "texts without a token"]
     body = [
         [
             split,
             f"{counts['tokens']:,}",
             f"{counts['unknown_share']:.1%}",
-            f"{counts['truncated_texts']:,}",
-            f"{counts['dropped_tokens']:,}",
             f"{counts['texts_without_tokens']:,}",
         ]
         for split, counts in splits.items()
     ]
     return _table(header, body)
+
+
+def _truncation(splits: Mapping[str, Mapping[str, Any]], runs: Sequence[RunFolder]) -> list[str]:
+    """What is cut off, for each limit that experiments of the study set."""
+    limits: dict[int, list[RunFolder]] = {}
+    for run in runs:
+        if run.truncated:
+            limits.setdefault(run.params["max_tokens"], []).append(run)
+    header = ["tokens read at most", "experiments", "split", "texts cut short", "tokens cut off", "of all tokens"]
+    body = [
+        [
+            f"{limit:,}",
+            str(len(alike)),
+            split,
+            f"{cut['texts']:,}",
+            f"{cut['tokens']:,}",
+            f"{cut['tokens'] / max(counts['tokens'], 1):.1%}",
+        ]
+        for limit, alike in sorted(limits.items())
+        for split, counts in splits.items()
+        if (cut := alike[0].truncated.get(split))
+    ]
+    return [_table(header, body)] if body else []
 
 
 def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:

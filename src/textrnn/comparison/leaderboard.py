@@ -1,8 +1,8 @@
-"""The leaderboard: one row per run, ranked by validation accuracy, as table, Markdown and terminal.
+"""The leaderboard: one row per run, ranked by validation accuracy, as a table and on the terminal.
 
-The test split is reported and decides nothing. Experiments have a rank; a baseline stands where
-its accuracy puts it, without one. A run that lost a seed stands last, without a rank: the mean of
-the seeds that survived would flatter it.
+The test split ranks nothing: it says how sure one can be of what the ranking shows. Experiments have
+a rank; a baseline stands where its accuracy puts it, without one. A run that lost a seed stands
+last, without a rank: the mean of the seeds that survived would flatter it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,38 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from tabulate import tabulate
 
+from textrnn.comparison.comparisons import BASELINE, BEST
 from textrnn.comparison.metrics import METRICS
+from textrnn.comparison.sampling import Units, seed_prior
+from textrnn.comparison.significance import SeedPrior, contrast, vote
 from textrnn.comparison.tables import DIGITS, SPLITS
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 
+NAMED = 6
+"""So many experiments at most are named in a sentence."""
+
 SCORES = [f"{split}_{metric}" for metric, split in product(METRICS, SPLITS)]
 
 
-def build(runs: Sequence[RunFolder], scores: pd.DataFrame) -> pd.DataFrame:
+def build(runs: Sequence[RunFolder], scores: pd.DataFrame, units: Units) -> pd.DataFrame:
     """Returns the leaderboard, best first.
 
     Columns: `rank`, `experiment`, `kind`, `model` (the cell, or the kind of baseline), `embedding`,
     `seeds` (how many finished), `failures`, each of `SCORES` with its `…_std` (over seeds, n - 1;
-    empty for one seed), `beats_nb_svm` (empty for who has no rank, and in a study without
-    NB-SVM), `parameters`, `trainable_parameters`, `training_flops`. Equal accuracy is ranked by
-    validation log loss, then by name.
+    empty for one seed), `test_low` and `test_high` (95 % interval of the mean test accuracy over both
+    seeds and examples, `significance.contrast`; of examples alone where there is one seed),
+    `vote_accuracy`, `vote_low` and `vote_high` (test accuracy of the seeds' mean probabilities and its
+    interval, `significance.vote`; empty for one seed), `parameters`, `trainable_parameters`,
+    `training_flops`. Equal accuracy is ranked by validation log loss, then by name.
 
     Args:
         scores: `tables.seed_scores(runs)`
+        units: the corpus' units of sampling.
     """
-    table = pd.DataFrame([_row(run, scores) for run in runs])
+    prior = seed_prior(runs, "test")
+    table = pd.DataFrame([_row(run, scores, units, prior) for run in runs])
     table = (
         table.assign(failed=table["failures"] != "")
         .sort_values(["failed", "valid_accuracy", "valid_log_loss", "experiment"], ascending=[True, False, True, True])
@@ -46,11 +55,29 @@ def build(runs: Sequence[RunFolder], scores: pd.DataFrame) -> pd.DataFrame:
     )
     ranked = (table["kind"] == "experiment") & (table["failures"] == "")
     table.insert(0, "rank", ranked.cumsum().astype("Int64").where(ranked))
-    bar = nb_svm(table)
-    beats = table["valid_accuracy"] > (0 if bar is None else bar["valid_accuracy"])
-    beats_column = beats.astype("boolean").where(ranked & (bar is not None))
-    table.insert(list(table).index("parameters"), "beats_nb_svm", beats_column)
     return table
+
+
+def best(board: pd.DataFrame) -> str | None:
+    """Returns the experiment that ranks first, `None` where none has a rank."""
+    first = board.loc[board["rank"] == 1, "experiment"]
+    return str(first.iloc[0]) if len(first) else None
+
+
+def judge(board: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Returns `board` with the verdicts of `comparisons.comparisons(…)`.
+
+    New columns: `against_nb_svm` (`better`, `unclear` or `worse`; empty where nothing was compared)
+    and `against_best` (the same against the first by rank; empty for itself and without a rank).
+    """
+    bar = nb_svm(board)
+    rows = comparisons[["about", "first", "second", "verdict"]].astype(str)
+    verdicts = {(about, first, second): verdict for about, first, second, verdict in rows.to_numpy().tolist()}
+    names, best_one = board["experiment"], best(board)
+    against = [verdicts.get((BASELINE, None if bar is None else bar["experiment"], name), "") for name in names]
+    return board.assign(
+        against_nb_svm=against, against_best=[verdicts.get((BEST, best_one, name), "") for name in names]
+    )
 
 
 def nb_svm(table: pd.DataFrame) -> pd.Series | None:
@@ -68,7 +95,7 @@ def to_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 def summary(table: pd.DataFrame) -> list[str]:
     """Returns the answers in plain sentences: who is first, who misses the bar, what failed."""
     experiments = table[table["rank"].notna()]
-    sentences = [_first(experiments), _against(nb_svm(table), experiments)]
+    sentences = [_first(experiments), _seeds(experiments), _group(experiments), _against(nb_svm(table), experiments)]
     for _, row in table[table["failures"] != ""].iterrows():
         sentences.append(f"`{row['experiment']}` failed and has no rank ({row['failures']}).")
     return [sentence for sentence in sentences if sentence]
@@ -77,12 +104,12 @@ def summary(table: pd.DataFrame) -> list[str]:
 def to_terminal(table: pd.DataFrame) -> Table:
     """Returns a rich table that fits 80 columns."""
     sheet = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
-    for header in ("", "experiment", "valid %", "test %", "> NB-SVM", "params", "training"):
+    for header in ("", "experiment", "valid %", "test %", "NB-SVM", "params", "training"):
         is_name = header == "experiment"  # the only one to give way when the terminal is narrow
         sheet.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     for _, row in table.iterrows():
         style = "red" if row["failures"] else "cyan" if row["kind"] == "baseline" else ""
-        sheet.add_row(*_main_cells(row), style=style)
+        sheet.add_row(*main_cells(row), style=style)
     return sheet
 
 
@@ -96,32 +123,12 @@ def show(report: Path, console: Console) -> None:
     if not file.is_file():
         raise TextrnnError(f"{report} holds no leaderboard.csv. Run `dvc repro`.")
     table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype={"experiment": str, "embedding": str})
-    table = table.astype({"rank": "Int64", "beats_nb_svm": "boolean"}).fillna({"failures": "", "embedding": ""})
+    table = table.astype({"rank": "Int64"})
+    table = table.fillna({"failures": "", "embedding": "", "against_nb_svm": "", "against_best": ""})
     console.print(to_terminal(table))
     for sentence in summary(table):
         console.print("\n" + sentence.replace("`", ""), markup=False)
-    console.print(f"\nMore in {report}/leaderboard.md", markup=False, soft_wrap=True)
-
-
-def to_markdown(table: pd.DataFrame, study: str) -> str:
-    """Returns the page `leaderboard.md`; the pictures and the csv that it shows lie beside it."""
-    rows = [row for _, row in table.iterrows()]
-    more = [[f"`{row['experiment']}`", *(score_text(row, score) for score in SCORES[2:])] for row in rows]
-    main = [[rank, f"`{name}`", *rest] for rank, name, *rest in map(_main_cells, rows)]
-    main_header = ["rank", "experiment", "validation %", "test %", "beats NB-SVM", "parameters", "training"]
-    more_header = ["experiment", "F1 %, valid", "F1 %, test", "ROC AUC, valid", "ROC AUC, test"]
-    more_header += ["log loss, valid", "log loss, test"]
-    return "\n\n".join(
-        [
-            f"# Leaderboard: {study}",
-            *summary(table),
-            "![Validation and test accuracy of every run](leaderboard.svg)",
-            _markdown_table(main_header, main),
-            "## More metrics",
-            _markdown_table(more_header, more),
-            _NOTES,
-        ]
-    )
+    console.print(f"\nMore in {report}/index.html", markup=False, soft_wrap=True)
 
 
 def score_text(row: pd.Series, score: str) -> str:
@@ -144,38 +151,14 @@ def si(value: float, unit: str = "") -> str:
     return f"{value:#.3g}".rstrip(".") + f" {prefixes[0]}{unit}".rstrip()
 
 
-_NOTES = """\
-## What the columns mean
-
-- **validation %, test %**: accuracy, mean ± standard deviation over seeds. The standard deviation says how
-  much the seed matters, not how precisely a split of this size measures. The validation split ranks; the test
-  split decides nothing.
-- **beats NB-SVM**: whether the mean validation accuracy is above that of NB-SVM, a linear model over word
-  n-grams (Wang & Manning, ACL 2012). Baselines have no rank.
-- **parameters**: all of them, frozen embeddings included. **training**: floating-point operations of one
-  seed's training, which every machine counts alike.
-- **F1**: macro F1, every class weighs the same. **ROC AUC**: of the last class when there are two, else the
-  mean of each class against the rest. **log loss**: in nats, lower is better.
-
-All digits are in [leaderboard.csv](leaderboard.csv), each seed's in [scores.csv](scores.csv). More
-pictures: [learning curves](learning_curves.svg), [confusion matrices](confusion.svg),
-[reliability](reliability.svg). What the corpus is like:
-[data quality](data_quality.md).
-
-`dvc repro` makes this page.
-"""
-
-
-def _row(run: RunFolder, scores: pd.DataFrame) -> dict[str, Any]:
+def _row(run: RunFolder, scores: pd.DataFrame, units: Units, prior: SeedPrior) -> dict[str, Any]:
     row: dict[str, Any] = {
         "experiment": run.name,
         "kind": run.kind,
         "model": run.params["cell" if run.kind == "experiment" else "kind"],
         "embedding": run.params.get("embedding", ""),
         "seeds": len(run.finished_seeds),
-        "failures": "; ".join(
-            f"seed {seed}: {run.failures[str(seed)]}" for seed in run.seeds if str(seed) in run.failures
-        ),
+        "failures": run.failure or "",
     }
     own = scores[scores["experiment"] == run.name]
     # Rounded before they are ranked: what is a tie in the csv is a tie.
@@ -183,6 +166,17 @@ def _row(run: RunFolder, scores: pd.DataFrame) -> dict[str, Any]:
         values = own.loc[own["split"] == split, metric].astype("float64")
         row[f"{split}_{metric}"] = round(values.mean(), DIGITS)
         row[f"{split}_{metric}_std"] = round(values.std(ddof=1), DIGITS)
+    row |= dict.fromkeys(("test_low", "test_high", "vote_accuracy", "vote_low", "vote_high"), float("nan"))
+    if run.finished_seeds:
+        each = [run.probabilities(seed, "test") for seed in run.finished_seeds]
+        ids, labels, _ = each[0]
+        belongs = units("test", ids)
+        mean = contrast([run.correct("test")], [1.0], belongs, prior)
+        row["test_low"], row["test_high"] = mean.accuracy_interval()
+        if len(each) > 1:
+            voted = vote([probabilities for *_, probabilities in each], labels, belongs)
+            row["vote_accuracy"] = voted.value
+            row["vote_low"], row["vote_high"] = voted.accuracy_interval()
     row["parameters"] = run.parameters.get("total", 0)
     row["trainable_parameters"] = run.parameters.get("trainable", 0)
     row["training_flops"] = round(run.flops.get("training", 0.0))
@@ -193,12 +187,48 @@ def _first(experiments: pd.DataFrame) -> str:
     if experiments.empty:
         return "No experiment finished all its seeds, so none ranks first."
     best = experiments.iloc[0]
-    seeds = f", mean ± standard deviation over {best['seeds']} seeds" if best["seeds"] > 1 else ", one seed"
+    is_one = best["seeds"] == 1
+    seeds = ", one seed" if is_one else f", mean ± standard deviation over {best['seeds']} seeds"
+    voted = "" if is_one else f"; the seeds' vote {100 * best['vote_accuracy']:.1f}"
     return (
         f"`{best['experiment']}` ranks first of {_count(len(experiments), 'experiment')}: "
         f"{score_text(best, 'valid_accuracy')} % accuracy on validation "
-        f"({score_text(best, 'test_accuracy')} % on test{seeds})."
+        f"({score_text(best, 'test_accuracy')} % on test{seeds}; 95 % interval "
+        f"{100 * best['test_low']:.1f} to {100 * best['test_high']:.1f}{voted})."
     )
+
+
+def _seeds(experiments: pd.DataFrame) -> str:
+    """What a single seed cannot tell."""
+    if (experiments["seeds"] > 1).all():
+        return ""
+    return (
+        "With one seed, intervals and tests are about these trained models: whether their settings are better, "
+        "and not this seed lucky, takes more seeds."
+    )
+
+
+def _group(experiments: pd.DataFrame) -> str:
+    """Which experiments the first cannot be told apart from."""
+    if len(experiments) < 2:
+        return ""
+    others = {
+        verdict: experiments.loc[experiments["against_best"] == verdict, "experiment"]
+        for verdict in ("unclear", "worse", "better")
+    }
+    if len(others["worse"]) == len(experiments) - 1:
+        return "On the test split it is better than every other experiment, beyond chance."
+    parts = [
+        text.format(_count(len(others[verdict]), "other") + _listed(others[verdict]))
+        for verdict, text in (
+            ("unclear", "cannot be told apart from {}"),
+            ("worse", "is better than {} beyond chance"),
+            ("better", "is worse than {} beyond chance"),
+        )
+        if len(others[verdict])
+    ]
+    listed = ", ".join(parts[:-1]) + ", and " + parts[-1] if len(parts) > 1 else "".join(parts)
+    return f"On the test split it {listed}." if parts else ""
 
 
 def _against(bar: pd.Series | None, experiments: pd.DataFrame) -> str:
@@ -206,23 +236,37 @@ def _against(bar: pd.Series | None, experiments: pd.DataFrame) -> str:
         return "The study has no NB-SVM baseline, so nothing says what a linear model reaches here."
     if experiments.empty:
         return ""
-    behind = experiments.loc[~experiments["beats_nb_svm"].astype(bool), "experiment"]
-    reach = f"NB-SVM ({score_text(bar, 'valid_accuracy')} % on validation)"
-    if behind.empty:
-        return f"Every ranked experiment beats {reach}."
-    verb = "does" if len(behind) == 1 else "do"
-    names = ", ".join(f"`{name}`" for name in behind)
-    return f"{len(behind)} of {_count(len(experiments), 'experiment')} {verb} not beat {reach}: {names}."
+    reach = f"NB-SVM ({score_text(bar, 'test_accuracy')} % on test)"
+    if (experiments["against_nb_svm"] == "").any():
+        return f"The study declares no comparison with {reach}."
+    verdicts = {verdict: names["experiment"] for verdict, names in experiments.groupby("against_nb_svm")}
+    better = len(verdicts.get("better", ()))
+    if better == len(experiments):
+        return f"Every ranked experiment beats {reach} beyond chance."
+    who = f"{better} of {_count(len(experiments), 'experiment')}{_listed(verdicts['better'])}" if better else ""
+    verb = "beats" if better <= 1 else "beat"
+    parts = [
+        f"{len(verdicts[verdict])} {text}{_listed(verdicts[verdict])}"
+        for verdict, text in (("unclear", "cannot be told apart from it"), ("worse", "worse"))
+        if verdict in verdicts
+    ]
+    return f"{who or 'No experiment'} {verb} {reach} beyond chance: {', '.join(parts)}."
 
 
-def _main_cells(row: pd.Series) -> list[str]:
-    beats = row["beats_nb_svm"]
+def _listed(names: pd.Series) -> str:
+    """Names in brackets, as long as a sentence can hold them: the table shows all."""
+    return f" ({', '.join(f'`{name}`' for name in names)})" if len(names) <= NAMED else ""
+
+
+def main_cells(row: pd.Series) -> list[str]:
+    """Returns what a reader compares: rank, name, validation and test accuracy, verdict, parameters, operations."""
+    rank = "" if pd.isna(row["rank"]) else str(row["rank"])
     return [
-        "" if pd.isna(row["rank"]) else str(row["rank"]),
+        rank + ("≈" if row["against_best"] == "unclear" else ""),
         row["experiment"],
         score_text(row, "valid_accuracy"),
         score_text(row, "test_accuracy"),
-        "" if pd.isna(beats) else "yes" if beats else "no",
+        row["against_nb_svm"],
         si(row["parameters"]),
         si(row["training_flops"], "FLOP"),
     ]
@@ -230,8 +274,3 @@ def _main_cells(row: pd.Series) -> list[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    align = ["left" if name == "experiment" else "right" for name in header]
-    return str(tabulate(rows, header, tablefmt="pipe", colalign=align, disable_numparse=True))

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn import metrics
 
 METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")
+BINS = 10
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -45,11 +46,11 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return counts
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> pd.DataFrame:
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """Compares how sure a classifier is with how often it is right.
 
     The confidence (probability of the predicted class) lies between 1/classes and 1; that range is
-    cut into `bins` of equal width, as in Guo et al. (ICML 2017).
+    cut into `bins` of equal width. (Guo et al., ICML 2017, cut 0 to 1 into 15.)
 
     Returns:
         A row per bin that is not empty: mean `confidence`, `accuracy`, `count` of examples.

@@ -13,11 +13,11 @@ import pandas as pd
 
 from textrnn.comparison import metrics
 from textrnn.errors import TextrnnError
-from textrnn.run_folder import RunFolder
+from textrnn.run_folder import HELD_OUT, RunFolder
 
 SPLITS = ("valid", "test")
 DIGITS = 6
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm")
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm", HELD_OUT)
 
 
 def build(runs: Sequence[RunFolder]) -> dict[str, pd.DataFrame]:
@@ -77,10 +77,11 @@ def seed_scores(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def learning_curves(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Returns `experiment, seed, epoch` and each of `CURVES`; a failed seed's epochs are there too."""
-    columns = ["experiment", "seed", "epoch", *CURVES]
-    tables = [run.history.assign(experiment=run.name)[columns] for run in runs if len(run.history)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    """Returns `experiment, seed, epoch` and each of `CURVES` that any run has; a failed seed's epochs are there too."""
+    tables = [run.history.assign(experiment=run.name) for run in runs if len(run.history)]
+    known = {column for table in tables for column in table}
+    columns = ["experiment", "seed", "epoch", *(curve for curve in CURVES if curve in known or not tables)]
+    return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)[columns]
 
 
 def confusion(runs: Sequence[RunFolder]) -> pd.DataFrame:
@@ -95,14 +96,14 @@ def confusion(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def reliability(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Returns `experiment, confidence, accuracy, count` per bin on the test split, over all seeds."""
-    tables = [pd.DataFrame(columns=["experiment", "confidence", "accuracy", "count"])]
-    for run in runs:
-        if run.finished_seeds:
-            labels, probabilities = zip(*(_test(run, seed) for seed in run.finished_seeds), strict=True)
-            curve = metrics.reliability(np.concatenate(labels), np.concatenate(probabilities))
-            tables.append(curve.assign(experiment=run.name)[tables[0].columns])
-    return pd.concat(tables[1:] or tables, ignore_index=True)
+    """Returns `experiment, seed, confidence, accuracy, count` per bin on the test split, for each finished seed."""
+    columns = ["experiment", "seed", "confidence", "accuracy", "count"]
+    tables = [
+        metrics.reliability(*_test(run, seed)).assign(experiment=run.name, seed=seed)[columns]
+        for run in runs
+        for seed in run.finished_seeds
+    ]
+    return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)
 
 
 def _test(run: RunFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:

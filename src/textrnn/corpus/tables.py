@@ -1,19 +1,32 @@
-"""A prepared corpus: one table per split, in memory and as a folder of Parquet files."""
+"""A prepared corpus: one table per split, in memory and as a folder of Parquet files.
+
+What need not be in memory as a whole is read and written slice by slice.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from textrnn.errors import TextrnnError
 
 SPLITS = ("train", "valid", "test", "unlabelled")
 """All splits in reading order. Only `unlabelled` may be absent."""
+
+SLICE = 1 << 14
+"""Rows that are in memory at a time, where a table is read in slices."""
+
+_ROW_GROUP = 1 << 16
+"""Polars may cut row groups by thread count: one size for every machine."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +50,18 @@ class Corpus:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote. Raises `TextrnnError` if it is not there."""
-        path = folder / "quality.json"
-        if not path.is_file():
-            raise TextrnnError(f"{path}: no such file. The prepare stage writes it: run `dvc repro`.")
-        quality = json.loads(path.read_text(encoding="utf-8"))
-        return cls(quality["corpus"], tuple(quality["classes"]), read_tables(folder))
+        quality = _read_quality(folder)
+        frames = {split: pl.read_parquet(file) for split, file in table_files(folder).items()}
+        return cls(quality["corpus"], tuple(quality["classes"]), frames)
 
 
-def write_tables(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
-    """Writes `frames` to `folder`, one `<split>.parquet` each; equal frames give equal bytes."""
-    for split, frame in frames.items():
-        # Polars may cut row groups by thread count: one size, and one chunk, for every machine.
-        frame.rechunk().write_parquet(folder / f"{split}.parquet", row_group_size=1 << 16)
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """Returns the class order of the corpus that `Corpus.save` wrote. Raises `TextrnnError` if it is not there."""
+    return tuple(_read_quality(folder)["classes"])
 
 
-def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
-    """Returns the tables in `folder` by split, in the order of `SPLITS`.
+def table_files(folder: Path) -> dict[str, Path]:
+    """Returns the tables' files in `folder` by split, in the order of `SPLITS`.
 
     Raises:
         TextrnnError: a split other than `unlabelled` is missing.
@@ -61,4 +70,50 @@ def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
     if missing:
         raise TextrnnError(f"{folder} lacks {', '.join(f'{split}.parquet' for split in missing)}. Run `dvc repro`.")
     files = {split: folder / f"{split}.parquet" for split in SPLITS}
-    return {split: pl.read_parquet(file) for split, file in files.items() if file.is_file()}
+    return {split: file for split, file in files.items() if file.is_file()}
+
+
+def write_tables(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Writes `frames` to `folder`, one `<split>.parquet` each; equal frames give equal bytes."""
+    for split, frame in frames.items():
+        frame.rechunk().write_parquet(folder / f"{split}.parquet", row_group_size=_ROW_GROUP)
+
+
+def read_slices(file: Path, *columns: str) -> Iterator[pl.DataFrame]:
+    """Yields `columns` of the table in `file`, `SLICE` rows at a time; of an empty table one empty slice."""
+    table = pl.scan_parquet(file).select(columns)
+    rows = table.select(pl.len()).collect().item()
+    for start in range(0, max(rows, 1), SLICE):
+        yield table.slice(start, SLICE).collect()
+
+
+@contextmanager
+def open_table(file: Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Yields a function that appends rows of `schema` to the table in `file`; equal calls give equal bytes.
+
+    The file is complete at the end of the block.
+    """
+    slices: SimpleQueue[pl.DataFrame | None] = SimpleQueue()
+
+    def arrived(*_: object) -> Iterator[pl.DataFrame]:
+        while (rows := slices.get()) is not None:
+            yield rows
+
+    table = register_io_source(arrived, schema=schema)
+    # Polars asks for slices; in a thread, so that the caller can hand them over, and be interrupted. Writing
+    # is much faster than what makes the slices: few ever wait.
+    with ThreadPoolExecutor(1) as thread:
+        writing = thread.submit(table.sink_parquet, file, row_group_size=_ROW_GROUP)
+        try:
+            yield slices.put
+        finally:
+            slices.put(None)
+        writing.result()
+
+
+def _read_quality(folder: Path) -> dict[str, Any]:
+    path = folder / "quality.json"
+    if not path.is_file():
+        raise TextrnnError(f"{path}: no such file. The prepare stage writes it: run `dvc repro`.")
+    quality: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return quality

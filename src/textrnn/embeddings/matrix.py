@@ -33,14 +33,13 @@ class Embedding:
     def build(cls, vocabulary: Vocabulary, rows: np.ndarray, index: np.ndarray) -> Self:
         """Places `rows` (float32 [n, dimension]) at `index` (int [n], positions in the vocabulary)."""
         is_word = index > UNKNOWN  # a source's own "<pad>" or "<unk>" means something else than ours
-        rows, index = rows[is_word], index[is_word]
+        if not is_word.all():
+            rows, index = rows[is_word], index[is_word]
         matrix = np.zeros((len(vocabulary), rows.shape[1]), dtype=np.float32)
         matrix[index] = rows
         covered = np.zeros(len(vocabulary), dtype=np.bool_)
         covered[index] = True
-        # Six digits: processors that add in another order still agree on them.
-        spread = float(f"{rows.std(dtype=np.float64):.6g}") if len(rows) else RANDOM_SPREAD
-        return cls(matrix, covered, spread)
+        return cls(matrix, covered, _spread(rows))
 
     def draw(self, seed: int) -> np.ndarray:
         """Returns the complete matrix for one seed: float32 [vocabulary, dimension].
@@ -86,6 +85,16 @@ class Embedding:
             raise TextrnnError(f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`.")
         coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
         return cls(np.load(folder / "matrix.npy"), np.load(folder / "covered.npy"), coverage["spread"])
+
+
+def _spread(rows: np.ndarray) -> float:
+    """The standard deviation of all numbers, in six digits: processors that add in another order agree on them."""
+    if not len(rows):
+        return RANDOM_SPREAD
+    # `rows.std` would copy them to float64 first.
+    square = np.einsum("ij,ij->", rows, rows, dtype=np.float64) / rows.size
+    variance = max(square - rows.mean(dtype=np.float64) ** 2, 0.0)
+    return float(f"{variance**0.5:.6g}")
 
 
 def _share(covered: int, total: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -21,6 +22,8 @@ from textrnn.corpus.archive import open_member
 from textrnn.errors import TextrnnError
 
 _BLOCK = 1 << 20
+_PARSED_AT_ONCE = 1024
+"""Lines: many, which parses them fast, and not all, which would hold the text of all in memory."""
 
 _Wanted = dict[bytes, int]
 """Words still looked for, with their positions. What is found is taken out: a word's first vector wins."""
@@ -65,13 +68,19 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str]) -> tu
 
 def _read_text(archive: Path, entry: VectorsEntry, wanted: _Wanted) -> _Hits:
     """Lines `word 0.1 -0.2 …`; word2vec's have a header line `rows dimension` above them."""
+    lines = _lines_of_words(archive, entry, wanted)
+    while block := dict(islice(lines, _PARSED_AT_ONCE)):
+        yield from zip(block, _parse(archive, list(block.values()), _dimension(entry)), strict=True)
+
+
+def _lines_of_words(archive: Path, entry: VectorsEntry, wanted: _Wanted) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    """Yields a wanted word's position with its line's number and the numbers in that line as text."""
     dimension = _dimension(entry)
     with _open(archive, entry.member) as stream:
         has_header = entry.format == "word2vec-text"
         count = _read_header(archive, entry, stream) if has_header else None
         start = 2 if has_header else 1
         number = start - 1
-        found: dict[int, tuple[int, bytes]] = {}  # position: (line number, the numbers as text)
         for number, line in enumerate(stream, start):
             if line.count(b" ") == dimension:
                 end = line.find(b" ")
@@ -79,10 +88,9 @@ def _read_text(archive: Path, entry: VectorsEntry, wanted: _Wanted) -> _Hits:
                 end = _end_of_word(archive, line, number, dimension)
             position = wanted.pop(line[:end], None)
             if position is not None:
-                found[position] = number, line[end:].strip()
+                yield position, (number, line[end:].strip())
         if count is not None and number - 1 != count:
             _refuse(archive, f"the header promises {count} vectors, and {number - 1} are there")
-    yield from zip(found, _parse(archive, list(found.values()), dimension), strict=True)
 
 
 def _end_of_word(archive: Path, line: bytes, number: int, dimension: int) -> int:

@@ -19,10 +19,14 @@ _MAX_ITERATIONS = 1000
 
 
 class Baseline(Protocol):
-    """Fitted on training texts; `parameters` and `flops` say what it took."""
+    """Fitted on training texts; `parameters` and `training_flops` say what it took."""
 
     parameters: int
-    flops: float
+    training_flops: float
+
+    def prediction_flops(self, texts: pl.Series) -> float:
+        """Returns the operations that scoring takes per text, on average."""
+        ...
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes]."""
@@ -42,7 +46,11 @@ class Majority:
     def __init__(self, labels: np.ndarray, classes: int) -> None:
         self.shares = (np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32)
         self.parameters = classes
-        self.flops = 0.0
+        self.training_flops = 0.0
+
+    def prediction_flops(self, texts: pl.Series) -> float:
+        """Returns 0: the answer is known before the text."""
+        return 0.0
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes], each row the same."""
@@ -77,7 +85,7 @@ class NBSVM:
         # Two classes need one model, class 1 against class 0; more need one each.
         self._positives = [1] if classes == 2 else list(range(classes))
         self._models = []
-        self.flops = 0.0
+        self.training_flops = 0.0
         for positive in self._positives:
             ratios = _log_count_ratios(counts, labels == positive)
             model = LogisticRegression(C=params.inverse_regularization, max_iter=_MAX_ITERATIONS)
@@ -85,8 +93,13 @@ class NBSVM:
                 model.fit(counts.multiply(ratios).tocsr(), labels == positive)
             self._models.append((ratios, model))
             # Each iteration takes one product with the data and one with its transpose.
-            self.flops += 4.0 * counts.nnz * int(model.n_iter_[0])
+            self.training_flops += 4.0 * counts.nnz * int(model.n_iter_[0])
         self.parameters = len(self._models) * (counts.shape[1] + 1)
+
+    def prediction_flops(self, texts: pl.Series) -> float:
+        """Returns a product and a sum for each of a text's n-grams, on average, times the models."""
+        counts = self._vectorizer.transform(_joined_tokens(texts))
+        return 2.0 * len(self._models) * float(counts.nnz) / len(texts)
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes]; with more than two classes the rows are scaled to sum to 1."""

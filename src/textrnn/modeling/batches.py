@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
 
-from textrnn.modeling.backend import keras
+from textrnn.params import Experiment
+from textrnn.text.reading import read
 
 LENGTH_JITTER = 2.0
 """Tokens, uniform: texts change neighbours from epoch to epoch, and batches stay almost even."""
 
+SLICE = 1 << 14
+"""Texts that are read at a time."""
+
 
 class Tokens:
-    """One split's encoded texts, held flat: `ids`, `labels`, and every token in one array.
+    """One split's encoded texts, held flat: every token in one array, and nothing twice.
 
     Attributes:
         ids: the examples' names, str [examples]
@@ -22,21 +30,42 @@ class Tokens:
         lengths: tokens per text, int64 [examples]
     """
 
-    def __init__(self, ids: list[str], texts: pl.Series, labels: np.ndarray) -> None:
-        self.ids = ids
-        self.labels = labels
-        self.lengths = texts.list.len().to_numpy().astype(np.int64)
-        self._values = texts.explode().to_numpy().astype(np.int32)
-        self._starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+    def __init__(self, table: pl.LazyFrame, reading: Callable[[pl.Series], pl.Series] = lambda ids: ids) -> None:
+        """Reads `table` with the columns `id` (str), `ids` (list[int32]) and `label` (int32), in slices.
+
+        `reading` makes of a slice's `ids` what is kept of them, list[int32].
+        """
+        starts = range(0, max(table.select(pl.len()).collect().item(), 1), SLICE)
+
+        def texts(start: int) -> pl.Series:
+            return reading(table.slice(start, SLICE).select("ids").collect()["ids"])
+
+        examples = table.select("id", "label").collect()
+        self.ids = examples["id"]
+        self.labels = examples["label"].to_numpy()
+        self.lengths = np.concatenate([texts(start).list.len().cast(pl.Int64).to_numpy() for start in starts])
+        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._values = np.empty(self.lengths.sum(), np.int32)
+        place = 0
+        for start in starts:
+            values = texts(start).explode(empty_as_null=False).to_numpy()
+            self._values[place : place + len(values)] = values
+            place += len(values)
 
     @classmethod
-    def load(cls, path: Path) -> Tokens:
-        """Reads a table with `id, ids (list<int32>), label`, as `encode_corpus` writes it."""
-        table = pl.read_parquet(path)
-        return cls(table["id"].to_list(), table["ids"], table["label"].to_numpy())
+    def load(cls, path: Path, experiment: Experiment) -> Self:
+        """Reads what the network of `experiment` reads of the texts in a file that `encode_corpus` wrote."""
+        return cls(pl.scan_parquet(path), partial(read, experiment=experiment))
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Returns the texts in `rows` (int [n]), in that order; their words are not copied."""
+        taken = copy.copy(self)
+        taken.ids, taken.labels, taken.lengths = self.ids[rows], self.labels[rows], self.lengths[rows]
+        taken._starts = self._starts[rows]
+        return taken
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """Returns int32 [rows, longest of them], each text from the left, zeros behind it."""
@@ -58,30 +87,4 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if rng is not None:
         batches = [batches[index] for index in rng.permutation(len(batches))]
-    return _second_differs(batches, [int(lengths[rows].max()) for rows in batches])
-
-
-def _second_differs(batches: list[np.ndarray], widths: list[int]) -> list[np.ndarray]:
-    """Keras takes an axis on which the first two batches agree for a constant one: show it that widths vary."""
-    for index in range(1, len(batches)):
-        if widths[index] != widths[0]:
-            batches[1], batches[index] = batches[index], batches[1]
-            break
     return batches
-
-
-class Batches(keras.utils.PyDataset):
-    """What `model.fit` and `model.predict` read: ids `int32 [batch, time]`, one-hot `float32 [batch, classes]`."""
-
-    def __init__(self, tokens: Tokens, rows: list[np.ndarray], classes: int) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.rows = rows
-        self.targets = np.eye(classes, dtype=np.float32)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.rows[index]
-        return self.tokens.padded(rows), self.targets[self.tokens.labels[rows]]

@@ -2,7 +2,8 @@
 
     ids -> embedding -> dropouts -> cell x layers -> readout -> dropout -> logits
 
-The `feedforward` control has no sequence encoder: its dense layers stand behind the readout.
+The `feedforward` control has no sequence encoder: its dense layers stand behind the readout. Between
+the layers of `conv1d` stands max pooling (both as in Chollet, Deep Learning with Python, 2017, 6.4).
 """
 
 from __future__ import annotations
@@ -11,17 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import keras
-from textrnn.modeling.layers import Readout, ReverseText, ZeroPadding
+from textrnn.modeling.backend import jit_compile, keras
+from textrnn.modeling.layers import POOLED, PoolText, Readout, ReverseText, ZeroPadding
 from textrnn.modeling.optimizers import OPTIMIZERS
+from textrnn.modeling.recurrence import GRU, LSTM, SimpleRNN
 from textrnn.params import Experiment
 
-CELLS = {
-    "simple_rnn": keras.layers.SimpleRNN,
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
-}
-CONVOLUTION_WIDTH = 5
+CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
+CONVOLUTION_WIDTH = 7
 Tensor = Any
 
 
@@ -36,17 +34,19 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     ids = keras.Input((None,), dtype="int32", name="ids")
     lookup = keras.layers.Embedding(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
     sequence = _dropped(lookup(ids), experiment)
+    words = ids if experiment.padding == "right" else keras.ops.ones_like(ids)  # there padding counts as a word
     # Fine-tuning must not teach the padding row, and a convolution must not see it.
-    sequence = ZeroPadding()(sequence, ids)
+    sequence = ZeroPadding()(sequence, words)
     if experiment.cell == "feedforward":
-        features = Readout(experiment.readout)(sequence, ids)
+        features = _read_out(sequence, words, experiment)
         for _ in range(experiment.layers):
             features = keras.layers.Dense(experiment.units, "relu", kernel_regularizer=_l2(experiment))(features)
     else:
-        features = _encoded(sequence, ids, experiment)
+        features = _encoded(sequence, words, experiment)
     if experiment.dropout:
         features = keras.layers.Dropout(experiment.dropout)(features)
-    logits = keras.layers.Dense(classes, kernel_regularizer=_l2(experiment), name="logits")(features)
+    full = keras.config.dtype_policy().variable_dtype  # also where the rest computes with fewer digits
+    logits = keras.layers.Dense(classes, kernel_regularizer=_l2(experiment), dtype=full, name="logits")(features)
     model = keras.Model(ids, logits)
     lookup.set_weights([embedding])
     model.compile(
@@ -58,9 +58,12 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
         ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=experiment.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=False,
+        jit_compile=jit_compile,
     )
     model.optimizer.build(model.trainable_variables)
+    nothing = np.zeros((1, classes), np.float32)
+    model.compute_metrics(None, nothing, nothing)  # makes the counters, for which a step would be traced once more
+    model.reset_metrics()
     return model
 
 
@@ -87,10 +90,18 @@ def _encoded(sequence: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
         if experiment.bidirectional:
             directions.append(_cell(experiment)(ReverseText()(sequence, ids)))
         if layer == experiment.layers - 1:
-            return _joined([Readout(experiment.readout)(states, ids) for states in directions])
+            return _joined([_read_out(states, ids, experiment) for states in directions])
         sequence = _joined([directions[0], *(ReverseText()(states, ids) for states in directions[1:])])
         sequence = ZeroPadding()(sequence, ids)
+        if experiment.cell == "conv1d":
+            sequence, ids = PoolText()(sequence), ids[:, ::POOLED]
     raise AssertionError("layers >= 1")
+
+
+def _read_out(states: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
+    if experiment.readout == "flatten":
+        return keras.layers.Reshape((experiment.max_tokens * states.shape[-1],))(states)
+    return Readout(experiment.readout)(states, ids)
 
 
 def _cell(experiment: Experiment) -> keras.layers.Layer:

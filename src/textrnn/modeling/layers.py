@@ -16,6 +16,9 @@ from typing import Any
 from textrnn.modeling.backend import keras
 from textrnn.text.vocabulary import PADDING
 
+POOLED = 5
+"""Positions that become one between two convolutions."""
+
 ops = keras.ops
 Tensor = Any
 
@@ -55,11 +58,28 @@ class ReverseText(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("textrnn")
+class PoolText(keras.layers.Layer):
+    """Takes the maximum of every `POOLED` positions, from the text's start on.
+
+    What is pooled is 0 at padding and nowhere less, so padding takes no part.
+    """
+
+    def call(self, sequence: Tensor) -> Tensor:
+        """Returns float32 [batch, time / POOLED rounded up, features]."""
+        behind = ops.zeros_like(sequence[:, :1])
+        filled = ops.concatenate([sequence, *[behind] * (POOLED - 1)], axis=1)
+        return ops.max_pool(filled, POOLED, strides=POOLED, padding="valid")
+
+
+@keras.saving.register_keras_serializable("textrnn")
 class Readout(keras.layers.Layer):
-    """Makes one vector of a sequence: its `last` real state, or `max` or `mean` over real positions."""
+    """Makes one vector of a sequence: its `last` real state, or `max` or `mean` over real positions.
+
+    It does so in the precision of the weights: bfloat16 can count to 256 only.
+    """
 
     def __init__(self, kind: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": keras.config.dtype_policy().variable_dtype, **kwargs})
         self.kind = kind
 
     def call(self, sequence: Tensor, ids: Tensor) -> Tensor:

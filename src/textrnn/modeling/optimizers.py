@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from textrnn.modeling.backend import keras
+from textrnn.modeling.backend import fused_adam, keras
 
 ops = keras.ops
 
 
 class _Watched(keras.optimizers.Optimizer):
-    """Adds `gradient_norms`, the running sum over steps of the global norm before clipping.
-
-    Its averaged weights (`use_ema`) stay beside the model: the training loop decides when to
-    evaluate and keep them, where Keras would overwrite the weights at the end of every `fit`.
-    """
+    """Adds `gradient_norms`, the running sum over steps of the global norm before clipping."""
 
     def build(self, variables: Any) -> None:
         if not self.built:
@@ -25,16 +21,19 @@ class _Watched(keras.optimizers.Optimizer):
         # TensorFlow leaves an embedding's gradient in parts, one for each time that a word occurs, and
         # Keras squares each part by itself. The norm, the clip and the moments need the square of their sum.
         grads = [ops.add(gradient, 0.0) for gradient in grads]
-        squares = [ops.sum(ops.square(gradient)) for gradient in grads]
+        squares = [ops.dot(flat, flat) for flat in (ops.reshape(gradient, (-1,)) for gradient in grads)]
         self.gradient_norms.assign_add(ops.sqrt(sum(squares)))
         return super().apply(grads, trainable_variables)
-
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Leaves the weights alone."""
 
 
 class Adam(_Watched, keras.optimizers.Adam):
     """Kingma & Ba, ICLR 2015."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
+        moments = self._momentums[index], self._velocities[index]
+        if not fused_adam(variable, *moments, gradient, learning_rate, self.iterations + 1, self):
+            super().update_step(gradient, variable, learning_rate)
 
 
 class RMSprop(_Watched, keras.optimizers.RMSprop):

@@ -31,8 +31,8 @@ def save_model(
     encoder.save(folder)
 
 
-def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
-    """Returns the model and the encoder that makes its input of raw texts.
+def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
+    """Returns the model, the encoder of raw texts, and the experiment, which says what the model reads of them.
 
     Raises:
         TextrnnError: the files are not there, or do not belong together.
@@ -55,7 +55,7 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder]:
     if shapes != {name: array.shape for name, array in weights.items()}:
         raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
     model.set_weights([weights[name] for name in shapes])
-    return model, encoder
+    return model, encoder, experiment
 
 
 def _names(model: keras.Model) -> list[str]:

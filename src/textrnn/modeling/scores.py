@@ -18,3 +18,8 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
+
+
+def final_scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Returns both for a trained model on `split`, as `valid_accuracy`, `valid_log_loss`."""
+    return {f"{split}_{score.__name__}": score(labels, probabilities) for score in (accuracy, log_loss)}

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import keras
-from textrnn.modeling.batches import Batches, Tokens, length_buckets
+from textrnn.modeling.backend import keras, predict_function, train_function
+from textrnn.modeling.batches import Tokens, length_buckets
+from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.params import Experiment
+from textrnn.run_folder import HELD_OUT
 
 PREDICTION_BATCH = 512
+DRAWING = 1
+"""Beside the seed, what the generator starts from that draws rows: another one than that of the batches."""
+
 Weights = list[np.ndarray]
-OnEpoch = Callable[[dict[str, Any]], None]
+Row = dict[str, Any]
 
 
 @dataclass
 class SeedResult:
     """What one seed's training leaves: a row per epoch, and weights and probabilities unless it failed.
 
-    `probabilities` are float32 [examples, classes] by split.
+    `probabilities` are float32 [examples, classes] by split. `seconds` are what it took; of a
+    process that was killed, those up to its last checkpoint.
     """
 
     seed: int
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     failure: str | None = None
     weights: Weights = field(default_factory=list)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class Trainer:
@@ -44,6 +54,7 @@ class Trainer:
         splits: `train`, `valid` and `test`.
         draw: the embedding's first values for a seed, float32 [vocabulary, dimension].
         classes: how many there are.
+        checkpoints: what a killed training goes on from, and saves itself to.
     """
 
     def __init__(
@@ -52,60 +63,99 @@ class Trainer:
         splits: dict[str, Tokens],
         draw: Callable[[int], np.ndarray],
         classes: int,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.experiment = experiment
         self.splits = splits
         self.draw = draw
         self.classes = classes
+        self.checkpoints = checkpoints
         self.model: keras.Model | None = None
+        self._targets = np.eye(classes, dtype=np.float32)[splits["train"].labels]
 
-    def run(self, seed: int, on_epoch: OnEpoch = lambda row: None) -> SeedResult:
+    def drawn(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows of the train split that are trained on with `seed`, and those that are held out of it.
+
+        All experiments of a study draw the same ones, as far as they draw equally many.
+        """
+        rows = np.random.default_rng([seed, DRAWING]).permutation(len(self.splits["train"]))
+        held_out, kept = np.split(rows, [round(self.experiment.held_out * len(rows))])
+        return np.sort(kept[: self.experiment.train_examples]), np.sort(held_out)
+
+    def run(
+        self,
+        seed: int,
+        on_epoch: Callable[[Row], None] = lambda row: None,
+        on_continue: Callable[[list[Row]], None] = lambda history: None,
+    ) -> SeedResult:
         """Trains with `seed`, calling `on_epoch` with each row of the history.
 
-        A loss that is not a finite number ends the training: the result says so in `failure`.
+        Where there is a checkpoint it calls `on_continue` with the history so far, and goes on from
+        there to the same result. A loss that is not a finite number ends the training: the result
+        says so in `failure`.
         """
+        started = time.perf_counter()
+        saved = self.checkpoints.load(seed) if self.checkpoints else None
+        result = SeedResult(**saved["result"]) if saved else SeedResult(seed)
+        position = saved["position"] if saved else None
+        if saved:
+            on_continue(result.history)
+            if position is None:
+                return result
+        started -= result.seconds
         model = self._fresh_model(seed)
-        result = SeedResult(seed)
-        rng = np.random.default_rng(seed)
-        best = _Best(self.experiment.early_stopping)
-        norms = 0.0
-        for epoch in range(1, self.experiment.epochs + 1):
-            rows = length_buckets(self.splits["train"].lengths, self.experiment.batch_size, rng)
-            fitted = model.fit(Batches(self.splits["train"], rows, self.classes), shuffle=False, verbose=0)
+        rng, done = np.random.default_rng(seed), 0
+        rows, held_out = self.drawn(seed)
+        lengths = self.splits["train"].lengths[rows]
+        if position:
+            rng.bit_generator.state, done = position["rng"], position["done"]
+            self._restore(model, position["variables"])
+
+        def offer_checkpoint(rng_state: Mapping[str, Any], done: int) -> None:
+            """Saves, if it is time, that `done` batches are behind us of those that this state of `rng` draws."""
+            if self.checkpoints and self.checkpoints.due(within_epoch=done > 0):
+                variables = [keras.ops.convert_to_numpy(variable) for variable in _changing(model)]
+                position = {"rng": rng_state, "done": done, "variables": variables}
+                result.seconds = time.perf_counter() - started
+                self.checkpoints.save(seed, {"result": vars(result), "position": position})
+
+        for epoch in range(len(result.history) + 1, self.experiment.epochs + 1):
+            rng_state = rng.bit_generator.state
+            batches = [rows[batch] for batch in length_buckets(lengths, self.experiment.batch_size, rng)]
+            trained = self._train_epoch(model, batches, done, partial(offer_checkpoint, rng_state))
             evaluated = self._weights(model)
-            labels = self.splits["valid"].labels
-            probabilities = self._predict(model, evaluated, "valid")
-            total = float(keras.ops.convert_to_numpy(model.optimizer.gradient_norms))
-            row = {
-                "seed": seed,
-                "epoch": epoch,
-                "loss": float(fitted.history["loss"][0]),
-                "accuracy": float(fitted.history["accuracy"][0]),
-                "val_loss": log_loss(labels, probabilities),
-                "val_accuracy": accuracy(labels, probabilities),
-                "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
-                "gradient_norm": (total - norms) / len(rows),
-            }
-            norms = total
+            probabilities = self._predict(model, evaluated, self.splits["valid"])
+            row = {"seed": seed, "epoch": epoch, **self._measured(model, trained, probabilities)}
+            if len(held_out):
+                unseen = self.splits["train"].take(held_out)
+                row[HELD_OUT] = accuracy(unseen.labels, self._predict(model, evaluated, unseen))
             if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
                 result.failure = f"the loss is no longer a finite number in epoch {epoch}"
-                return result
+                result.weights, result.probabilities = [], {}
+                break
             result.history.append(row)
             on_epoch(row)
-            if best.update(row["val_loss"], evaluated, probabilities):
+            patience, waited = self.experiment.early_stopping, _epochs_since_best(result.history)
+            if patience is None or waited == 0:
+                result.weights, result.probabilities = evaluated, {"valid": probabilities}
+            elif waited >= patience:
                 break
-        result.weights = best.weights
-        result.probabilities = {"valid": best.probabilities, "test": self._predict(model, best.weights, "test")}
+            done = 0
+            offer_checkpoint(rng.bit_generator.state, done)
+        if result.failure is None:
+            result.probabilities["test"] = self._predict(model, result.weights, self.splits["test"])
+        result.seconds = time.perf_counter() - started
+        if self.checkpoints:
+            self.checkpoints.finish(seed, {"result": vars(result), "position": None})
         return result
 
     @property
     def fitted(self) -> keras.Model:
-        """The model, after a first `run`; its weights are those of the latest seed's last step."""
-        assert self.model is not None, "nothing was trained yet"
-        return self.model
+        """The model; its weights are those of the last step that was taken, if any was."""
+        return self._fresh_model(seed=0) if self.model is None else self.model
 
     def parameter_counts(self) -> dict[str, int]:
-        """Returns the `total` and `trainable` numbers of weights, after a first `run`."""
+        """Returns the `total` and `trainable` numbers of weights."""
         trainable = sum(int(np.prod(weight.shape)) for weight in self.fitted.trainable_weights)
         return {"total": int(self.fitted.count_params()), "trainable": trainable}
 
@@ -113,10 +163,47 @@ class Trainer:
         fresh = build_classifier(self.experiment, self.draw(seed), self.classes, seed)
         if self.model is None:
             self.model = fresh
+            self._step, self._logits = train_function(fresh), predict_function(fresh)
             return fresh
         for variable, initial in zip(_state(self.model), _state(fresh), strict=True):
             variable.assign(initial)
         return self.model
+
+    def _restore(self, model: keras.Model, values: list[np.ndarray]) -> None:
+        """Brings back what `_changing` held."""
+        for variable, value in zip(_changing(model), values, strict=True):
+            variable.assign(value)
+
+    def _train_epoch(
+        self, model: keras.Model, batches: list[np.ndarray], done: int, on_step: Callable[[int], None]
+    ) -> dict[str, float]:
+        """Takes a step for each of `batches` but the first `done`, which a restored model has behind it.
+
+        Calls `on_step` with the number of each step but the last. Returns the mean `loss` and
+        `accuracy` over the epoch's texts, and the mean `gradient_norm` over its steps.
+        """
+        if done == 0:
+            model.reset_metrics()
+            model.optimizer.gradient_norms.assign(0.0)
+        for step, rows in enumerate(batches[done:], start=done + 1):
+            metrics = self._step(self.splits["train"].padded(rows), self._targets[rows])
+            if step < len(batches):
+                on_step(step)
+        norms = float(keras.ops.convert_to_numpy(model.optimizer.gradient_norms))
+        means = {name: float(metrics[name]) for name in ("loss", "accuracy")}
+        return {**means, "gradient_norm": norms / len(batches)}
+
+    def _measured(self, model: keras.Model, trained: dict[str, float], probabilities: np.ndarray) -> Row:
+        """What a row of the history says of an epoch: what `_train_epoch` returned, and the validation split's."""
+        labels = self.splits["valid"].labels
+        return {
+            "loss": trained["loss"],
+            "accuracy": trained["accuracy"],
+            "val_loss": log_loss(labels, probabilities),
+            "val_accuracy": accuracy(labels, probabilities),
+            "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+            "gradient_norm": trained["gradient_norm"],
+        }
 
     def _weights(self, model: keras.Model) -> Weights:
         """The weights to evaluate: the averaged ones where the experiment averages."""
@@ -126,47 +213,46 @@ class Trainer:
         by_weight = {id(v): average for v, average in zip(model.trainable_variables, averages, strict=True)}
         return [keras.ops.convert_to_numpy(by_weight.get(id(weight), weight)) for weight in model.weights]
 
-    def _predict(self, model: keras.Model, weights: Weights, split: str) -> np.ndarray:
-        """Probabilities of `split` under `weights`; the model keeps its own."""
+    def _predict(self, model: keras.Model, weights: Weights, tokens: Tokens) -> np.ndarray:
+        """Probabilities of `tokens` under `weights`; the model keeps its own."""
         own = model.get_weights()
         model.set_weights(weights)
-        probabilities = predict(model, self.splits[split])
+        probabilities = predict(self._logits, tokens)
         model.set_weights(own)
         return probabilities
 
 
-class _Best:
-    """Keeps what belongs to the epoch with the lowest validation loss, or just to the last one without patience."""
+def predict(forward: Callable[[np.ndarray], Any], tokens: Tokens, threads: int = 1) -> np.ndarray:
+    """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`.
 
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
-        self.weights: Weights = []
-        self.probabilities = np.empty((0, 0), np.float32)
-        self._loss = np.inf
-        self._waited = 0
-
-    def update(self, loss: float, weights: Weights, probabilities: np.ndarray) -> bool:
-        """Takes an epoch's validation results; returns whether to stop."""
-        if self.patience is None or loss < self._loss:
-            self._loss, self._waited = loss, 0
-            self.weights, self.probabilities = weights, probabilities
-            return False
-        self._waited += 1
-        return self._waited >= self.patience
-
-
-def predict(model: keras.Model, tokens: Tokens) -> np.ndarray:
-    """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`."""
-    logits = np.empty((len(tokens), model.output_shape[-1]))
-    for rows in length_buckets(tokens.lengths, PREDICTION_BATCH):
-        logits[rows] = model.predict_on_batch(tokens.padded(rows))
+    Args:
+        forward: from ids to logits, as `backend.predict_function` returns it.
+        threads: so many batches at once; more than one need `backend.allow_threads`.
+    """
+    batches = length_buckets(tokens.lengths, PREDICTION_BATCH)[::-1]  # the longest first: no thread waits for it alone
+    with ThreadPoolExecutor(threads) as pool:
+        logits_of = pool.map(lambda rows: keras.ops.convert_to_numpy(forward(tokens.padded(rows))), batches)
+        by_length = np.concatenate(list(logits_of))
+    logits = np.empty(by_length.shape)
+    logits[np.concatenate(batches)] = by_length
     with np.errstate(invalid="ignore"):  # of a training that diverged: what comes of it is NaN, and is told
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
     return probabilities.astype(np.float32)
 
 
+def _epochs_since_best(history: list[Row]) -> int:
+    """How long ago the validation loss was lowest; of equal ones the first counts."""
+    losses = [row["val_loss"] for row in history]
+    return len(losses) - 1 - losses.index(min(losses))
+
+
 def _state(model: keras.Model) -> list[Any]:
-    """Everything that training changes: weights, random states, optimizer. Not the metrics' counters."""
+    """All variables that training changes: weights, random states, optimizer. Not the metrics' counters."""
     counters = {id(variable) for variable in model.metrics_variables}
     return [*(v for v in model.variables if id(v) not in counters), *model.optimizer.variables]
+
+
+def _changing(model: keras.Model) -> list[Any]:
+    """The same with the counters: what the next step depends on."""
+    return [*_state(model), *model.metrics_variables]

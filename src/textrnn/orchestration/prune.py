@@ -65,6 +65,7 @@ def _groups(params: Params) -> dict[str, Iterable[str]]:
         "build_embeddings": params.embeddings,
         "baseline": params.baselines,
         "train": params.experiments,
+        "probe": params.probes,
     }
 
 

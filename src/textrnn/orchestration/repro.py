@@ -8,68 +8,82 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from textrnn.catalog import load_catalog
 from textrnn.errors import TextrnnError
+from textrnn.orchestration.children import Children, Stopped
+from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.prune import prune_lock
 from textrnn.params import Params, load_params
-from textrnn.run_folder import RunFolder
 
-LOCK_RETRIES = 5
-"""DVC gives up on another process' lock after three seconds; so many times we ask again."""
+LOCK = Path(".dvc/tmp/textrnn.lock")
 
-PARALLEL = ("baseline", "train")
+BUSY = re.compile("is busy, it is being blocked by|acquire lock")
+"""What DVC says, before a stage runs, of files that another of its processes is at work on."""
+
+BUSY_SECONDS = 600
+"""For so long such a stage is tried again."""
+
+PARALLEL = ("baseline", "train", "probe")
+"""What runs side by side; but in this order what bears the same name behind the @: a probe reads a training's run."""
+
 UPSTREAM = ("encode_corpus", "build_embeddings")
 
 
-def repro(jobs: int, console: Console) -> None:
+def repro(jobs: int, console: Console) -> bool:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
+    Returns whether there was anything to do.
+
     Raises:
-        TextrnnError: the study is not valid, or a stage failed (what did not depend on it was run,
-            and the next call resumes).
+        TextrnnError: the study is not valid, another call is at work in this folder, or a stage
+            failed (what did not depend on it was run, and the next call resumes).
+        Stopped: by a signal. Nothing is half done, and the next call resumes.
     """
     params = load_params(catalog=load_catalog())
-    for name in prune_lock(Path("dvc.lock"), params):
-        console.print(f"pruned {name}: the study no longer declares it", highlight=False)
-    changed = _changed_stages()
-    if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
-        started = time.monotonic()
-        _dvc_or_fail("repro", *UPSTREAM)
-        console.print(f"corpus, tokens and embeddings are up to date after {time.monotonic() - started:.0f} s")
-        changed = _changed_stages()
-    waiting = [name for name in changed if name.startswith(PARALLEL)]
-    failed = _run_side_by_side(waiting, jobs, console)
-    if failed:
+    # The pool is left last: what its threads wait for has ended then.
+    with _alone(), ThreadPoolExecutor(jobs) as pool, Children() as children:
+        try:
+            return _Repro(params, jobs, console, pool, children).run()
+        except Stopped:
+            console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
+            raise
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keeps a second call out of the folder."""
+    for needed in (Path("dvc.yaml"), Path(".dvc")):
+        if not needed.exists():
+            raise TextrnnError(f"{needed}: not in {Path.cwd()}. Run this in the project's top folder, a git clone.")
+    LOCK.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(LOCK, blocking=False):
+            yield
+    except Timeout:
         raise TextrnnError(
-            f"{len(failed)} of {len(waiting)} stages failed:\n"
-            + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
-            + "\nWhat succeeded is kept: mend the cause and run this again."
-        )
-    if changed:
-        _dvc_or_fail("repro")
-
-
-def diverged(params: Params, runs: Path) -> dict[str, str]:
-    """Returns why, by experiment, for those of which at least one seed's training failed."""
-    folders = [RunFolder.load(runs / name) for name in params.experiments]
-    return {
-        folder.name: "; ".join(f"seed {seed}: {reason}" for seed, reason in folder.failures.items())
-        for folder in folders
-        if folder.failures
-    }
+            f"another `textrnn repro` is at work in {Path.cwd()}. Wait until it is done, or stop it."
+        ) from None
 
 
 def dvc_command(*arguments: str) -> list[str]:
-    """Returns the command line that runs DVC in this Python's environment."""
-    return [sys.executable, "-m", "dvc", *arguments]
+    """Returns the command line that runs DVC in this Python's environment.
+
+    DVC lets its lock go while a stage runs, takes it again to save what the stage made, and would give up,
+    and a finished training with it, when another process holds it for three seconds. So it waits.
+    """
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -78,55 +92,103 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
 
 
-def _changed_stages() -> list[str]:
-    """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
-    done = subprocess.run(dvc_command("status", "--json"), env=environment(), capture_output=True, text=True)
-    if done.returncode != 0:
-        raise TextrnnError(f"`dvc status` failed:\n{done.stderr.strip()}")
-    return list(json.loads(done.stdout))
+class _Repro:
+    """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting."""
+
+    def __init__(
+        self, params: Params, jobs: int, console: Console, pool: ThreadPoolExecutor, children: Children
+    ) -> None:
+        self._params, self._jobs, self._console, self._pool, self._children = params, jobs, console, pool, children
+
+    def run(self) -> bool:
+        pruned = prune_lock(Path("dvc.lock"), self._params)
+        if pruned:
+            self._console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
+        changed = self._changed_stages()
+        if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
+            started = time.monotonic()
+            self._dvc("repro", *UPSTREAM)
+            seconds = time.monotonic() - started
+            self._console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
+            changed = self._changed_stages()
+        self._run_side_by_side([name for name in changed if name.startswith(PARALLEL)])
+        if changed:
+            self._dvc("repro")
+        return bool(pruned or changed)
+
+    def _changed_stages(self) -> list[str]:
+        """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
+        return list(json.loads("\n".join(self._dvc("status", "--json"))))
+
+    def _dvc(self, *arguments: str) -> list[str]:
+        """Runs DVC; returns its output. Its stages' progress and all errors stand on standard error."""
+        lines: list[str] = []
+        command = dvc_command(*arguments)
+        if self._pool.submit(self._children.run, command, environment(), lines.append).result() != 0:
+            raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+        return lines
+
+    def _run_side_by_side(self, stages: list[str]) -> None:
+        """Runs each stage by itself, `jobs` at once, and what bears the same name in one go."""
+        # DVC cannot tell that a probe has changed before its training has run.
+        probes = [f"probe@{name}" for name in self._params.probes if f"train@{name}" in stages]
+        chains: dict[str, list[str]] = {}
+        for stage in sorted({*stages, *probes}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
+            chains.setdefault(stage.partition("@")[2], []).append(stage)
+        work = {stage: _work(stage, self._params) for chain in chains.values() for stage in chain}
+        view = LiveView(work, self._params.seeds, self._jobs, self._console)
+        # The longest first: at the end no core waits for one that started late.
+        order = sorted(chains.values(), key=lambda chain: -sum(work[stage] for stage in chain))
+        with view.shown():
+            for done in as_completed([self._pool.submit(self._run_chain, chain, view) for chain in order]):
+                done.result()
+        if view.failed:
+            raise TextrnnError(
+                f"{len(view.failed)} of {len(work)} stages failed:\n"
+                + "\n".join(f"  {name}: {reason}" for name, reason in view.failed.items())
+                + "\nWhat succeeded is kept: mend the cause and run this again."
+            )
+
+    def _run_chain(self, stages: list[str], view: LiveView) -> None:
+        """Runs one stage after the other, up to the first that fails."""
+        for stage in stages:
+            view.start(stage)
+            status, lines = self._run_one(stage, view)
+            warnings = [line for line in lines if line.startswith("warning: ")]
+            view.end(stage, None if status == 0 else "\n    ".join(lines[-6:]), warnings)
+            if status != 0:
+                return
+
+    def _run_one(self, stage: str, view: LiveView) -> tuple[int, list[str]]:
+        """Returns the exit status of a stage, and what it said."""
+        give_up = time.monotonic() + BUSY_SECONDS
+        while True:
+            lines: list[str] = []
+
+            def on_line(line: str, lines: list[str] = lines) -> None:
+                lines.append(line)
+                view.line(stage, line)
+
+            command = dvc_command("repro", "--single-item", stage)
+            status = self._children.run(command, environment(), on_line, stderr=subprocess.STDOUT)
+            is_busy = status != 0 and any(BUSY.search(line) for line in lines)
+            if not is_busy or time.monotonic() > give_up:
+                return status, [line for line in lines if line.strip()]
+            time.sleep(1)
 
 
-def _dvc_or_fail(*arguments: str) -> None:
-    """Runs DVC; its stages' progress and all errors stand on standard error, DVC's own talk is left out."""
-    done = subprocess.run(dvc_command(*arguments), env=environment(), stdout=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+def _work(stage: str, params: Params) -> float:
+    """How often a training walks over its corpus, by epochs, layers and directions: about what it takes."""
+    group, _, name = stage.partition("@")
+    if group != "train":
+        return 1
+    experiment = params.experiments[name]
+    return len(params.seeds) * experiment.epochs * max(experiment.layers, 1) * (1 + experiment.bidirectional)
 
 
-def _run_side_by_side(stages: list[str], jobs: int, console: Console) -> dict[str, str]:
-    """Runs each stage by itself, `jobs` at once; returns the last lines of those that failed."""
-    failed: dict[str, str] = {}
-    started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = {pool.submit(_run_one, stage): stage for stage in stages}
-        try:
-            for count, future in enumerate(as_completed(futures), start=1):
-                stage, (seconds, reason, warnings) = futures[future], future.result()
-                if reason is not None:
-                    failed[stage] = reason
-                left = (time.monotonic() - started) / count * (len(stages) - count)
-                console.print(
-                    f"[{count:>{len(str(len(stages)))}}/{len(stages)}] {stage} "
-                    f"{'failed' if reason else 'done'} in {seconds:.0f} s, about {left:.0f} s left",
-                    highlight=False,
-                    markup=False,
-                )
-                for warning in warnings:
-                    console.print(f"    {warning}", highlight=False, markup=False)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return failed
+def diverged(params: Params, runs: Path) -> dict[str, str]:
+    """Returns why, by experiment, for those of which at least one seed's training failed."""
+    from textrnn.run_folder import RunFolder
 
-
-def _run_one(stage: str) -> tuple[float, str | None, list[str]]:
-    """Returns the seconds that a stage took, its last words if it failed, and what it warned of."""
-    started = time.monotonic()
-    command = dvc_command("repro", "--single-item", stage)
-    for _ in range(LOCK_RETRIES):
-        done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode == 0 or "acquire lock" not in done.stdout:
-            break
-    reason = None if done.returncode == 0 else "\n    ".join(done.stdout.strip().splitlines()[-6:])
-    warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
-    return time.monotonic() - started, reason, warnings
+    folders = [RunFolder.load(runs / name) for name in params.experiments]
+    return {folder.name: folder.failure for folder in folders if folder.failure is not None}

@@ -1,53 +1,94 @@
-"""Encodes a whole corpus: what training reads, and a report of what was unknown or cut off."""
+"""Encodes a whole corpus: what training reads, and a report of what was unknown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
 from textrnn.corpus.quality import distribution
-from textrnn.corpus.tables import Corpus
+from textrnn.corpus.tables import open_table, read_classes, read_slices, table_files
 from textrnn.params import Encode
-from textrnn.text.encoder import TextEncoder
+from textrnn.text.encoder import TextEncoder, never_empty
 from textrnn.text.tokenizer import tokenize
-from textrnn.text.vocabulary import UNKNOWN, Vocabulary, count_words
+from textrnn.text.vocabulary import UNKNOWN, SeenWords, Vocabulary
+
+SCHEMA = pl.Schema({"id": pl.String(), "ids": pl.List(pl.Int32), "label": pl.Int32()})
 
 
-def encode_corpus(corpus: Corpus, settings: Encode) -> tuple[TextEncoder, dict[str, pl.DataFrame], dict[str, Any]]:
-    """Returns the encoder, the encoded splits and a report of what was unknown or cut off.
+def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEncoder, dict[str, Any]]:
+    """Writes the encoded splits of the corpus in the folder `corpus` to `target`, one `<split>.parquet` each.
 
     The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids`
     (list[int32]), `label` (int32 class index; null where unlabelled), rows in the corpus' order.
+    Texts are never all in memory: a corpus may be larger.
+
+    Returns:
+        The encoder, and a report of what was unknown.
+
+    Raises:
+        TextrnnError: `corpus` is no corpus, or no word occurs often enough.
     """
-    train = tokenize(corpus.frames["train"]["text"])
-    vocabulary = Vocabulary.build(train, settings.vocabulary_size, settings.min_count)
-    encoder = TextEncoder(vocabulary, corpus.classes, settings.max_tokens, settings.keep)
-    report: dict[str, Any] = {
-        "vocabulary": len(vocabulary),
-        "distinct_words_in_train": len(count_words(train)),
-        "splits": {},
-    }
-    frames = {}
-    for split, frame in corpus.frames.items():
-        tokens = train if split == "train" else tokenize(frame["text"])
-        ids = encoder.encode_tokens(tokens)
-        label = frame["label"].cast(pl.Enum(corpus.classes)).to_physical().cast(pl.Int32)
-        frames[split] = pl.DataFrame({"id": frame["id"], "ids": ids, "label": label})
-        report["splits"][split] = _split_report(tokens.list.len(), ids, settings.max_tokens)
-    return encoder, frames, report
+    classes, files = read_classes(corpus), table_files(corpus)
+    seen = SeenWords()
+    with TemporaryDirectory(dir=target) as scratch:
+        vocabulary, ids = index_words(_texts(files["train"]), seen, settings, Path(scratch))
+        splits = {"train": _encode_split(files["train"], ids, classes, target)}
+    for split, file in files.items():
+        if split != "train":
+            ids = (vocabulary.lookup(tokenize(texts)) for texts in _texts(file))
+            splits[split] = _encode_split(file, ids, classes, target)
+    report = {"vocabulary": len(vocabulary), "distinct_words_in_train": len(seen), "splits": splits}
+    return TextEncoder(vocabulary, classes), report
 
 
-def _split_report(lengths: pl.Series, ids: pl.Series, max_tokens: int) -> dict[str, Any]:
-    """`lengths` counts tokens before truncation, `ids` holds what is left after it."""
-    kept = ids.explode()
+def index_words(
+    slices: Iterable[pl.Series], seen: SeenWords, settings: Encode, scratch: Path
+) -> tuple[Vocabulary, Iterator[pl.Series]]:
+    """Returns the vocabulary of the texts in `slices` (str), and slice by slice their word indices (list[int32]).
+
+    Every text is tokenized once; as numbers in the folder `scratch` its words wait for the vocabulary.
+
+    Args:
+        seen: gets all words.
+    """
+    files: list[Path] = []
+    for texts in slices:
+        files.append(scratch / f"{len(files)}.arrow")
+        seen.add(tokenize(texts)).to_frame("numbers").write_ipc(files[-1])
+    vocabulary = Vocabulary.build(seen, settings.vocabulary_size, settings.min_count)
+    lookup = seen.lookup(vocabulary)
+    return vocabulary, (lookup(pl.read_ipc(file)["numbers"]) for file in files)
+
+
+def _texts(file: Path) -> Iterator[pl.Series]:
+    return (rows["text"] for rows in read_slices(file, "text"))
+
+
+def _encode_split(file: Path, slices: Iterable[pl.Series], classes: Sequence[str], target: Path) -> dict[str, Any]:
+    """Writes the texts in `file`, as the word indices in `slices`, to `target`; returns the report on them."""
+    lengths, unknown = [], 0
+    with open_table(target / file.name, SCHEMA) as append:
+        for rows, found in zip(read_slices(file, "id", "label"), slices, strict=True):
+            ids = never_empty(found)
+            label = rows["label"].cast(pl.Enum(classes)).to_physical().cast(pl.Int32)
+            append(pl.DataFrame({"id": rows["id"], "ids": ids, "label": label}))
+            lengths.append(found.list.len().cast(pl.Int64))  # sums of uint32 wrap around
+            unknown += int((ids.explode() == UNKNOWN).sum())
+    return _split_report(pl.concat(lengths), unknown)
+
+
+def _split_report(lengths: pl.Series, unknown: int) -> dict[str, Any]:
+    """`lengths` counts each text's tokens, `unknown` the unknown ones of all texts."""
+    words = int(lengths.clip(lower_bound=1).sum())  # a text without tokens is one unknown word
     return {
-        "texts": len(ids),
+        "texts": len(lengths),
         "texts_without_tokens": int((lengths == 0).sum()),
-        "truncated_texts": int((lengths > max_tokens).sum()),
         "tokens": int(lengths.sum()),
-        "dropped_tokens": int((lengths.cast(pl.Int64) - max_tokens).clip(lower_bound=0).sum()),
-        "unknown_tokens": int((kept == UNKNOWN).sum()),
-        "unknown_share": round(float((kept == UNKNOWN).sum()) / max(len(kept), 1), 6),
+        "unknown_tokens": unknown,
+        "unknown_share": round(unknown / max(words, 1), 6),
         "tokens_per_text": distribution(lengths),
     }

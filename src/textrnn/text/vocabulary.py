@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from textrnn.errors import TextrnnError
@@ -26,22 +28,21 @@ class Vocabulary:
         return len(self.words)
 
     @classmethod
-    def build(cls, tokens: pl.Series, size: int, min_count: int) -> Self:
-        """Returns the `size` most frequent words of `tokens` (list[str]), the reserved two among them.
+    def build(cls, seen: SeenWords, size: int, min_count: int) -> Self:
+        """Returns the `size` most frequent words of `seen`, the reserved two among them.
 
-        Words seen fewer than `min_count` times are left out. Equally frequent words stand in
-        alphabetical (code point) order.
+        Words seen fewer than `min_count` times are left out.
 
         Raises:
             TextrnnError: no word occurs often enough.
         """
-        counts = count_words(tokens).filter(pl.col("count") >= min_count)
-        if counts.is_empty():
+        words = seen.counts().filter(pl.col("count") >= min_count)["word"]
+        if words.is_empty():
             raise TextrnnError(
-                f"encode.min_count: no word occurs {min_count} times in the {len(tokens)} training texts. "
+                f"encode.min_count: no word occurs {min_count} times in the training texts. "
                 "Lower min_count, or give more texts."
             )
-        return cls((*RESERVED, *counts["word"].head(size - len(RESERVED))))
+        return cls((*RESERVED, *words.head(size - len(RESERVED))))
 
     def lookup(self, tokens: pl.Series) -> pl.Series:
         """Returns the index of each word of `tokens` (list[str]) as list[int32]; `UNKNOWN` if it has none."""
@@ -66,8 +67,42 @@ class Vocabulary:
         return cls(words)
 
 
-def count_words(tokens: pl.Series) -> pl.DataFrame:
-    """Returns every `word` of `tokens` (list[str]) with its `count`, most frequent first, then by word."""
-    words = tokens.explode(empty_as_null=False).alias("word").to_frame().lazy()
-    counts = words.group_by("word").agg(pl.len().alias("count"))
-    return counts.sort("count", "word", descending=[True, False]).collect()
+class SeenWords:
+    """The distinct words of texts that come slice by slice, each numbered from 0 on when it is first seen, and counted.
+
+    With their words as numbers, texts wait for the vocabulary that is made of them all in little
+    space, and need not be tokenized a second time.
+    """
+
+    def __init__(self) -> None:
+        self._type = pl.Categorical(pl.Categories.random())
+        self._held = pl.Series(dtype=self._type)  # polars forgets the words that no series is made of
+        self._counts = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, tokens: pl.Series) -> pl.Series:
+        """Counts the words of `tokens` (list[str]), and returns their numbers as list[uint32]."""
+        numbers = tokens.cast(pl.List(self._type)).list.eval(pl.element().to_physical())
+        counts = np.bincount(numbers.explode(empty_as_null=False).to_numpy(), minlength=len(self))
+        counts[: len(self)] += self._counts
+        self._counts = counts
+        return numbers
+
+    def counts(self) -> pl.DataFrame:
+        """Returns every `word` (str) with its `count` (int64), the most frequent first.
+
+        Equally frequent words stand in alphabetical (code point) order.
+        """
+        return pl.DataFrame({"word": self._words(), "count": self._counts}).sort(
+            "count", "word", descending=[True, False]
+        )
+
+    def lookup(self, vocabulary: Vocabulary) -> Callable[[pl.Series], pl.Series]:
+        """Returns what `vocabulary.lookup` is for words, as a function of their numbers (list[uint32])."""
+        indices = vocabulary.lookup(pl.Series([self._words()]))
+        return indices.list.gather
+
+    def _words(self) -> pl.Series:
+        return self._type.categories.to_series().cast(pl.String).head(len(self))

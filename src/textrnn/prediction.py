@@ -1,0 +1,168 @@
+"""Scores texts from the command line, a file or standard input with a trained model."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from rich.console import Console
+from rich.progress import track
+
+from textrnn.errors import TextrnnError
+from textrnn.params import load_params
+
+if TYPE_CHECKING:
+    from textrnn.modeling.predictor import Predictor
+
+TEXT = "text"
+STANDARD = Path("-")
+"""Standard input, or standard output."""
+
+FORMATS = ("csv", "jsonl", "parquet")
+CHUNK = 4096
+"""Texts that are scored at once, between two looks at the progress."""
+
+
+def predict(
+    texts: list[str], source: Path | None, target: Path, kind: str | None, run: str | None, seed: int | None
+) -> None:
+    """Scores `texts`, or the table in `source`, and writes the table with label and probabilities to `target`.
+
+    Args:
+        kind: the format of what is read and written, where no suffix tells.
+        run: an experiment in `runs/`; None takes the registry's champion.
+        seed: which seed's model of the run; None takes the first.
+
+    Raises:
+        TextrnnError: no texts or two sources of them, an unreadable table, or no such model.
+    """
+    if bool(texts) == (source is not None):
+        raise TextrnnError("give either texts or --input FILE (- for standard input), not both and not neither.")
+    if seed is not None and run is None:
+        raise TextrnnError("--seed says which of a run's models to take: give --run, too.")
+    _check_kind(target, kind)
+    if target != STANDARD and not target.parent.is_dir():
+        raise TextrnnError(f"{target.parent} is no folder, so nothing can be written there. Make it, or name another.")
+    table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
+    with tempfile.TemporaryDirectory() as scratch:
+        predictor = _predictor(run, seed, Path(scratch))
+    parts = track(
+        list(table.iter_slices(CHUNK)) or [table],
+        description="scoring",
+        console=Console(stderr=True),
+        disable=table.height <= CHUNK,
+    )
+    scored = [part.hstack(predictor.table(part[TEXT].cast(pl.String))) for part in parts]
+    write_table(pl.concat(scored), target, kind)
+    if predictor.cut_short:
+        sys.stderr.write(
+            f"note: {predictor.cut_short:,} of {table.height:,} texts were longer than the model reads, and cut short\n"
+        )
+
+
+def _predictor(run: str | None, seed: int | None, scratch: Path) -> Predictor:
+    from textrnn.modeling.predictor import Predictor
+
+    if run is None:
+        from textrnn.tracking.failures import readable_mlflow_errors
+        from textrnn.tracking.registry import champion_model
+
+        params = load_params()
+        with readable_mlflow_errors():
+            champion = champion_model(Path.cwd(), params, scratch)
+        return Predictor(champion, _cores())
+    models = Path("runs") / run / "model"
+    seeds = sorted(int(folder.name) for folder in models.glob("*") if folder.name.isdigit())
+    if not seeds:
+        known = sorted(folder.parent.name for folder in Path("runs").glob("*/model"))
+        raise TextrnnError(
+            f"{models} holds no model. Runs with models: {', '.join(known) or 'none; run `make repro`'}."
+        )
+    if seed is not None and seed not in seeds:
+        raise TextrnnError(f"{models} has no seed {seed}. It has: {', '.join(map(str, seeds))}.")
+    return Predictor(models / str(seeds[0] if seed is None else seed), _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_table(source: Path, kind: str | None) -> pl.DataFrame:
+    """Returns the table in `source`, which has a column `text`, none of it missing.
+
+    Args:
+        kind: one of `FORMATS`; None takes the file's suffix, and csv for standard input.
+
+    Raises:
+        TextrnnError: the file is missing, is not of that format, or has no texts.
+    """
+    name = "standard input" if source == STANDARD else str(source)
+    kind = _check_kind(source, kind)
+    try:
+        data = sys.stdin.buffer.read() if source == STANDARD else source.read_bytes()
+    except OSError as error:
+        raise TextrnnError(
+            f"{name}: {error.strerror}. Name a file that can be read, or - for standard input."
+        ) from None
+    try:
+        table = _parse(data, kind)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise TextrnnError(f"{name} is not readable as {kind}: {str(error).splitlines()[0]}.") from None
+    if TEXT not in table.columns:
+        raise TextrnnError(f"{name}: no column {TEXT!r}. It has: {', '.join(table.columns) or 'none'}. Rename one.")
+    taken = [name for name in table.columns if name == "label" or name.startswith("probability_")]
+    if taken:
+        raise TextrnnError(f"{name}: the columns {', '.join(taken)} are what is added here. Rename or drop them.")
+    texts = table[TEXT]
+    if texts.dtype != pl.String and len(texts):
+        raise TextrnnError(f"{name}: the column {TEXT!r} holds {texts.dtype} values, not text.")
+    if texts.null_count():
+        rows = [str(row) for row in texts.is_null().arg_true().head(5)]
+        raise TextrnnError(
+            f"{name}: no text in row {', '.join(rows)} (counted from 0), {texts.null_count()} in all. "
+            "Every row needs text: fill it in, or leave the row out."
+        )
+    return table
+
+
+def _check_kind(file: Path, kind: str | None) -> str:
+    """Returns the format of `file`."""
+    suffix = file.suffix.removeprefix(".")
+    kind = suffix if suffix in FORMATS else kind or ("csv" if file == STANDARD else suffix)
+    if kind not in FORMATS:
+        name = "standard input or output" if file == STANDARD else str(file)
+        raise TextrnnError(f"{name}: unknown format {kind!r}. Known: {', '.join(FORMATS)}. Name it with --format.")
+    return kind
+
+
+def _parse(data: bytes, kind: str) -> pl.DataFrame:
+    if kind == "parquet":
+        return pl.read_parquet(io.BytesIO(data))
+    data.decode("utf-8")
+    if not data.strip():
+        return pl.DataFrame()
+    if kind == "jsonl":
+        return pl.read_ndjson(data, infer_schema_length=None)
+    return pl.read_csv(data, infer_schema=False)
+
+
+def write_table(table: pl.DataFrame, target: Path, kind: str | None) -> None:
+    """Writes `table` to a file, or to standard output; formats as in `read_table`."""
+    kind = _check_kind(target, kind)
+    buffer = io.BytesIO()
+    if kind == "csv":
+        table.write_csv(buffer)
+    elif kind == "jsonl":
+        table.write_ndjson(buffer)
+    else:
+        table.write_parquet(buffer)
+    if target == STANDARD:
+        sys.stdout.buffer.write(buffer.getvalue())
+        sys.stdout.buffer.flush()
+    else:
+        target.write_bytes(buffer.getvalue())

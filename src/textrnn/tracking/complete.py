@@ -1,0 +1,73 @@
+"""What only files can tell of a run: its pictures, tables and models go to MLflow when the training is over."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from textrnn.embeddings.matrix import Embedding
+from textrnn.errors import TextrnnError
+from textrnn.run_folder import RunFolder
+from textrnn.text.vocabulary import Vocabulary
+from textrnn.tracking.store import Store
+from textrnn.tracking.sync import Recorded, scores
+
+FILES = ("run.json", "history.csv", "predictions.parquet")
+
+
+class Completion:
+    """What `sync` calls for each run that is not complete yet; as a context, it holds a scratch folder.
+
+    Args:
+        project: the project's top folder.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+
+    def __enter__(self) -> Self:
+        self._scratch = tempfile.TemporaryDirectory()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scratch.cleanup()
+
+    def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
+        """Logs pictures, tables and predictions to the parent, and each seed's model to its child."""
+        # Not before: both take seconds to import, and mostly there is nothing to complete.
+        from textrnn.comparison import run_report
+        from textrnn.tracking.serving import log_models
+
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for name in FILES:
+                if (run.path / name).is_file():
+                    shutil.copy(run.path / name, folder / name)
+            if run.finished_seeds:
+                run_report.write(folder, run, self._validation)
+            if run.params.get("trainable_embedding") and run.finished_seeds:
+                embedding = Embedding.load(self._project / "data" / "embeddings" / run.params["embedding"])
+                run_report.learned(run, embedding, self._vocabulary).write_csv(folder / "neighbours.csv")
+            store.client.log_artifacts(recorded.parent.info.run_id, str(folder))
+        if run.kind == "experiment":
+            final = {seed: scores(run, seed) for seed in run.finished_seeds}
+            log_models(store, run, recorded.ids, final, Path(self._scratch.name))
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.load(self._project / "data" / "tokens" / "vocabulary.txt")
+
+    @cached_property
+    def _validation(self) -> pl.DataFrame:
+        """`id`, `text` and `tokens` (how many the network reads) of the validation split."""
+        files = [self._project / "data" / folder / "valid.parquet" for folder in ("tokens", "corpus")]
+        missing = [file.relative_to(self._project) for file in files if not file.is_file()]
+        if missing:
+            raise TextrnnError(f"{missing[0]} is missing, and pictures need it. Run `dvc pull`, or `dvc repro`.")
+        tokens, texts = map(pl.read_parquet, files)
+        return texts.select("id", "text").join(tokens.select("id", tokens=pl.col("ids").list.len()), on="id")

@@ -1,0 +1,40 @@
+"""What MLflow runs when it loads a logged model: models from code, so nothing is pickled.
+
+It imports nothing of this package but what predicts, so that the model's requirements are few.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from textrnn.modeling.predictor import Predictor
+
+
+class TextClassifier(PythonModel):
+    """A frame with the column `text` in, a frame with `label` and `probability_<class>` out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Loads the saved model that lies in the MLflow model."""
+        self._predictor = Predictor(Path(context.artifacts["model"]))
+
+    def predict(
+        self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Returns a row for each row of `model_input`; a text that is missing is a bad request."""
+        texts = model_input["text"].tolist()
+        missing = [str(row) for row, text in enumerate(texts) if not isinstance(text, str)]
+        if missing:
+            rows = ", ".join(missing[:5])
+            message = f"no text in row {rows} (counted from 0), {len(missing)} in all: every row needs text."
+            raise MlflowException.invalid_parameter_value(message)
+        return self._predictor.table(pl.Series("text", texts, dtype=pl.String)).to_pandas()
+
+
+set_model(TextClassifier())

@@ -1,0 +1,66 @@
+"""Where a result comes from: the commit, what was changed on top of it, and how to get both back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = ("dvc.lock", "reports")
+"""What the pipeline itself writes into git: changes there are no changes of what was run."""
+
+PATCH = "uncommitted.patch"
+"""The artifact that holds a dirty checkout's changes."""
+
+PLAIN = ("--binary", "--relative", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+"""A patch that `git apply` takes, whatever the user has set git to show."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The state of a checkout.
+
+    Attributes:
+        commit: its commit; None outside of git.
+        patch: what was changed in tracked files since, as `git diff` shows it; the pipeline's own results are left out.
+        experiment: DVC's name of the experiment that runs here; None outside of `dvc exp run`.
+    """
+
+    commit: str | None
+    patch: str = ""
+    experiment: str | None = None
+
+    @classmethod
+    def of_checkout(cls, folder: Path) -> Origin:
+        """Describes what lies in `folder` now.
+
+        Inside DVC's queue an experiment has a commit of DVC's own, so it is described from the commit it started on.
+        """
+        commit = os.environ.get("DVC_EXP_BASELINE_REV") or _git(folder, "rev-parse", "HEAD").strip() or None
+        results = [f":!{result}" for result in RESULTS]
+        patch = _git(folder, "diff", *PLAIN, commit, "--", ".", *results) if commit else ""
+        return cls(commit, patch, os.environ.get("DVC_EXP_NAME"))
+
+    @classmethod
+    def of_result(cls, folder: Path, output: str) -> Origin:
+        """Returns the first commit whose `dvc.lock` has the hash `output`; while none has, as `of_checkout`."""
+        found = _git(folder, "log", "--reverse", "--format=%H", "-S", output, "--", "dvc.lock").split()
+        return cls(found[0]) if found else cls.of_checkout(folder)
+
+    def restore(self, stage: str) -> str:
+        """Returns the command that brings the result of `stage` back."""
+        if self.experiment:
+            return f"dvc exp apply {self.experiment}"
+        checkout = [f"git checkout {self.commit}"] if self.commit else []
+        patched = [f"git apply {PATCH}"] if self.patch else []
+        return " && ".join((*checkout, *patched, f"dvc repro --pull {stage}"))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git answers in `folder`; nothing where there is no git, or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.decode(errors="replace")

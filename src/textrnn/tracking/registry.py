@@ -1,0 +1,291 @@
+"""The model registry: one registered model per corpus, whose versions carry their evidence.
+
+A version is a seed's model of one experiment. `challenger` is the alias of the newest candidate,
+`champion` that of the model in use; `promote` moves the second to where the first is, if the
+evidence allows it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import mlflow
+import numpy as np
+import polars as pl
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from textrnn.comparison.significance import PairedTest, accuracy_interval
+from textrnn.errors import TextrnnError
+from textrnn.params import Params, Promotion
+from textrnn.run_folder import RunFolder
+from textrnn.tracking.dvc_lock import hashes
+from textrnn.tracking.store import open_store
+from textrnn.tracking.sync import Recorded, current_run, find, models_of, scores
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+PREDICTIONS = "predictions.parquet"
+CHEAPER = (("parameters", "smaller, in parameters"), ("prediction_flops", "faster, in operations per text"))
+"""What makes a model that is no better worth having: tags that should fall, and what to call it when they do."""
+
+NEEDED = ("experiment", "seed", "corpus.dvc", *(tag for tag, _ in CHEAPER))
+"""The tags without which two versions cannot be compared."""
+
+
+def registered_name(corpus: str) -> str:
+    """Returns the registered model's name of a corpus."""
+    return f"textrnn-{corpus}"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What `register` did: the version, and whether it is a new one."""
+
+    version: ModelVersion
+    is_new: bool
+
+
+def register(project: Path, params: Params) -> Registered:
+    """Registers the best experiment's best seed, both by validation accuracy, as `challenger`.
+
+    A model that is registered already keeps its version, and only gets the alias.
+
+    Raises:
+        TextrnnError: no experiment finished, or its runs are not in MLflow yet.
+    """
+    run = _best_run(project, params)
+    seed = max(run.finished_seeds, key=lambda seed: (scores(run, seed)["valid_accuracy"], -seed))
+    store = open_store(project, f"{params.study}/{params.corpus}")
+    record = next((each for each in find(store, run.name) if _has_model_of(each, run, seed)), None)
+    if record is None:
+        raise TextrnnError(f"MLflow has no model of {run.name}, seed {seed}. Run `textrnn sync`, then this again.")
+    child, model_id = record.children[seed], models_of(record.children[seed])[0]
+    name = registered_name(params.corpus)
+    client = store.client
+    try:
+        client.create_registered_model(name, description=f"Text classifiers for the corpus {params.corpus}.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    evidence = {
+        **_evidence(project, params, run, seed),
+        **{tag: record.parent.data.tags.get(tag, "unknown") for tag in ("mlflow.source.git.commit", "git.dirty")},
+    }
+    identity = {key: evidence[key] for key in ("dvc.fingerprint", "seed")}
+    known = [each for each in client.search_model_versions(f"name = '{name}'") if identity.items() <= each.tags.items()]
+    version = (
+        known[0]
+        if known
+        else client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=child.info.run_id,
+            model_id=model_id,
+            tags=evidence,
+            description=record.parent.data.tags.get("mlflow.note.content"),
+        )
+    )
+    client.set_registered_model_alias(name, CHALLENGER, version.version)
+    return Registered(version, is_new=not known)
+
+
+def _has_model_of(record: Recorded, run: RunFolder, seed: int) -> bool:
+    is_same = record.parent.data.tags["dvc.fingerprint"] == run.fingerprint
+    return is_same and seed in record.children and bool(models_of(record.children[seed]))
+
+
+def _best_run(project: Path, params: Params) -> RunFolder:
+    runs = [current_run(project, params, name) for name in params.experiments]
+    finished = [run for run in runs if run is not None and run.failure is None]
+    if not finished:
+        raise TextrnnError("no experiment of the study finished all its seeds with its present params: `make repro`.")
+    return max(finished, key=lambda run: float(np.mean([scores(run, seed)["valid_accuracy"] for seed in run.seeds])))
+
+
+def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[str, str]:
+    """A version's tags: numbers, interval, fingerprint, and the corpus it was made of."""
+    intervals = {}
+    for split in ("valid", "test"):
+        _, labels, probabilities = run.probabilities(seed, split)
+        low, high = accuracy_interval(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
+        intervals[f"{split}_accuracy_interval"] = f"{low:.4f} to {high:.4f}"
+    corpus = Path("data/corpus")
+    return {
+        **{key: f"{value:.6f}" for key, value in scores(run, seed).items()},
+        **intervals,
+        "experiment": run.name,
+        "seed": str(seed),
+        "parameters": str(run.parameters["total"]),
+        **{f"{what}_flops": f"{count:.6g}" for what, count in run.flops.items()},
+        "dvc.fingerprint": run.fingerprint,
+        "corpus": params.corpus,
+        "corpus.dvc": hashes(project / "dvc.lock", [corpus]).get(str(corpus), "unknown"),
+    }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate found, and why, in words and numbers.
+
+    `outcome` is `promoted`, `kept` (the champion stays) or `unchanged` (the challenger is the champion already).
+    """
+
+    outcome: Literal["promoted", "kept", "unchanged"]
+    reason: str
+
+
+def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
+    """Lets the challenger become champion if it is better beyond chance, or no worse and cheaper.
+
+    Both are compared on the same test examples: the recorded predictions where both were trained
+    on the same version of the corpus, else the champion scores the challenger's test split anew.
+
+    Raises:
+        TextrnnError: there is no challenger, or the two cannot be compared.
+    """
+    client = open_store(project, f"{params.study}/{params.corpus}").client
+    name = registered_name(params.corpus)
+    challenger, champion = _by_alias(client, name, CHALLENGER), _by_alias(client, name, CHAMPION)
+    if challenger is None:
+        raise TextrnnError(f"the registry has no {name}@{CHALLENGER}. Run `textrnn register` first.")
+    decision = _decide(project, client, challenger, champion, params.promotion)
+    if decision.outcome == "promoted" and not dry_run:
+        client.set_registered_model_alias(name, CHAMPION, challenger.version)
+        client.set_model_version_tag(name, challenger.version, "promotion", decision.reason)
+    return decision
+
+
+def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _decide(
+    project: Path, client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, rule: Promotion
+) -> Decision:
+    for version in filter(None, (challenger, champion)):
+        lacking = [tag for tag in NEEDED if tag not in version.tags]
+        if lacking:
+            raise TextrnnError(
+                f"version {version.version} of {version.name} has no tag {', '.join(lacking)}: it was not registered "
+                "with `textrnn register`, and cannot be compared."
+            )
+    new = f"{challenger.tags['experiment']} (version {challenger.version})"
+    if champion is None:
+        return Decision("promoted", f"{new} becomes the first champion: there was none.")
+    old = f"{champion.tags['experiment']} (version {champion.version})"
+    if champion.version == challenger.version:
+        return Decision("unchanged", f"{new} is the champion already.")
+    ids, labels, right = _right(client, challenger)
+    if champion.tags.get("corpus.dvc") == challenger.tags.get("corpus.dvc"):
+        old_ids, old_labels, old_right = _right(client, champion)
+        note = ""
+        if old_ids != ids or not np.array_equal(labels, old_labels):
+            raise TextrnnError(
+                f"{new} and {old} were tested on different examples, though on the same version of the corpus: "
+                "their numbers cannot be compared. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
+            )
+    else:
+        old_right = _rescored(project, client, champion, ids, labels)
+        note = (
+            f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew; "
+            "if that split holds texts that it was trained on, this flatters it."
+        )
+    test = PairedTest.of(right, old_right)
+    low, high = test.interval(1 - 2 * rule.level)
+    numbers = (
+        f"On {test.examples:,} test examples {new} has {right.mean():.1%} right and {old} {old_right.mean():.1%}, "
+        f"a difference of {100 * test.difference:+.2f} points ({1 - 2 * rule.level:.0%} interval "
+        f"{100 * low:+.2f} to {100 * high:+.2f}); {new} alone is right about {test.only_first} of them, "
+        f"{old} alone about {test.only_second}, p = {test.p_value:.3g}."
+    )
+    if test.p_value <= rule.level:
+        return Decision("promoted", f"{numbers} That is better beyond chance at level {rule.level:g}.{note}")
+    cheaper = [
+        f"{what} ({float(challenger.tags[key]):,.0f} instead of {float(champion.tags[key]):,.0f})"
+        for key, what in CHEAPER
+        if float(challenger.tags[key]) < float(champion.tags[key])
+    ]
+    if low > -rule.margin and cheaper:
+        why = f"It is {' and '.join(cheaper)}, and not worse by as much as the margin of {100 * rule.margin:g} points."
+        return Decision("promoted", f"{numbers} {why}{note}")
+    why = f"That is not better beyond chance at level {rule.level:g}"
+    if cheaper:
+        why += f"; it is {' and '.join(cheaper)}, but may be worse by {100 * rule.margin:g} points or more"
+    why += f". {old} stays champion."
+    return Decision("kept", f"{numbers} {why}{note}")
+
+
+def _right(client: MlflowClient, version: ModelVersion) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids and labels of a version's test split, and bool [examples]: whether it was right."""
+    parent_id = client.get_run(str(version.run_id)).data.tags["mlflow.parentRunId"]
+    with tempfile.TemporaryDirectory() as scratch:
+        file = client.download_artifacts(parent_id, PREDICTIONS, scratch)
+        table = pl.read_parquet(file).filter(
+            (pl.col("seed") == int(version.tags["seed"])) & (pl.col("split") == "test")
+        )
+    predicted = table["probability"].list.arg_max().to_numpy()
+    labels = table["label"].to_numpy()
+    return table["id"].to_list(), labels, predicted == labels
+
+
+def _rescored(
+    project: Path, client: MlflowClient, version: ModelVersion, ids: list[str], labels: np.ndarray
+) -> np.ndarray:
+    """Whether a version is right about the test split that lies in `data/corpus`, bool [examples]."""
+    from textrnn.modeling.predictor import Predictor
+
+    file = project / "data" / "corpus" / "test.parquet"
+    if not file.is_file() or (frame := pl.read_parquet(file))["id"].to_list() != ids:
+        raise TextrnnError(
+            "data/corpus does not hold the test split that the challenger was tested on, so the champion cannot be "
+            "scored on it. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        predictor = Predictor(_download(client, version, Path(scratch)))
+    right: np.ndarray = predictor.probabilities(frame["text"]).argmax(axis=1) == labels
+    return right
+
+
+def champion_model(project: Path, params: Params, folder: Path) -> Path:
+    """Fetches the champion's saved model into `folder`; returns where it lies. Raises `TextrnnError` without one."""
+    client, champion = _champion(project, params)
+    return _download(client, champion, folder)
+
+
+def serve(project: Path, params: Params, port: int) -> NoReturn:
+    """Becomes MLflow's scoring server, with the champion behind `http://127.0.0.1:PORT/invocations`.
+
+    Raises:
+        TextrnnError: there is no champion.
+    """
+    client, champion = _champion(project, params)
+    mlflow_cli = str(Path(sys.executable).with_name("mlflow"))
+    model = ["--model-uri", f"models:/{champion.name}@{CHAMPION}", "--env-manager", "local"]
+    os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
+    os.execv(mlflow_cli, [mlflow_cli, "models", "serve", *model, "--host", "127.0.0.1", "--port", str(port)])
+
+
+def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion]:
+    client = open_store(project, f"{params.study}/{params.corpus}").client
+    name = registered_name(params.corpus)
+    champion = _by_alias(client, name, CHAMPION)
+    if champion is None:
+        raise TextrnnError(f"the registry has no {name}@{CHAMPION}. Run `textrnn register`, then `textrnn promote`.")
+    return client, champion
+
+
+def _download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
+    mlflow.set_tracking_uri(client.tracking_uri)  # the argument `tracking_uri` does not reach the registry
+    package = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
+    return Path(package) / "artifacts" / "model"

@@ -1,0 +1,106 @@
+"""A trained model in MLflow's own format: it takes raw text, and needs nothing but what it carries.
+
+An MLflow model is a folder: this package's code, one saved model (weights without pickle,
+vocabulary, settings), pinned requirements, a signature and an example. The models of a corpus
+differ in the saved model alone, so the folder is made once and filled for each.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from textrnn.errors import TextrnnError
+from textrnn.run_folder import RunFolder
+from textrnn.tracking.store import Store
+from textrnn.tracking.sync import models_of
+
+EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")
+REQUIREMENTS = ("keras", "mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml")
+"""What `model_code.py` and all that it imports need, besides TensorFlow."""
+
+TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
+PACKAGE = Path(__file__).parents[1]
+
+
+def log_models(
+    store: Store, run: RunFolder, children: dict[int, str], scores: dict[int, dict[str, float]], scratch: Path
+) -> None:
+    """Logs each finished seed's model to its run, once.
+
+    Args:
+        children: the id of each seed's run.
+        scores: each seed's final metrics, which the model carries as well.
+        scratch: a folder where what all models share is kept from call to call.
+    """
+    package = scratch / "package"
+    for seed in run.finished_seeds:
+        if not models_of(store.client.get_run(children[seed])):
+            saved = run.path / "model" / str(seed)
+            if not package.exists():
+                _make_package(package, saved, run.classes)
+            _log_model(store, _filled(package, saved), f"{run.name}-{seed}", children[seed], scores[seed])
+
+
+def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
+    """Writes an MLflow model around `saved`."""
+    inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "label"),
+        *(ColSpec("float", f"probability_{name}") for name in classes),
+    ]
+    named = package.with_name("model")  # the name that the files get inside
+    shutil.copytree(saved, named)
+    code = shutil.copytree(
+        PACKAGE, package.with_name("code") / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    mlflow.pyfunc.save_model(
+        package,
+        python_model=str(Path(__file__).with_name("model_code.py")),
+        artifacts={"model": str(named)},
+        code_paths=[str(code)],
+        signature=ModelSignature(Schema(inputs), Schema(outputs)),
+        input_example=pd.DataFrame({"text": EXAMPLES}),
+        pip_requirements=_requirements(),
+    )
+
+
+def _filled(package: Path, saved: Path) -> Path:
+    """Puts `saved` in the place of whatever model the package holds."""
+    inside = package / "artifacts" / "model"
+    shutil.rmtree(inside)
+    shutil.copytree(saved, inside)
+    return package
+
+
+def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict[str, float]) -> None:
+    client = store.client
+    model = client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
+    description = Model.load(str(package))
+    description.model_uuid = description.model_id = model.model_id
+    description.run_id = run_id
+    description.artifact_path = model.artifact_location
+    description.save(str(package / "MLmodel"))
+    client.log_model_artifacts(model.model_id, str(package))
+    ended = client.get_run(run_id).info.end_time  # the run has these very points already: none is added to its curves
+    metrics = [Metric(key, value, ended, 0, model_id=model.model_id, run_id=run_id) for key, value in scores.items()]
+    client.log_batch(run_id, metrics=metrics)
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _requirements() -> list[str]:
+    """What the code needs, pinned to what is installed here."""
+    for tensorflow in TENSORFLOWS:
+        try:
+            return sorted(f"{name}=={version(name)}" for name in (*REQUIREMENTS, tensorflow))
+        except PackageNotFoundError:
+            continue
+    raise TextrnnError(f"none of {', '.join(TENSORFLOWS)} is installed. Run `make env`.")

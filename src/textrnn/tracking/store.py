@@ -1,0 +1,172 @@
+"""Where MLflow keeps its runs, and how one is opened, written and closed.
+
+Imported before anything else of MLflow: it switches off what phones home, waits long or talks much.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+import psutil
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from textrnn.tracking.origin import PATCH, Origin
+from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
+
+logging.getLogger("alembic").setLevel(logging.ERROR)
+logging.getLogger("mlflow").setLevel(logging.ERROR)
+
+LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
+"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
+lack of a database's driver."""
+
+LOCK_SECONDS = 60
+"""How long one process waits for another: to set the store up, or to write into SQLite."""
+
+DIGEST_LENGTH = 36
+"""MLflow's limit for a dataset's digest; DVC's hash of a folder has exactly as many characters."""
+
+CLOCK_SECONDS = 5
+"""By so much a process' beginning may seem to move when the system's clock is set."""
+
+SILENCE_SECONDS = 24 * 3600
+"""A training on another machine that logs no epoch for so long is taken for dead."""
+
+PROCESS = "process"
+"""The tag that says which process writes a run: host, pid and when that process began."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store, and in it the MLflow experiment of one study and corpus."""
+
+    client: MlflowClient
+    experiment_id: str
+    uri: str
+
+    def open_parent(self, run: TrackedRun, origin: Origin) -> str:
+        """Opens the run that stands for all seeds; returns its id."""
+        run_id = self._open(run, parent_tags(run, origin), run.params)
+        if origin.patch:
+            self.client.log_text(run_id, origin.patch, PATCH)
+        return run_id
+
+    def open_child(self, run: TrackedRun, origin: Origin, parent_id: str, seed: int) -> str:
+        """Opens the run that stands for one seed; returns its id."""
+        return self._open(run, child_tags(run, origin, parent_id, seed), {**run.params, "seed": seed})
+
+    def _open(self, run: TrackedRun, tags: dict[str, str], params: dict[str, Any]) -> str:
+        """Opens a run with all that is known of it before its first metric."""
+        run_id = str(self.client.create_run(self.experiment_id, tags={**tags, PROCESS: this_process()}).info.run_id)
+        self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        self.client.log_inputs(run_id, [_dataset(*item) for item in run.datasets.items()])
+        return run_id
+
+    def log_metrics(self, run_id: str, rows: Iterable[tuple[int, dict[str, float]]]) -> None:
+        """Logs metrics at steps: `(step, {name: value})`, all in one request."""
+        self._log(run_id, rows, _now())
+
+    def close(self, run_id: str, metrics: dict[str, float], failure: str | None) -> None:
+        """Ends a run with its last metrics: finished, or failed with the tag `failure` that says why.
+
+        These metrics' time is the run's end, to the millisecond, so that they can be named again.
+        """
+        now = _now()
+        self._log(run_id, [(0, metrics)], now)
+        if failure is not None:
+            self.client.set_tag(run_id, "failure", failure)
+        self.client.set_terminated(run_id, "FINISHED" if failure is None else "FAILED", end_time=now)
+
+    def _log(self, run_id: str, rows: Iterable[tuple[int, dict[str, float]]], now: int) -> None:
+        metrics = [Metric(key, value, now, step) for step, values in rows for key, value in values.items()]
+        self.client.log_batch(run_id, metrics=metrics)
+
+
+def open_store(project: Path, experiment: str) -> Store:
+    """Returns the tracking store with the MLflow experiment in it, made where missing.
+
+    The store is `MLFLOW_TRACKING_URI` where that is set, `mlflow.db` in `project` otherwise. A lock
+    beside an SQLite file lets one process at a time set it up: two that migrate an empty one at
+    once break it. An experiment that somebody deleted in the dashboard is restored.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+    if not uri.startswith("sqlite:///"):
+        client = MlflowClient(tracking_uri=uri)
+        return Store(client, _experiment_id(client, experiment, artifacts=None), uri)
+    # Absolute: inside DVC's queue the working folder is a copy, which is deleted in the end.
+    file = project / str(make_url(uri).database)
+    with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
+        uri = f"sqlite:///{file}?timeout={LOCK_SECONDS}"
+        client = MlflowClient(tracking_uri=uri)
+        return Store(client, _experiment_id(client, experiment, artifacts=(file.parent / "mlartifacts").as_uri()), uri)
+
+
+def project_folder() -> Path:
+    """Returns the project's top folder: `DVC_ROOT` inside a stage, also of a queued experiment's copy."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def this_process() -> str:
+    """Returns what the tag `PROCESS` says of the calling process."""
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
+
+
+def is_alive(process: str, silence: float) -> bool:
+    """Whether the process that the tag `PROCESS` names may still write.
+
+    Args:
+        silence: seconds since it last wrote. Of another machine's process nothing else is known.
+    """
+    try:
+        host, pid, began = process.rsplit(":", 2)
+        if host != socket.gethostname():
+            return silence < SILENCE_SECONDS
+        known = psutil.Process(int(pid))
+        # Where nobody waits for orphans, as in a container, one that was killed stays as a zombie.
+        is_same = abs(known.create_time() - float(began)) < CLOCK_SECONDS
+        return bool(is_same and known.status() != psutil.STATUS_ZOMBIE)
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts time."""
+    return int(time.time() * 1000)
+
+
+def _experiment_id(client: MlflowClient, experiment: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        try:
+            return str(client.create_experiment(experiment, artifact_location=artifacts))
+        except MlflowException as error:  # another training may have been first
+            found = client.get_experiment_by_name(experiment)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _dataset(name: str, digest: str) -> DatasetInput:
+    dataset = Dataset(name, digest[:DIGEST_LENGTH], "dvc", f'{{"path": "{name}"}}')
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -1,0 +1,46 @@
+"""Stage `probe@<experiment>`: how far back through the text the gradient of a trained network reaches."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling.batches import Tokens
+from textrnn.modeling.memory import GRADIENT_SCHEMA, TEXTS, gradient_norms, gradient_rows, long_texts
+from textrnn.modeling.saved_model import load_model
+from textrnn.params import Experiment
+from textrnn.run_folder import RunFolder, digest
+from textrnn.stage import run_stage, write_folder
+
+
+def main(name: str, run: Path, tokens: Path, out: Path) -> None:
+    """Probes the experiment NAME on texts of the validation split."""
+    trained = RunFolder.load(run)
+    if trained.kind != "experiment":
+        raise TextrnnError(
+            f"{name} is a {trained.kind}, which has no gradient. Name experiments in params.yaml: probes."
+        )
+    if digest(tokens) != trained.inputs["tokens"]:
+        raise TextrnnError(f"{run} was trained on other tokens than those in {tokens}. Run `dvc repro`.")
+    valid = Tokens.load(tokens / "valid.parquet", Experiment.model_validate(trained.params))
+    rows, distances = long_texts(valid.lengths)
+    ids = valid.ids[rows].to_list()
+    table = pl.DataFrame(schema=GRADIENT_SCHEMA)
+    for seed in trained.finished_seeds:
+        model, _, _ = load_model(run / "model" / str(seed))
+        table.extend(gradient_rows(seed, ids, gradient_norms(model, valid, rows, distances)))
+    with write_folder(out) as folder:
+        table.sort("seed", "id", "distance").write_parquet(folder / "gradients.parquet")
+    shorter = int((valid.lengths < distances).sum())
+    sys.stdout.write(
+        f"{name}: {len(rows)} validation texts, {distances} distances from the end, "
+        f"seeds: {', '.join(map(str, trained.finished_seeds)) or 'none'}; "
+        f"left out: {shorter} shorter, {len(valid) - shorter - len(rows)} after the first {TEXTS}\n"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,174 @@
+"""One small experiment on each of Keras' backends, in mixed precision, and on a GPU: as on a processor with TensorFlow.
+
+Each computes in a process of its own, since Keras chooses its backend when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from tiny_experiments import make_experiment
+
+PROCESSOR = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TEXTRNN_PRECISION": "float32"}
+MIXED = "mixed_bfloat16"
+SHAPES: dict[str, dict[str, Any]] = {
+    "lstm": {"optimizer": "adam", "gradient_clip": 0.5, "label_smoothing": 0.1},
+    "gru": {"optimizer": "rmsprop", "bidirectional": True, "readout": "max", "l2": 0.01},
+    "simple_rnn": {"readout": "mean"},
+}
+"""Without dropout, whose masks are each backend's own."""
+
+
+def computed(folder: Path, **environment: str) -> dict[str, Any]:
+    """What `report` prints in a process with these environment variables."""
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"from {__name__} import report; report({str(folder)!r})"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+def report(saved: str) -> None:
+    """Prints what the backend makes of the experiments here, and of a saved model."""
+    from textrnn.modeling.backend import keras
+    from textrnn.modeling.predictor import Predictor
+
+    texts = pl.Series(["a good film", "bad", "a bad plot a film a good good plot"])
+    result = {
+        "policy": keras.config.dtype_policy().name,
+        "steps": {cell: losses_and_logits(cell) for cell in SHAPES},
+        "cudnn": [cell for cell in SHAPES if keras.config.backend() == "tensorflow" and uses_cudnn(cell)],
+        "probabilities": Predictor(Path(saved)).probabilities(texts).tolist(),
+        "accuracy": learned_accuracy(),
+    }
+    print(json.dumps(result))
+
+
+def build(cell: str) -> Any:
+    """A model with the same weights on every backend."""
+    from tiny_models import make_embedding, scramble
+
+    from textrnn.modeling.classifier import build_classifier
+
+    model = build_classifier(make_experiment(cell=cell, **SHAPES[cell]), make_embedding(), 2, seed=0)
+    scramble(model)
+    return model
+
+
+def uses_cudnn(cell: str) -> bool:
+    from textrnn.modeling.backend import predict_function
+
+    return "CudnnRNN" in str(predict_function(build(cell)).get_concrete_function().graph.as_graph_def())
+
+
+def losses_and_logits(cell: str) -> list[float]:
+    """The loss so far after each of five steps from given weights, then the logits of some texts."""
+    from tiny_models import LABELS, make_tokens
+
+    from textrnn.modeling.backend import keras, predict_function, train_function
+
+    model, tokens, targets = build(cell), make_tokens(), np.eye(2, dtype=np.float32)[LABELS]
+    step = train_function(model)
+    batches = [np.array(rows) for rows in ([0, 2, 4], [1, 3, 4], [0, 1, 2], [3, 2, 4], [4, 1, 0])]
+    losses = [float(step(tokens.padded(rows), targets[rows])["loss"]) for rows in batches]
+    logits = keras.ops.convert_to_numpy(predict_function(model)(tokens.padded(batches[0])))
+    assert logits.dtype == np.float32
+    return [*losses, *logits.ravel().tolist()]
+
+
+def learned_accuracy() -> float:
+    """How much of a test split a GRU gets right that learned from examples whether word 2 is in the text."""
+    from tiny_models import make_embedding, make_tokens
+
+    from textrnn.modeling.scores import accuracy
+    from textrnn.modeling.training import Trainer
+
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, size in {"train": 512, "valid": 64, "test": 512}.items():
+        texts = [rng.integers(3, 20, 6 if row % 2 else 12) for row in range(size)]
+        labels = rng.integers(0, 2, size)
+        for text, label in zip(texts, labels, strict=True):
+            text[rng.integers(len(text))] = 2 if label else 3
+        splits[split] = make_tokens([text.tolist() for text in texts], labels.tolist())
+    experiment = make_experiment(
+        cell="gru", units=8, dropout=0.1, ema=0.5, learning_rate=0.02, batch_size=32, epochs=4, early_stopping=4
+    )
+    result = Trainer(experiment, splits, lambda seed: make_embedding(seed, words=20, dimension=8), 2).run(0)
+    return accuracy(splits["test"].labels, result.probabilities["test"])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as this process' backend, if nothing else is said TensorFlow, saves it."""
+    from textrnn.modeling.saved_model import save_model
+    from textrnn.text.encoder import TextEncoder
+    from textrnn.text.vocabulary import Vocabulary
+
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    vocabulary = Vocabulary(("<pad>", "<unk>", "good", "bad", "film", "a", "plot"))
+    model = build("gru")
+    experiment = make_experiment(cell="gru", **SHAPES["gru"])
+    save_model(folder, experiment, TextEncoder(vocabulary, ("rotten", "fresh")), model, model.get_weights())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(saved: Path) -> dict[str, Any]:
+    """By TensorFlow, on a processor, in float32."""
+    return computed(saved, **PROCESSOR)
+
+
+def assert_alike(found: dict[str, Any], expected: dict[str, Any], values: float, probabilities: float) -> None:
+    """Losses and logits agree to within `values`; what is learned is as good."""
+    for cell in SHAPES:
+        np.testing.assert_allclose(found["steps"][cell], expected["steps"][cell], rtol=0, atol=values, err_msg=cell)
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], rtol=0, atol=probabilities)
+    assert expected["accuracy"] > 0.95
+    assert found["accuracy"] == pytest.approx(expected["accuracy"], abs=0.02)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_computes_as_tensorflow_does(backend: str, saved: Path, expected: dict[str, Any]) -> None:
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install -e '.[{backend}]'")
+    found = computed(saved, **{**PROCESSOR, "KERAS_BACKEND": backend})
+    assert_alike(found, expected, values=1e-4, probabilities=1e-5)
+
+
+def test_mixed_precision_learns_as_much(saved: Path, expected: dict[str, Any]) -> None:
+    found = computed(saved, **{**PROCESSOR, "TEXTRNN_PRECISION": MIXED})
+    assert (found["policy"], expected["policy"]) == (MIXED, "float32")
+    assert all(found["steps"][cell] != expected["steps"][cell] for cell in SHAPES)
+    assert_alike(found, expected, values=0.05, probabilities=0.02)
+
+
+@pytest.mark.parametrize(("precision", "values"), [("float32", 1e-2), (MIXED, 0.05)])
+def test_a_gpu_computes_with_cudnn_and_learns_as_much(
+    precision: str, values: float, saved: Path, expected: dict[str, Any]
+) -> None:
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        pytest.skip("TensorFlow sees no GPU: on a machine with one, pip install -e '.[gpu]' in place of '.[cpu]'")
+    found = computed(saved, KERAS_BACKEND="tensorflow", TEXTRNN_PRECISION=precision)
+    assert (found["cudnn"], expected["cudnn"]) == (["lstm", "gru"], [])
+    assert_alike(found, expected, values=values, probabilities=0.02)
+
+
+def test_an_unknown_precision_is_refused(saved: Path) -> None:
+    with pytest.raises(AssertionError, match=rf"TEXTRNN_PRECISION must be one of float32, {MIXED}\. Received: 'x'"):
+        computed(saved, **{**PROCESSOR, "TEXTRNN_PRECISION": "x"})

@@ -1,0 +1,115 @@
+"""The view of what runs side by side, drawn from given events."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from textrnn.orchestration.live_view import LiveView
+
+WORK = {"train@lstm": 8, "train@gru": 4, "train@mean": 2, "baseline@nb-svm": 1}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make_view(clock: Clock, **options: object) -> tuple[LiveView, Console]:
+    console = Console(file=StringIO(), width=100, record=True, **options)
+    return LiveView(WORK, [5, 7], 2, console, clock), console
+
+
+def rendered(view: LiveView) -> list[list[str]]:
+    """The view's lines, split into words."""
+    console = Console(file=StringIO(), width=100, record=True)
+    console.print(view.render())
+    return [line.split() for line in console.export_text().splitlines()]
+
+
+def test_rows_show_what_each_training_last_said(clock):
+    view, _ = make_view(clock)
+    view.start("train@lstm")
+    clock.now = 15
+    view.start("train@gru")
+    view.line("train@lstm", "Running stage 'train@lstm':")
+    view.line("train@lstm", "seed 5  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
+    view.line("train@lstm", "seed 5  12.1 s, 80,000 tokens/s")
+    clock.now = 75
+    assert rendered(view) == [
+        ["running", "seed", "epoch", "loss", "valid", "accuracy", "time"],
+        ["train@lstm", "5", "3/4", "0.6112", "0.7250", "1:15"],
+        ["train@gru", "1:00"],
+        # A unit of work takes 75 s / (8 * 3 / 8) = 25 s; 5 of lstm, 4, 2 and 1 are left for two jobs.
+        ["0", "done,", "2", "running,", "2", "waiting,", "about", "2:30", "left"],
+    ]
+
+
+def test_nothing_is_foretold_before_anything_was_measured(clock):
+    view, _ = make_view(clock)
+    view.start("train@lstm")
+    clock.now = 30
+    assert rendered(view)[-1] == ["0", "done,", "1", "running,", "3", "waiting"]
+
+
+def test_the_longest_training_bounds_the_time_left(clock):
+    view, console = make_view(clock)
+    view.start("train@lstm")
+    view.start("train@gru")
+    clock.now = 20
+    view.line("train@lstm", "seed 5  epoch  2/4  loss 0.5  val_loss 0.5  val_accuracy 0.8")
+    view.end("train@gru")
+    # 2 of lstm's 8 units and gru's 4 took 40 s. Its other 6 take longer than half of all 9 that are left.
+    assert console.export_text() == "[1/4] train@gru done in 20 s, about 40 s left\n"
+
+
+def test_failures_are_counted_and_kept_with_their_reason(clock):
+    view, console = make_view(clock)
+    for stage in WORK:
+        view.start(stage)
+    clock.now = 10
+    view.end("train@mean", "error: no memory")
+    view.end("train@gru", warnings=["warning: MLflow is [away]"])
+    assert view.failed == {"train@mean": "error: no memory"}
+    assert rendered(view)[-1][:6] == ["1", "done,", "2", "running,", "1", "failed,"]
+    lines = console.export_text().splitlines()
+    assert lines[0].startswith("[1/4] train@mean failed in 10 s, about ")
+    assert lines[1].startswith("[2/4] train@gru done in 10 s, about ")
+    assert lines[2] == "    warning: MLflow is [away]"
+
+
+def test_a_diverged_loss_is_shown(clock):
+    view, _ = make_view(clock)
+    view.start("train@lstm")
+    view.line("train@lstm", "seed 7  epoch 12/12  loss nan  val_loss nan  val_accuracy 0.5000")
+    assert rendered(view)[1] == ["train@lstm", "7", "12/12", "nan", "0.5000", "0:00"]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_rows_are_drawn_on_a_terminal_only(clock, is_terminal):
+    view, console = make_view(clock, force_terminal=is_terminal)
+    with view.shown():
+        view.start("train@lstm")
+        clock.now = 3
+        view.end("train@lstm")
+    text = console.file.getvalue()
+    assert "[1/4] train@lstm done in 3 s, about " in text
+    assert ("3 waiting" in text) == is_terminal
+    assert text.count("\n") == 1 or is_terminal
+
+
+def test_a_seed_that_the_study_has_not_is_passed_over(clock):
+    """`params.yaml` may be edited while trainings run."""
+    view, _ = make_view(clock)
+    view.start("train@lstm")
+    view.line("train@lstm", "seed 9  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
+    assert rendered(view)[1] == ["train@lstm", "0:00"]

@@ -1,0 +1,57 @@
+"""`textrnn predict`: what it reads and writes, and what it says of what it cannot read."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from textrnn.errors import TextrnnError
+from textrnn.prediction import read_table, write_table
+
+TABLE = pl.DataFrame({"text": ['a "quoted", text', "zwei\nZeilen", "👍"], "more": ["x", "y", "z"]})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_what_is_written_is_read_again(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / f"texts.{kind}"
+    write_table(TABLE, file, None)
+    assert read_table(file, None).equals(TABLE)
+    plain = file.rename(tmp_path / "texts")
+    assert read_table(plain, kind).equals(TABLE)
+
+
+def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"text\nlovely\n")))
+    table = read_table(Path("-"), None)
+    assert table["text"].to_list() == ["lovely"]
+    write_table(table, Path("-"), "jsonl")
+    assert capfdbinary.readouterr().out == b'{"text":"lovely"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("texts.txt", b"text\na\n", r"unknown format 'txt'. Known: csv, jsonl, parquet. Name it with --format"),
+        ("texts.csv", b"body\na\n", r"no column 'text'. It has: body"),
+        ("texts.csv", b"text,label\na,b\n", r"the columns label are what is added here"),
+        ("texts.csv", b"", r"no column 'text'. It has: none"),
+        ("texts.csv", b"text,n\na,1\n,2\nb,3\n", r"no text in row 1 \(counted from 0\), 1 in all"),
+        ("texts.csv", b"text\n\xff\xfe\n", r"is not readable as csv: 'utf-8' codec"),
+        ("texts.jsonl", b'{"text": "a"}\n{"text"\n', r"is not readable as jsonl: "),
+        ("texts.jsonl", b'{"text": 3}\n', r"the column 'text' holds Int64 values, not text"),
+        ("texts.parquet", b"PAR1", r"is not readable as parquet: "),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TextrnnError, match=message):
+        read_table(tmp_path / name, None)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TextrnnError, match=r"No such file or directory. Name a file that can be read"):
+        read_table(tmp_path / "none.csv", None)
