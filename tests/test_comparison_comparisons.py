@@ -40,6 +40,7 @@ def make_params(folder: Path, **comparisons: object) -> Params:
         "comparisons": {"level": 0.05, "against": ["majority"], "pairs": [], **comparisons},
         "probes": ["lstm"],
         "promotion": {"level": 0.05, "margin": 0.005},
+        "data_check": {},
         "published": [],
         "train": {key: value for key, value in PLAIN.items() if key != "embedding"} | {"trainable_embedding": True},
         "experiments": EXPERIMENTS,

@@ -368,6 +368,7 @@ PARAMS = {
     "comparisons": {"level": 0.05, "against": [], "pairs": []},
     "probes": ["lstm"],
     "promotion": {"level": 0.05, "margin": 0.005},
+    "data_check": {},
     "published": [],
     "train": TRAIN,
     "experiments": {"lstm": {"embedding": "scratch"}},

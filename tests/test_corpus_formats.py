@@ -230,7 +230,8 @@ def project(tmp_path: Path, csv: str) -> None:
         "encode": {"vocabulary_size": 50, "min_count": 1},
         "embeddings": {"random": {"source": "random", "dimension": 3}},
         "baselines": {}, "comparisons": {"level": 0.05, "against": [], "pairs": []}, "probes": ["lstm"],
-        "promotion": {"level": 0.05, "margin": 0.005}, "published": [],
+        "promotion": {"level": 0.05, "margin": 0.005},
+        "data_check": {}, "published": [],
         "train": train, "experiments": {"lstm": {"embedding": "random"}},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

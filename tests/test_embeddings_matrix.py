@@ -133,6 +133,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "comparisons": {"level": 0.05, "against": [], "pairs": []},
         "probes": ["lstm"],
         "promotion": {"level": 0.05, "margin": 0.005},
+        "data_check": {},
         "published": [],
         "train": train,
         "experiments": {"lstm": {"embedding": "random-4d"}},

@@ -31,6 +31,7 @@ def make_study() -> dict[str, Any]:
         "comparisons": {"level": 0.05, "against": [], "pairs": []},
         "probes": ["lstm"],
         "promotion": {"level": 0.05, "margin": 0.005},
+        "data_check": {},
         "published": [],
         "train": {key: value for key, value in PLAIN.items() if key != "embedding"},
         "experiments": {

@@ -28,6 +28,7 @@ seeds: [0]
 comparisons: {level: 0.05, against: [nb-svm], pairs: []}
 probes: [lstm]
 promotion: {level: 0.05, margin: 0.005}
+data_check: {}
 published: []
 prepare: {valid: 0.2, test: 0.2, seed: 0, leakage: drop, unlabelled: false}
 encode: {vocabulary_size: 100, min_count: 1}

@@ -77,6 +77,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "comparisons": {"level": 0.05, "against": [], "pairs": []},
         "probes": ["fine"],
         "promotion": {"level": 0.05, "margin": 0.005},
+        "data_check": {},
         "published": [],
         "train": plain,
         "experiments": {

@@ -34,6 +34,7 @@ baselines:
 comparisons: {level: 0.05, against: [nb-svm], pairs: []}
 probes: [lstm]
 promotion: {level: 0.05, margin: 0.005}
+data_check: {}
 published: []
 train:
   cell: lstm

@@ -19,6 +19,7 @@ from textrnn.yaml_file import read_yaml
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[float, Field(ge=0, le=1)]
 
 RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
 
@@ -154,6 +155,25 @@ class Promotion(Strict):
     margin: Annotated[float, Field(ge=0, lt=0.5)]
 
 
+class DataCheck(Strict):
+    """How far a new version of the corpus may lie from the one that the champion was trained on: the largest values.
+
+    What is left out is not limited. `lost` is a share of the examples; `label_shift` the total variation distance
+    between the shares of the classes; `length_shift` and `score_shift` are Kolmogorov-Smirnov distances, of
+    texts' lengths and of the champion's probabilities; `unknown_words` and `duplicates` are rises of a share, of
+    running words that the champion does not know and of texts that stand there more than once; `leakage` is
+    the share of validation and test texts that an earlier split holds, too.
+    """
+
+    lost: Limit | None = None
+    label_shift: Limit | None = None
+    length_shift: Limit | None = None
+    score_shift: Limit | None = None
+    unknown_words: Limit | None = None
+    duplicates: Limit | None = None
+    leakage: Limit | None = None
+
+
 class Comparisons(Strict):
     """Which experiments are tested against each other, on the test split.
 
@@ -198,6 +218,7 @@ class Params(Strict):
     comparisons: Comparisons
     probes: Annotated[list[Name], Field(min_length=1)]
     promotion: Promotion
+    data_check: DataCheck
     published: list[Published]
     train: dict[str, Any]
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
