@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from operator import mul
 
 import numpy as np
 import pandas as pd
@@ -15,25 +17,37 @@ from statsmodels.stats.contingency_tables import mcnemar
 from textrnn.comparison.significance import Estimate, PairedTest, SeedPrior, accuracy_interval, contrast, vote
 
 
-def test_counts_are_those_of_the_discordant_pairs() -> None:
-    first = np.array([True, True, False, False, True])
-    second = np.array([True, False, True, False, False])
-    assert PairedTest.of(first, second) == PairedTest(examples=5, only_first=2, only_second=1)
-    assert PairedTest.of(first, second).difference == pytest.approx(0.2)
+def paired(only_first: int, only_second: int, both: int = 0) -> PairedTest:
+    """So many examples, each drawn for itself."""
+    first = np.repeat([True, False, True], [only_first, only_second, both])
+    second = np.repeat([False, True, True], [only_first, only_second, both])
+    return PairedTest(first, second, [str(row) for row in range(len(first))])
 
 
 def test_exact_mcnemar_by_hand() -> None:
     # Ten decide, eight for the first: (45 + 10 + 1) of 1024 ways are as good or better.
-    assert PairedTest(50, 8, 2).p_value == pytest.approx(56 / 1024)
-    assert PairedTest(50, 2, 8).p_value == pytest.approx(1 - 11 / 1024)
-    assert PairedTest(50, 0, 0).p_value == 1
+    assert paired(8, 2, 40).p_value == pytest.approx(56 / 1024)
+    assert paired(2, 8, 40).p_value == pytest.approx(1 - 11 / 1024)
+    assert paired(0, 0, 50).p_value == 1
 
 
-def test_the_interval_is_bonett_and_prices() -> None:
-    # (8 + 1) / 52 and (2 + 1) / 52; their difference ± 1.96 * sqrt((12 / 52 - (6 / 52) ** 2) / 52)
-    assert PairedTest(50, 8, 2).interval() == pytest.approx((-0.011360, 0.242130), abs=1e-6)
-    low, high = PairedTest(2, 2, 0).interval(0.999)
-    assert (low > -1, high) == (True, 1.0)
+def test_groups_are_turned_round_whole() -> None:
+    """Against every choice of signs, one by one."""
+    draw = np.random.default_rng(5)
+    first, second = draw.random((2, 60)) < [[0.7], [0.5]]
+    groups = [f"film {row % 9}" for row in range(60)]
+    leads = [sum(int(first[row]) - int(second[row]) for row in range(film, 60, 9)) for film in range(9)]
+    sums = [sum(map(mul, signs, leads)) for signs in product((1, -1), repeat=9)]
+    assert PairedTest(first, second, groups).p_value == pytest.approx(np.mean([each >= sum(leads) for each in sums]))
+
+
+def test_the_interval_is_nearly_bonett_and_prices() -> None:
+    # (8 + 1) / 52 and (2 + 1) / 52; their difference ± 1.96 * sqrt((12 / 52 - (6 / 52) ** 2) / 52).
+    # They use the normal distribution and divide by 52, Student's interval is a little wider.
+    assert paired(8, 2, 40).interval() == pytest.approx((-0.011360, 0.242130), abs=0.005)
+    low, high = paired(0, 0, 50).interval()
+    assert low == pytest.approx(-high)
+    assert 0.02 < high < 0.1
 
 
 def test_wilson_is_newcombes_example() -> None:
@@ -45,16 +59,14 @@ def test_a_difference_that_is_not_there_is_rarely_found() -> None:
     """The exact test's error, summed over every outcome: never above its level."""
     for decided in (5, 20, 101):
         outcomes = np.arange(decided + 1)
-        wrong = [PairedTest(200, int(count), int(decided - count)).p_value <= 0.05 for count in outcomes]
+        wrong = [paired(int(count), int(decided - count)).p_value <= 0.05 for count in outcomes]
         assert binom.pmf(outcomes, decided, 0.5)[wrong].sum() <= 0.05
 
 
 def test_mcnemar_is_statsmodels() -> None:
     for only_first, only_second in ((8, 2), (30, 21), (5, 5)):
         two_sided = mcnemar([[40, only_first], [only_second, 9]], exact=True).pvalue
-        first, second = (
-            PairedTest(100, *counts).p_value for counts in ((only_first, only_second), (only_second, only_first))
-        )
+        first, second = (paired(*counts).p_value for counts in ((only_first, only_second), (only_second, only_first)))
         assert min(1, 2 * min(first, second)) == pytest.approx(two_sided)
 
 

@@ -42,6 +42,7 @@ def predictions(monkeypatch: pytest.MonkeyPatch) -> None:
         return names, np.zeros(len(names), np.int32), each.right
 
     monkeypatch.setattr(registry, "_right", right)
+    monkeypatch.setattr(registry, "units", lambda corpus, split, ids: ids)
     monkeypatch.setattr(registry, "_rescored", lambda project, client, each, ids, labels: each.right)
 
 
@@ -78,6 +79,14 @@ def test_better_by_chance_or_worse_is_not() -> None:
         assert decision.reason.endswith(
             "That is not better beyond chance at level 0.05. model-1 (version 1) stays champion."
         )
+
+
+def test_a_lead_in_a_few_groups_may_be_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "units", lambda corpus, split, ids: [str(int(row) // 250) for row in ids])
+    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75)))
+    assert decision.outcome == "kept"
+    assert decision.reason.startswith("On 1,000 test examples of 4 groups model-2 (version 2) has 80.0% right")
+    assert "p = 0.5." in decision.reason
 
 
 def test_no_worse_and_cheaper_is_promoted() -> None:

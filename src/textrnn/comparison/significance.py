@@ -1,7 +1,7 @@
 """Whether one classifier, or one way to train it, is really better than another, on the same examples.
 
 Two questions, two tools. Which of two *trained models* is better: `PairedTest`; the only chance is in
-which examples were drawn. Which of two *experiments* is better: `contrast`; another seed would have
+which examples, or groups of them, were drawn. Which of two *experiments* is better: `contrast`; another seed would have
 given another model, so the seeds are a sample too.
 """
 
@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
-from scipy.stats import binomtest, norm, t
+from scipy.stats import binom, binomtest, t
 
 FEWEST_EXPERIMENTS = 3
 """Fewer do not tell how far seeds spread in a study."""
@@ -183,48 +183,46 @@ def _of_units(by_example: np.ndarray, units: Sequence[str] | None) -> tuple[floa
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two classifiers on the same examples.
+    """Two classifiers on the same examples, of which those of one group were drawn together.
 
     Attributes:
-        examples: how many.
-        only_first: how many the first alone has right.
-        only_second: how many the second alone has right.
+        first: bool [examples], whether the first is right.
+        second: the same of the second.
+        groups: for each example what it belongs to; where each was drawn for itself, its own.
     """
 
-    examples: int
-    only_first: int
-    only_second: int
-
-    @classmethod
-    def of(cls, first: np.ndarray, second: np.ndarray) -> PairedTest:
-        """Counts, from bool [examples] each: whether the classifier is right."""
-        return cls(len(first), int((first & ~second).sum()), int((second & ~first).sum()))
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the first minus that of the second."""
-        return (self.only_first - self.only_second) / self.examples
+    first: np.ndarray
+    second: np.ndarray
+    groups: Sequence[str]
 
     @property
     def p_value(self) -> float:
-        """Exact McNemar test, one-sided: how probable so large a lead of the first is when neither is better.
+        """Exact paired permutation test, one-sided: how probable so large a lead of the first is if neither is better.
 
-        McNemar, Psychometrika 1947; exact as in Fagerland, Lydersen & Laake, BMC Medical Research
-        Methodology 2013.
+        Then a group could as well have come out the other way round, so every choice of signs for the groups' leads is
+        equally probable (Fisher, The Design of Experiments, 1935, section 21; Edgington & Onghena, Randomization Tests,
+        2007). Where each example is its own group, that is McNemar's exact test.
         """
-        decided = self.only_first + self.only_second
-        return float(binomtest(self.only_first, decided, alternative="greater").pvalue) if decided else 1.0
+        of_group = np.unique(self.groups, return_inverse=True)[1]
+        leads = np.bincount(of_group, self.first.astype(int) - self.second).astype(int)
+        sizes, counts = np.unique(np.abs(leads[leads != 0]), return_counts=True)
+        probable = np.ones(1)  # of each sum of the leads that fall to the first
+        for size, count in zip(sizes, counts, strict=True):
+            steps = np.zeros(size * count + 1)
+            steps[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+            probable = np.convolve(probable, steps)
+        return float(min(1.0, probable[leads[leads > 0].sum() :].sum()))
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Returns the limits of a two-sided interval of the difference.
+        """Returns the limits of a two-sided interval of the difference in accuracy, first minus second.
 
-        Adjusted Wald interval of paired proportions: one example more in either kind of
-        disagreement (Bonett & Price, British Journal of Mathematical and Statistical Psychology 2012).
+        That of `contrast`, adjusted by one example more in either kind of disagreement, each a group of its own:
+        without them two that never disagree would have an interval of width 0 (Bonett & Price, British Journal of
+        Mathematical and Statistical Psychology 2012).
         """
-        total = self.examples + 2
-        first, second = (self.only_first + 1) / total, (self.only_second + 1) / total
-        spread = norm.ppf((1 + confidence) / 2) * sqrt((first + second - (first - second) ** 2) / total)
-        return max(-1.0, first - second - spread), min(1.0, first - second + spread)
+        more = np.array([True, False])
+        pair = [np.append(self.first, more)[None], np.append(self.second, ~more)[None]]
+        return contrast(pair, [1, -1], [*self.groups, "\0first", "\0second"]).interval(confidence)
 
 
 def accuracy_interval(right: int, examples: int, confidence: float = 0.95) -> tuple[float, float]:

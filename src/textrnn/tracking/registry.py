@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from textrnn.comparison.sampling import units
 from textrnn.comparison.significance import PairedTest, accuracy_interval
 from textrnn.errors import TextrnnError
 from textrnn.params import Params, Promotion
@@ -31,6 +32,7 @@ from textrnn.tracking.sync import Recorded, current_run, find, models_of, scores
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 PREDICTIONS = "predictions.parquet"
+CORPUS = Path("data/corpus")
 CHEAPER = (("parameters", "smaller, in parameters"), ("prediction_flops", "faster, in operations per text"))
 """What makes a model that is no better worth having: tags that should fall, and what to call it when they do."""
 
@@ -115,7 +117,6 @@ def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[
         _, labels, probabilities = run.probabilities(seed, split)
         low, high = accuracy_interval(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
         intervals[f"{split}_accuracy_interval"] = f"{low:.4f} to {high:.4f}"
-    corpus = Path("data/corpus")
     return {
         **{key: f"{value:.6f}" for key, value in scores(run, seed).items()},
         **intervals,
@@ -125,7 +126,7 @@ def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[
         **{f"{what}_flops": f"{count:.6g}" for what, count in run.flops.items()},
         "dvc.fingerprint": run.fingerprint,
         "corpus": params.corpus,
-        "corpus.dvc": hashes(project / "dvc.lock", [corpus]).get(str(corpus), "unknown"),
+        "corpus.dvc": hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown"),
     }
 
 
@@ -143,8 +144,9 @@ class Decision:
 def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
     """Lets the challenger become champion if it is better beyond chance, or no worse and cheaper.
 
-    Both are compared on the same test examples: the recorded predictions where both were trained
-    on the same version of the corpus, else the champion scores the challenger's test split anew.
+    Both are compared on the same test examples, of which those of one group were drawn together: the recorded
+    predictions where both were trained on the same version of the corpus, else the champion scores the
+    challenger's test split anew.
 
     Raises:
         TextrnnError: there is no challenger, or the two cannot be compared.
@@ -201,13 +203,15 @@ def _decide(
             f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew; "
             "if that split holds texts that it was trained on, this flatters it."
         )
-    test = PairedTest.of(right, old_right)
+    test = PairedTest(right, old_right, units(project / CORPUS, "test", ids))
     low, high = test.interval(1 - 2 * rule.level)
+    groups = len(set(test.groups))
+    drawn = f" of {groups:,} groups" if groups < len(ids) else ""
     numbers = (
-        f"On {test.examples:,} test examples {new} has {right.mean():.1%} right and {old} {old_right.mean():.1%}, "
-        f"a difference of {100 * test.difference:+.2f} points ({1 - 2 * rule.level:.0%} interval "
-        f"{100 * low:+.2f} to {100 * high:+.2f}); {new} alone is right about {test.only_first} of them, "
-        f"{old} alone about {test.only_second}, p = {test.p_value:.3g}."
+        f"On {len(ids):,} test examples{drawn} {new} has {right.mean():.1%} right and {old} {old_right.mean():.1%}, "
+        f"a difference of {100 * (right.mean() - old_right.mean()):+.2f} points ({1 - 2 * rule.level:.0%} interval "
+        f"{100 * low:+.2f} to {100 * high:+.2f}); {new} alone is right about {(right & ~old_right).sum():,} of them, "
+        f"{old} alone about {(old_right & ~right).sum():,}, p = {test.p_value:.3g}."
     )
     if test.p_value <= rule.level:
         return Decision("promoted", f"{numbers} That is better beyond chance at level {rule.level:g}.{note}")
@@ -245,7 +249,7 @@ def _rescored(
     """Whether a version is right about the test split that lies in `data/corpus`, bool [examples]."""
     from textrnn.modeling.predictor import Predictor
 
-    file = project / "data" / "corpus" / "test.parquet"
+    file = project / CORPUS / "test.parquet"
     if not file.is_file() or (frame := pl.read_parquet(file))["id"].to_list() != ids:
         raise TextrnnError(
             "data/corpus does not hold the test split that the challenger was tested on, so the champion cannot be "
