@@ -117,6 +117,32 @@ def show_runs(experiment: Annotated[str, typer.Argument(help="An experiment or b
     Console(highlight=False).print(table)
 
 
+data = typer.Typer(no_args_is_help=True, help="The corpus of the active study.")
+commands.add_typer(data, name="data")
+
+
+@data.command("check")
+def check_data(
+    markdown: Annotated[Path | None, typer.Option(help="Write it to this file, too, for a pull request.")] = None,
+) -> None:
+    """Compare the corpus with the one that the champion was trained on; fail on what `data_check` forbids."""
+    from textrnn.params import load_params
+    from textrnn.tracking.data_check import check as act
+    from textrnn.tracking.failures import readable_mlflow_errors
+
+    params = load_params()
+    with readable_mlflow_errors():
+        found = act(Path.cwd(), params)
+    if markdown is not None:
+        markdown.write_text(found.to_markdown(), encoding="utf-8", newline="\n")
+    Console(highlight=False).print(str(found), markup=False, soft_wrap=True)
+    if found.forbidden:
+        raise TextrnnError(
+            "the study forbids this change of the corpus. Mend the corpus; or, if it is meant to change as far, raise "
+            f"{', '.join(f'data_check.{each.key}' for each in found.forbidden)} in params.yaml."
+        )
+
+
 @commands.command()
 def register() -> None:
     """Register the best experiment, by validation accuracy, as challenger of its corpus' champion."""

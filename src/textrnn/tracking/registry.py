@@ -256,7 +256,7 @@ def _rescored(
             "scored on it. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        predictor = Predictor(_download(client, version, Path(scratch)))
+        predictor = Predictor(download(client, version, Path(scratch)))
     right: np.ndarray = predictor.probabilities(frame["text"]).argmax(axis=1) == labels
     return right
 
@@ -264,7 +264,7 @@ def _rescored(
 def champion_model(project: Path, params: Params, folder: Path) -> Path:
     """Fetches the champion's saved model into `folder`; returns where it lies. Raises `TextrnnError` without one."""
     client, champion = _champion(project, params)
-    return _download(client, champion, folder)
+    return download(client, champion, folder)
 
 
 def serve(project: Path, params: Params, port: int) -> NoReturn:
@@ -280,16 +280,22 @@ def serve(project: Path, params: Params, port: int) -> NoReturn:
     os.execv(mlflow_cli, [mlflow_cli, "models", "serve", *model, "--host", "127.0.0.1", "--port", str(port)])
 
 
-def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion]:
+def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion | None]:
+    """Returns the registry and the version in use of the study's corpus; None where there is none."""
     client = open_store(project, f"{params.study}/{params.corpus}").client
-    name = registered_name(params.corpus)
-    champion = _by_alias(client, name, CHAMPION)
+    return client, _by_alias(client, registered_name(params.corpus), CHAMPION)
+
+
+def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion]:
+    client, champion = find_champion(project, params)
     if champion is None:
+        name = registered_name(params.corpus)
         raise TextrnnError(f"the registry has no {name}@{CHAMPION}. Run `textrnn register`, then `textrnn promote`.")
     return client, champion
 
 
-def _download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
+def download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
+    """Fetches a version's saved model into `folder`; returns where it lies."""
     mlflow.set_tracking_uri(client.tracking_uri)  # the argument `tracking_uri` does not reach the registry
     package = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
     return Path(package) / "artifacts" / "model"

@@ -1,0 +1,155 @@
+"""The corpus as it is now against the version that the champion was trained on: `textrnn data check`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
+from textrnn.corpus.tables import SLICE, Corpus
+from textrnn.errors import TextrnnError
+from textrnn.params import Params
+from textrnn.text.encoder import TextEncoder
+from textrnn.text.vocabulary import UNKNOWN
+from textrnn.tracking.dvc_lock import hashes
+from textrnn.tracking.registry import CORPUS, download, find_champion, registered_name
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo  # type: ignore[import-untyped]
+
+STAGE = "prepare_corpus"
+SCORED = 10_000
+"""Of a larger test split so many texts are scored, drawn with seed 0: they tell a distance to about 0.02."""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found.
+
+    Attributes:
+        summary: one sentence.
+        changes: none where there is nothing to compare.
+    """
+
+    summary: str
+    changes: Sequence[Change] = ()
+
+    @property
+    def forbidden(self) -> list[Change]:
+        return [change for change in self.changes if change.is_forbidden]
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.summary, *([table(self.changes, "simple")] if self.changes else [])])
+
+    def to_markdown(self) -> str:
+        """Returns a section for a pull request."""
+        parts = ["## Corpus", self.summary, *([table(self.changes, "pipe")] if self.changes else [])]
+        return "\n\n".join(parts) + "\n"
+
+
+def check(project: Path, params: Params) -> DataCheck:
+    """Compares `data/corpus` with the version that the champion was trained on, which DVC's cache or remote has.
+
+    Raises:
+        TextrnnError: `data/corpus` is not what catalog and params ask for, or the champion's version cannot be had.
+    """
+    present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS))
+    _check_prepared(project)
+    client, champion = find_champion(project, params)
+    if champion is None:
+        name = registered_name(params.corpus)
+        return DataCheck(f"Corpus {params.corpus}: {name} has no champion yet, so there is nothing to compare it with.")
+    label = f"{champion.tags['experiment']} (version {champion.version})"
+    version = champion.tags["corpus.dvc"]
+    if version == present:
+        return DataCheck(f"Corpus {params.corpus} is the one that the champion {label} was trained on.")
+    new = Corpus.load(project / CORPUS)
+    with tempfile.TemporaryDirectory() as scratch:
+        _fetch(project, version, label, Path(scratch))
+        old = Corpus.load(Path(scratch))
+        judged = _judged(download(client, champion, Path(scratch) / "model"), old, new)
+    found = DataCheck("", changes(old, new, judged, params.data_check))
+    forbidden = "".join(
+        f" Forbidden: {each.what}, by {each.measure} {each.value:.3f}, above data_check.{each.key} ({each.limit:g})."
+        for each in found.forbidden
+    )
+    return DataCheck(
+        f"Corpus {params.corpus} differs from the version that the champion {label} was trained on"
+        + (f".{forbidden}" if forbidden else ", by nothing that the study forbids."),
+        found.changes,
+    )
+
+
+def _judged(model: Path, old: Corpus, new: Corpus) -> tuple[Judged, Judged]:
+    # Not before: what has no champion, or the same corpus, does without TensorFlow.
+    from textrnn.modeling.predictor import Predictor
+
+    encoder, predictor = TextEncoder.load(model), Predictor(model)
+    trained_on = old.frames["train"].select("text").unique()
+
+    def judged(corpus: Corpus) -> Judged:
+        texts = corpus.frames["test"].join(trained_on, on="text", how="anti")["text"]
+        drawn = texts.sample(SCORED, seed=0) if len(texts) > SCORED else texts
+        return Judged(predictor.probabilities(drawn), _unknown(encoder, corpus))
+
+    return judged(old), judged(new)
+
+
+def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
+    """Share of the running words that have no index of their own."""
+    words = unknown = 0
+    for split in LABELLED:
+        for rows in corpus.frames[split].iter_slices(SLICE):
+            ids = encoder.encode(rows["text"]).explode()
+            words += len(ids)
+            unknown += int((ids == UNKNOWN).sum())
+    return unknown / words
+
+
+def _check_prepared(project: Path) -> None:
+    with closing(_repo(project)) as repo:
+        is_stale = bool(repo.status(targets=[STAGE], with_deps=True))
+    if is_stale:
+        raise TextrnnError(
+            f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
+            "again."
+        )
+
+
+def _fetch(project: Path, version: str, label: str, target: Path) -> None:
+    """Copies the corpus that DVC knows by the hash `version` into `target`; the working tree does not change."""
+    # By its hash, and not by the champion's commit: whoever trained it may have committed dvc.lock later, or elsewhere.
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    wanted = HashInfo("md5", version)
+    with closing(_repo(project)) as repo:
+        cache = repo.cache.local
+
+        def copy() -> None:
+            for key, _, file in Tree.load(cache, wanted):
+                cache.fs.get_file(cache.oid_to_path(file.value), str(target.joinpath(*key)))
+
+        try:
+            try:
+                copy()
+            except FileNotFoundError:
+                repo.cloud.pull([wanted])
+                copy()
+        except Exception as error:  # every kind of remote raises its own
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise TextrnnError(
+                f"the corpus that the champion {label} was trained on, {version}, is neither in DVC's cache nor does "
+                f"the default remote give it: {reason}. `dvc push` it from where it was trained, or name the remote "
+                "that has it with `dvc remote default NAME`."
+            ) from None
+
+
+def _repo(project: Path) -> Repo:
+    from dvc.repo import Repo
+
+    return Repo(str(project))
