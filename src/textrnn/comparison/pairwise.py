@@ -182,7 +182,7 @@ def _of_working_tree(project: Path, params: Params, name: str) -> RunFolder:
 
 def _of_revision(project: Path, name: str, rev: str) -> RunFolder:
     with tempfile.TemporaryDirectory() as scratch:
-        with _silent_logs():
+        with silent_logs():
             _fetch(project, name, rev, Path(scratch))
         try:
             run = RunFolder.load(Path(scratch))
@@ -196,7 +196,7 @@ def _of_revision(project: Path, name: str, rev: str) -> RunFolder:
 
 
 @contextmanager
-def _silent_logs() -> Iterator[None]:
+def silent_logs() -> Iterator[None]:
     """DVC logs to the terminal; what the user should know of it stands in our errors."""
     logging.disable()
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textrnn.comparison.pairwise import silent_logs
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
 from textrnn.errors import TextrnnError
@@ -111,8 +112,9 @@ def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
 
 
 def _check_prepared(project: Path) -> None:
-    with closing(_repo(project)) as repo:
-        is_stale = bool(repo.status(targets=[STAGE], with_deps=True))
+    with closing(_repo(project)) as repo, silent_logs():
+        # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
+        is_stale = bool(repo.reproduce(targets=[STAGE], dry=True, allow_missing=True))
     if is_stale:
         raise TextrnnError(
             f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
@@ -127,7 +129,7 @@ def _fetch(project: Path, version: str, label: str, target: Path) -> None:
     from dvc_data.hashfile.tree import Tree
 
     wanted = HashInfo("md5", version)
-    with closing(_repo(project)) as repo:
+    with closing(_repo(project)) as repo, silent_logs():
         cache = repo.cache.local
 
         def copy() -> None:
@@ -138,7 +140,8 @@ def _fetch(project: Path, version: str, label: str, target: Path) -> None:
             try:
                 copy()
             except FileNotFoundError:
-                repo.cloud.pull([wanted])
+                repo.cloud.pull([wanted])  # the list of its files, and then these
+                repo.cloud.pull([file for _, _, file in Tree.load(cache, wanted)])
                 copy()
         except Exception as error:  # every kind of remote raises its own
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
