@@ -1,4 +1,4 @@
-"""A real MLflow server, on a real PostgreSQL, with basic authentication and artifacts served through it."""
+"""A real MLflow server that also serves artifacts; with basic authentication and a real PostgreSQL, if wished."""
 
 from __future__ import annotations
 
@@ -57,8 +57,11 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(folder: Path, database: str) -> Iterator[dict[str, str]]:
-    """Starts MLflow's server; yields the environment variables that a user of it sets."""
+def mlflow_server(folder: Path, database: str, asks_who: bool = True) -> Iterator[dict[str, str]]:
+    """Starts MLflow's server; yields the environment variables that a user of it sets.
+
+    One that `asks_who` somebody is takes half a second for each answer, most of it to check the password.
+    """
     port = free_port()
     (folder / "auth.ini").write_text(
         "[mlflow]\n"
@@ -69,7 +72,8 @@ def mlflow_server(folder: Path, database: str) -> Iterator[dict[str, str]]:
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     command = [
-        *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
+        *(sys.executable, "-m", "mlflow", "server"),
+        *(("--app-name", "basic-auth") if asks_who else ()),
         *("--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--allowed-hosts", f"127.0.0.1:{port}"),

@@ -101,6 +101,11 @@ class Result:
         return f"exit status {self.status}\n{self.text}"
 
     @property
+    def lines(self) -> list[str]:
+        """The lines of the text."""
+        return self.text.splitlines()
+
+    @property
     def stages(self) -> list[str]:
         """Names of the stages that DVC ran, or with `--dry` would run, sorted."""
         lines = [line for line in self.text.splitlines() if line.startswith("Running stage '")]

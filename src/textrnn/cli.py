@@ -46,7 +46,7 @@ def repro(
 
     before = settled.state(terminal)
     try:
-        was_due = orchestration.repro(jobs, console)
+        work = orchestration.repro(jobs, console)
     except children.Stopped as stop:
         Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
         raise typer.Exit(stop.status) from None
@@ -64,8 +64,36 @@ def repro(
             + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
             + "\nLower learning_rate, or set gradient_clip, for these experiments."
         )
-    if not was_due and synced is not None:
+    if not work.was_due and synced is not None:
         settled.remember(before, f"{shown.get()}{synced}\n")
+
+
+@commands.command()
+def retrain(
+    base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "origin/main",
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Write the report, Markdown, to this file.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value for params.yaml, as in --set train.units=64.")
+    ] = None,
+    publish: Annotated[bool, typer.Option(help="Push data, commit results, push the branch to origin.")] = True,
+) -> None:
+    """Bring this branch's results up to date, compare them with another revision's, and publish them."""
+    from textrnn.orchestration import children
+    from textrnn.orchestration.retrain import retrain as act
+
+    console, shown = Console(stderr=True, highlight=False), Console(highlight=False)
+    try:
+        done = act(base, jobs, overrides or [], publish, console, lambda: _sync(console), report)
+    except children.Stopped as stop:
+        console.print("interrupted: what was finished is kept, and the same command goes on from there")
+        raise typer.Exit(stop.status) from None
+    if report is None:
+        shown.file.write(done.report)
+    else:
+        report.write_text(done.report, encoding="utf-8", newline="\n")
+    if done.problems:
+        raise TextrnnError("\n".join(done.problems))
 
 
 @commands.command()

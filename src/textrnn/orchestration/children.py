@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
@@ -15,6 +18,21 @@ import psutil
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 POLL_SECONDS = 0.1
+
+
+def dvc_command(*arguments: str) -> list[str]:
+    """Returns the command line that runs DVC in this Python's environment.
+
+    DVC lets its lock go while a stage runs, takes it again to save what the stage made, and would give up,
+    and a finished training with it, when another process holds it for three seconds. So it waits.
+    """
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment for DVC: the stages' `python` is this Python, and nothing phones home."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
 
 
 class Stopped(BaseException):

@@ -7,14 +7,13 @@ DVC runs stages one after the other. But with everything upstream up to date,
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,9 +21,10 @@ from rich.console import Console
 
 from textrnn.catalog import load_catalog
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.children import Children, Stopped
+from textrnn.orchestration.children import Children, Stopped, dvc_command, environment
 from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.prune import prune_lock
+from textrnn.orchestration.remote import lacks_only_downloads, pull, restore
 from textrnn.params import Params, load_params
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
@@ -40,11 +40,54 @@ PARALLEL = ("baseline", "train", "probe")
 
 UPSTREAM = ("encode_corpus", "build_embeddings")
 
+RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' is cached")
+"""What DVC says of a stage as it starts it, or restores its outputs instead."""
 
-def repro(jobs: int, console: Console) -> bool:
+
+@dataclass
+class Work:
+    """What a call of `repro` did.
+
+    Attributes:
+        was_due: whether there was anything to do.
+        ran: the stages that ran, with the seconds that each took.
+        cached: the stages whose outputs came out of DVC's cache instead.
+    """
+
+    was_due: bool = False
+    ran: dict[str, float] = field(default_factory=dict)
+    cached: list[str] = field(default_factory=list)
+
+
+class _Listener:
+    """Learns from what one DVC process says which stages it runs, and for how long."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._stage, self._since = "", 0.0
+
+    def line(self, text: str) -> None:
+        run, cached = RUNS.match(text), CACHED.match(text)
+        if run or cached:
+            self.end()
+        if run:
+            self._stage, self._since = run[1], time.monotonic()
+        elif cached:
+            self._work.cached.append(cached[1])
+
+    def end(self) -> None:
+        if self._stage:
+            self._work.ran[self._stage] = time.monotonic() - self._since
+        self._stage = ""
+
+
+def repro(jobs: int, console: Console, fetch: bool = False, before_training: Callable[[], None] = lambda: None) -> Work:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
-    Returns whether there was anything to do.
+    Args:
+        fetch: take from the default remote what it has: results of dvc.lock, and of DVC's run cache, which is here
+            already. Then downloads that nothing needs stay missing.
+        before_training: is called once corpus and embeddings are up to date, if anything was due; it may raise.
 
     Raises:
         TextrnnError: the study is not valid, another call is at work in this folder, or a stage
@@ -55,7 +98,7 @@ def repro(jobs: int, console: Console) -> bool:
     # The pool is left last: what its threads wait for has ended then.
     with _alone(), ThreadPoolExecutor(jobs) as pool, Children() as children:
         try:
-            return _Repro(params, jobs, console, pool, children).run()
+            return _Repro(params, jobs, console, pool, children, fetch).run(before_training)
         except Stopped:
             console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
             raise
@@ -77,55 +120,57 @@ def _alone() -> Iterator[None]:
         ) from None
 
 
-def dvc_command(*arguments: str) -> list[str]:
-    """Returns the command line that runs DVC in this Python's environment.
-
-    DVC lets its lock go while a stage runs, takes it again to save what the stage made, and would give up,
-    and a finished training with it, when another process holds it for three seconds. So it waits.
-    """
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
-
-
-def environment() -> dict[str, str]:
-    """Returns the environment for DVC: the stages' `python` is this Python, and nothing phones home."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-
-
 class _Repro:
     """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting."""
 
     def __init__(
-        self, params: Params, jobs: int, console: Console, pool: ThreadPoolExecutor, children: Children
+        self, params: Params, jobs: int, console: Console, pool: ThreadPoolExecutor, children: Children, fetch: bool
     ) -> None:
         self._params, self._jobs, self._console, self._pool, self._children = params, jobs, console, pool, children
+        self._fetch = fetch
+        self._work = Work()
 
-    def run(self) -> bool:
+    def run(self, before_training: Callable[[], None]) -> Work:
         pruned = prune_lock(Path("dvc.lock"), self._params)
         if pruned:
             self._console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
+        if self._fetch:
+            pull(self._dvc)
         changed = self._changed_stages()
+        self._work.was_due = bool(pruned or changed)
         if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
             started = time.monotonic()
-            self._dvc("repro", *UPSTREAM)
+            self._dvc("repro", *(("--pull", "--allow-missing") if self._fetch else ()), *UPSTREAM)
             seconds = time.monotonic() - started
             self._console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
             changed = self._changed_stages()
-        self._run_side_by_side([name for name in changed if name.startswith(PARALLEL)])
+        before_training()
+        side_by_side = [name for name in changed if name.startswith(PARALLEL)]
+        if self._fetch and side_by_side:
+            restore(side_by_side)
+        self._run_side_by_side(side_by_side)
         if changed:
-            self._dvc("repro")
-        return bool(pruned or changed)
+            self._dvc("repro", *(("--allow-missing",) if self._fetch else ()))
+        return self._work
 
     def _changed_stages(self) -> list[str]:
         """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
-        return list(json.loads("\n".join(self._dvc("status", "--json"))))
+        changes = json.loads("\n".join(self._dvc("status", "--json")))
+        return [name for name in changes if not (self._fetch and lacks_only_downloads(changes[name]))]
 
     def _dvc(self, *arguments: str) -> list[str]:
         """Runs DVC; returns its output. Its stages' progress and all errors stand on standard error."""
         lines: list[str] = []
+        listener = _Listener(self._work)
+
+        def on_line(line: str) -> None:
+            lines.append(line)
+            listener.line(line)
+
         command = dvc_command(*arguments)
-        if self._pool.submit(self._children.run, command, environment(), lines.append).result() != 0:
+        if self._pool.submit(self._children.run, command, environment(), on_line).result() != 0:
             raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+        listener.end()
         return lines
 
     def _run_side_by_side(self, stages: list[str]) -> None:
@@ -164,13 +209,16 @@ class _Repro:
         give_up = time.monotonic() + BUSY_SECONDS
         while True:
             lines: list[str] = []
+            listener = _Listener(self._work)
 
-            def on_line(line: str, lines: list[str] = lines) -> None:
+            def on_line(line: str, lines: list[str] = lines, listener: _Listener = listener) -> None:
                 lines.append(line)
+                listener.line(line)
                 view.line(stage, line)
 
             command = dvc_command("repro", "--single-item", stage)
             status = self._children.run(command, environment(), on_line, stderr=subprocess.STDOUT)
+            listener.end()
             is_busy = status != 0 and any(BUSY.search(line) for line in lines)
             if not is_busy or time.monotonic() > give_up:
                 return status, [line for line in lines if line.strip()]
@@ -184,6 +232,19 @@ def _work(stage: str, params: Params) -> float:
         return 1
     experiment = params.experiments[name]
     return len(params.seeds) * experiment.epochs * max(experiment.layers, 1) * (1 + experiment.bidirectional)
+
+
+def is_due() -> bool:
+    """Returns whether anything that the study reads has changed; that results are not here does not count.
+
+    Raises:
+        TextrnnError: the study is not valid.
+    """
+    load_params(catalog=load_catalog())
+    command = dvc_command("repro", "--dry", "--allow-missing")
+    asked = subprocess.run(command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    # It fails where a stage is due whose inputs are not here yet.
+    return asked.returncode != 0 or any(RUNS.match(line) for line in asked.stdout.splitlines())
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:

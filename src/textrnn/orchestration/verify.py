@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.repro import environment
+from textrnn.orchestration.children import environment
 
 SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 

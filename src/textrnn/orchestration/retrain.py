@@ -1,0 +1,304 @@
+"""`textrnn retrain`: brings a branch's results up to date, tells how they compare, and publishes them.
+
+Results go to the remotes in an order in which an interruption leaves nothing half done: data first, then the commit
+that names them. The branch is only ever moved forward, from the commit that was retrained: where it has moved
+meanwhile, git refuses, and the results wait in DVC's cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from textrnn.errors import TextrnnError
+from textrnn.orchestration.children import dvc_command, environment
+from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbidden, report
+from textrnn.orchestration.remote import default_remote, fetch_run_cache, locked_stages, pull
+from textrnn.orchestration.repro import Work, diverged, is_due, repro
+from textrnn.params import load_params
+from textrnn.tracking.data_check import DataCheck
+
+ORIGIN = "origin"
+RESULTS = ("dvc.lock", "reports")
+PARAMS = "params.yaml"
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came of it.
+
+    Attributes:
+        report: Markdown.
+        published: the commit that now stands at the head of the branch in `origin`; None if nothing was published.
+        problems: why the exit status is not 0 although all was done.
+    """
+
+    report: str
+    published: str | None
+    problems: Sequence[str]
+
+
+class _Forbidden(Exception):
+    """The study does not let anything be trained on this corpus."""
+
+
+def retrain(
+    base: str,
+    jobs: int,
+    overrides: Sequence[str],
+    publish: bool,
+    console: Console,
+    sync: Callable[[], object],
+    own_file: Path | None = None,
+) -> Retrained:
+    """Retrains what is due in the current folder, a git repository that lies at a branch's head.
+
+    Args:
+        base: the git revision to compare with.
+        overrides: `key=value`, laid over `params.yaml`, in the notation of `dvc exp run --set-param`.
+        publish: push data to DVC's default remote, commit results and push the branch to `origin`.
+        sync: makes MLflow agree with the files.
+        own_file: may lie about although git does not know it.
+
+    Raises:
+        TextrnnError: git's state does not allow it, the study is not valid, or a stage or a remote fails. What was
+            trained stays in DVC's cache.
+    """
+    project = Path.cwd()
+    _check_clean(own_file)
+    branch = _branch() if publish else None
+    _fetch(branch)
+    before = Revision.of_commit(project, base, _resolve(base))
+    if overrides and branch is not None and base == f"{ORIGIN}/{branch}":
+        raise TextrnnError(
+            f"--set on {branch} would change what everybody builds on. Take a branch: `git switch --create NAME`."
+        )
+    started = time.monotonic()
+    original = Path(PARAMS).read_bytes()
+    try:
+        _override(overrides)
+        work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
+    except BaseException:
+        if overrides:
+            Path(PARAMS).write_bytes(original)
+        raise
+    params = load_params()
+    here = Revision.of_working_tree(project)
+    differs = here.runs != before.runs
+    problems = []
+    if corpus is not None and corpus.forbidden:
+        effort = Effort(work, time.monotonic() - started, jobs)
+        _restore_results()
+        if overrides:
+            Path(PARAMS).write_bytes(original)
+        keys = ", ".join(f"data_check.{each.key}" for each in corpus.forbidden)
+        problem = f"the study forbids this change of the corpus, and nothing was trained. Mend it, or raise {keys}."
+        return Retrained(forbidden(before, corpus, effort), None, [problem])
+    if work.was_due:
+        sync()
+    elif differs:
+        pull(_dvc)  # nothing had to run, so nothing is here yet to be compared
+    if work.was_due or differs:
+        failed = diverged(params, Path("runs")) if work.was_due else {}
+        problems += [f"{name} failed: {reason}" for name, reason in failed.items()]
+    commit = _publish(branch, work, console) if branch is not None else None
+    pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
+    effort = Effort(work, time.monotonic() - started, jobs)
+    with console.status(f"comparing with {base}"):
+        text = report(project, params, before, effort, corpus, pictures)
+    return Retrained(text, commit, problems)
+
+
+def _run(
+    project: Path, before: Revision, jobs: int, console: Console, is_remote_needed: bool
+) -> tuple[Work, DataCheck | None]:
+    """Returns what was done, and what is to be said of the corpus, if it is another one than at `before`."""
+    from textrnn.tracking.data_check import check
+    from textrnn.tracking.failures import readable_mlflow_errors
+
+    found: list[DataCheck] = []
+
+    def check_corpus() -> None:
+        if _corpus(Revision.of_working_tree(project)) != _corpus(before):
+            with readable_mlflow_errors():
+                found.append(check(project, load_params()))
+            if found[0].forbidden:
+                raise _Forbidden
+
+    try:
+        has_remote = fetch_run_cache()
+    except TextrnnError as error:
+        if is_remote_needed:
+            raise
+        console.print(f"warning: {error} What is due is computed here.", markup=False, soft_wrap=True)
+        has_remote = False
+    try:
+        work = repro(jobs, console, fetch=has_remote, before_training=check_corpus)
+    except _Forbidden:
+        work = Work(was_due=True)
+    return work, found[0] if found else None
+
+
+def _corpus(revision: Revision) -> object:
+    return revision.stages.get("prepare_corpus", {}).get("outs")
+
+
+def _override(overrides: Sequence[str]) -> None:
+    """Lays `overrides` over params.yaml, whose comments stay."""
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+
+    wanted = [part for each in overrides for part in shlex.split(each)]
+    if not wanted:
+        return
+    try:
+        apply_overrides(PARAMS, wanted)
+    except (DvcException, ValueError) as error:
+        reason = error.__cause__ or error
+        raise TextrnnError(
+            f"--set {' '.join(wanted)}: {str(reason).splitlines()[0].rstrip('.')}. Write key=value with keys of "
+            f"{PARAMS}, as in --set train.units=64; a key that it does not have yet starts with +."
+        ) from None
+
+
+def _check_clean(own_file: Path | None) -> None:
+    """Makes sure that what runs is what git has; results, which the next run replaces, may differ."""
+    lines = [line for line in _git("status", "--porcelain", "--untracked-files=all").splitlines() if line]
+    own = None if own_file is None else own_file.resolve()
+    changed = [line[3:] for line in lines if not (line.startswith("??") and Path(line[3:]).resolve() == own)]
+    foreign = [name for name in changed if not name.startswith(RESULTS)]
+    if foreign:
+        more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        raise TextrnnError(
+            f"not committed: {', '.join(foreign[:5])}{more}. What is retrained must be what git has: commit it, or "
+            "put it aside with `git stash --include-untracked`."
+        )
+
+
+def _branch() -> str:
+    branch = _git("symbolic-ref", "--quiet", "--short", "HEAD", may_fail=True)
+    if not branch:
+        raise TextrnnError(
+            "git is at no branch (HEAD is detached), so there is none to push results to. `git switch BRANCH` first, "
+            "or use --no-publish."
+        )
+    if ORIGIN not in _git("remote").split():
+        raise TextrnnError(
+            f"git knows no remote {ORIGIN} to push results to. `git remote add {ORIGIN} ADDRESS`, or use --no-publish."
+        )
+    return branch
+
+
+def _fetch(branch: str | None) -> None:
+    """Learns where `origin` stands, and makes sure that the branch there is not ahead of this one."""
+    if branch is None:
+        if ORIGIN in _git("remote").split():
+            _git("fetch", "--quiet", ORIGIN, may_fail=True)  # the base that is known here will do
+        return
+    _git("fetch", "--quiet", ORIGIN)
+    theirs = f"refs/remotes/{ORIGIN}/{branch}"
+    if _git("rev-parse", "--quiet", "--verify", theirs, may_fail=True) and not _is_ancestor(theirs, "HEAD"):
+        raise TextrnnError(f"{ORIGIN}/{branch} has commits that are not here. `git pull` first.")
+
+
+def _resolve(base: str) -> str:
+    commit = _git("rev-parse", "--quiet", "--verify", f"{base}^{{commit}}", may_fail=True)
+    if not commit:
+        raise TextrnnError(
+            f"--base {base!r}: git knows no such revision here. Name a branch such as {ORIGIN}/main, a tag or a "
+            "commit; in CI fetch the whole history."
+        )
+    return commit
+
+
+def _publish(branch: str, work: Work, console: Console) -> str | None:
+    """Pushes data, then the commit that names them. Returns the commit at the branch's head in `origin`."""
+    start = _git("rev-parse", "HEAD")
+    theirs = _git("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}/{branch}", may_fail=True)
+    has_results = bool(_git("status", "--porcelain", "--", *RESULTS, PARAMS))
+    if not has_results and start == theirs:
+        return theirs
+    _push_data(console)
+    if has_results:
+        _git("add", "--", *[name for name in (*RESULTS, PARAMS) if Path(name).exists()])
+        trained = [name.partition("@")[2] for name in (*work.ran, *work.cached) if name.startswith("train@")]
+        what = f" of {', '.join(sorted(trained))}" if 0 < len(trained) <= 5 else ""
+        _git("commit", "--quiet", "--message", f"Bring results up to date{what}")
+    # Not forced, so it moves the branch only from where it was when this began.
+    failure = _failure("push", "--quiet", ORIGIN, f"HEAD:refs/heads/{branch}")
+    if failure is None:
+        return _git("rev-parse", "HEAD")
+    _git("reset", "--quiet", "--hard", start)
+    raise TextrnnError(
+        f"{ORIGIN} did not take the results to {branch}: {failure}. Nothing there was overwritten, and no training is "
+        "lost: it is in DVC's cache. If the branch has moved on, `git pull` and run this again."
+    )
+
+
+def _push_data(console: Console) -> None:
+    if default_remote() is None:
+        console.print("DVC has no default remote: data and models stay in this machine's cache", highlight=False)
+        return
+    stages = [name for name, paths in locked_stages().items() if all(Path(path).exists() for path in paths)]
+    if stages:
+        with console.status("pushing data and models"):
+            _dvc("push", "--quiet", "--run-cache", *stages)
+
+
+def _restore_results() -> None:
+    """Puts dvc.lock back, which names a corpus by now that is not to be trained on."""
+    _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)
+
+
+def _pictures_address(commit: str | None) -> str | None:
+    """Where GitHub and GitLab, whose CI this runs in, show files of a commit to those who may see the repository."""
+    if commit is None:
+        return None
+    if "GITHUB_REPOSITORY" in os.environ:
+        server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+        return f"{server}/{os.environ['GITHUB_REPOSITORY']}/raw/{commit}"
+    if "CI_PROJECT_URL" in os.environ:
+        return f"{os.environ['CI_PROJECT_URL']}/-/raw/{commit}"
+    return None
+
+
+def _dvc(*arguments: str) -> None:
+    if subprocess.run(dvc_command(*arguments), env=environment(), stdin=subprocess.DEVNULL).returncode != 0:
+        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+
+
+def _is_ancestor(older: str, newer: str) -> bool:
+    return _failure("merge-base", "--is-ancestor", older, newer) is None
+
+
+def _git(*arguments: str, may_fail: bool = False) -> str:
+    """Runs git; returns what it prints, and nothing where it `may_fail` and does."""
+    done = _run_git(*arguments)
+    if done.returncode != 0 and not may_fail:
+        raise TextrnnError(f"`git {' '.join(arguments)}` failed: {_said(done)}.")
+    return done.stdout.rstrip("\n") if done.returncode == 0 else ""
+
+
+def _failure(*arguments: str) -> str | None:
+    """Runs git; returns why it failed, None if it did not."""
+    done = _run_git(*arguments)
+    return None if done.returncode == 0 else _said(done)
+
+
+def _run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # CI has nobody whom git could ask for a password.
+    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    return subprocess.run(["git", *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(("fatal:", "error:", "!", "remote:"))] or lines
+    return "; ".join(told[:3]).rstrip(".") or f"exit status {done.returncode}"

@@ -1,0 +1,128 @@
+"""The workflows for GitHub and GitLab: valid, safe, and made of commands that run anywhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_project import PROJECT
+from workflow_steps import script
+
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+
+
+def program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def steps(workflow: Path) -> Iterator[dict[str, Any]]:
+    for job in yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values():
+        yield from job["steps"]
+
+
+def test_there_are_the_four() -> None:
+    assert [workflow.stem for workflow in WORKFLOWS] == ["ci", "from-zero", "promote", "retrain"]
+
+
+def test_github_and_gitlab_can_read_them() -> None:
+    for arguments in (
+        ["--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS)],
+        ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", str(PROJECT / ".gitlab-ci.yml")],
+    ):
+        done = subprocess.run([program("check-jsonschema"), *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_security_linter_finds_nothing() -> None:
+    """Unpinned actions, wide permissions, pasted inputs, leaked credentials, dangerous triggers."""
+    done = subprocess.run(
+        [program("zizmor"), "--offline", "--no-progress", "--strict-collection", *map(str, WORKFLOWS)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linters_do_find_what_is_wrong(tmp_path: Path) -> None:
+    """Else the two tests above would prove nothing."""
+    workflow = (PROJECT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")
+    pasted = tmp_path / "pasted.yml"
+    pasted.write_text(workflow.replace('"$PARAMS"', "${{ inputs.params }}"), encoding="utf-8")
+    unpinned = tmp_path / "unpinned.yml"
+    unpinned.write_text(re.sub(r"@[0-9a-f]{40}", "@main", workflow), encoding="utf-8")
+    for file, finding in ((pasted, "template-injection"), (unpinned, "unpinned-uses")):
+        done = subprocess.run(
+            [program("zizmor"), "--offline", "--no-progress", str(file)], capture_output=True, text=True
+        )
+        assert done.returncode != 0
+        assert finding in done.stdout
+    broken = tmp_path / "broken.yml"
+    broken.write_text(workflow.replace("runs-on:", "run-on:"), encoding="utf-8")
+    done = subprocess.run(
+        [program("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(broken)], capture_output=True
+    )
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
+def test_what_runs_is_a_command_of_the_project_and_a_valid_script(workflow: Path) -> None:
+    for step in steps(workflow):
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", step["uses"]), step
+            continue
+        checked = subprocess.run(["bash", "-n"], input=step["run"], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+        assert "${{" not in step["run"], "an expression pasted into a shell line"
+        used = re.findall(r"(?:^|&& )(make|\.venv/bin/\w+|git|gh|cat|if|fi|\[|\})", step["run"], re.MULTILINE)
+        assert used, step
+
+
+def test_a_report_is_posted_once_and_updated(tmp_path: Path) -> None:
+    """With a `gh` that notes how it is called."""
+    (tmp_path / "report.md").write_text("# Retraining\n")
+    gh = tmp_path / "gh"
+    gh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
+    gh.chmod(0o755)
+    tell = script("retrain", "retrain", "Tell")
+
+    def run(number: str, temporary: Path) -> None:
+        subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", tell],
+            env={
+                "PATH": f"{tmp_path}:/usr/bin:/bin",
+                "NUMBER": number,
+                "RUNNER_TEMP": str(temporary),
+                "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+            },
+            check=True,
+        )
+
+    run("", tmp_path)
+    assert not (tmp_path / "called").exists()
+    run("12", tmp_path)
+    called = (tmp_path / "called").read_text()
+    assert called == f"pr comment 12 --edit-last --create-if-none --body-file {tmp_path}/report.md\n"
+    assert (tmp_path / "summary.md").read_text() == "# Retraining\n" * 2
+    run("12", tmp_path / "nothing")
+    assert (tmp_path / "called").read_text() == called
+
+
+def test_gitlab_runs_the_same_commands() -> None:
+    content = yaml.safe_load((PROJECT / ".gitlab-ci.yml").read_text(encoding="utf-8"))
+    commands = {
+        name: [line for line in content[name]["script"] if isinstance(line, str)]
+        for name in ("test", "retrain", "promote", "from-zero")
+    }
+    assert commands["test"] == ["make test PYTHON=python"]
+    assert commands["promote"][-1] == "make promote"
+    assert commands["from-zero"][-1] == "make verify"
+    assert ".venv/bin/textrnn retrain" in commands["retrain"][-1]
+    for lines in commands.values():
+        for line in lines:
+            assert subprocess.run(["bash", "-n"], input=line, text=True).returncode == 0
