@@ -21,7 +21,7 @@ env: $(READY) ## make .venv from requirements.lock (uv where installed, else pip
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python"; exit 1; }
-	@echo "making $(VENV) with $$($(PYTHON) --version) and $(if $(UV),uv,pip): a few minutes and 2.5 GB, once"
+	@echo "making $(VENV) with $$($(PYTHON) --version) and $(if $(UV),uv,pip): a few minutes and 3 GB, once"
 ifneq ($(UV),)
 	@uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@uv pip sync --quiet --python $(VENV)/bin/python --compile-bytecode --require-hashes requirements.lock

@@ -104,12 +104,17 @@ def repro(jobs: int, console: Console, fetch: bool = False, before_training: Cal
             raise
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keeps a second call out of the folder."""
+def check_folder() -> None:
+    """Raises a `TextrnnError` where the current folder is not a project's top folder."""
     for needed in (Path("dvc.yaml"), Path(".dvc")):
         if not needed.exists():
             raise TextrnnError(f"{needed}: not in {Path.cwd()}. Run this in the project's top folder, a git clone.")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keeps a second call out of the folder."""
+    check_folder()
     LOCK.parent.mkdir(exist_ok=True)
     try:
         with FileLock(LOCK, blocking=False):

@@ -21,7 +21,7 @@ from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import dvc_command, environment
 from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbidden, report
 from textrnn.orchestration.remote import default_remote, fetch_run_cache, locked_stages, pull
-from textrnn.orchestration.repro import Work, diverged, is_due, repro
+from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
 from textrnn.params import load_params
 from textrnn.tracking.data_check import DataCheck
 
@@ -71,6 +71,7 @@ def retrain(
         TextrnnError: git's state does not allow it, the study is not valid, or a stage or a remote fails. What was
             trained stays in DVC's cache.
     """
+    check_folder()
     project = Path.cwd()
     _check_clean(own_file)
     branch = _branch() if publish else None

@@ -1,0 +1,118 @@
+"""What `textrnn retrain` refuses, and what it leaves as it was. tests/test_retraining_story.py has what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_project import TinyProject
+
+from textrnn.orchestration.pull_request import Pictures, Revision
+from textrnn.orchestration.retrain import _pictures_address
+
+
+def refused(project: TinyProject, *arguments: str) -> str:
+    before = project.git_status()
+    result = project.textrnn("retrain", *arguments, ok=False)
+    assert result.status == 1
+    assert "Traceback" not in result.text
+    assert project.git_status() == before
+    return result.text
+
+
+def test_what_git_does_not_have_is_not_retrained(project: TinyProject) -> None:
+    project.append("params.yaml", "# a thought\n")
+    (project.folder / "src" / "textrnn" / "idea.py").write_text("")
+    said = refused(project, "--no-publish", "--base", "HEAD")
+    assert said.startswith("error: not committed: params.yaml, src/textrnn/idea.py. ")
+    assert "git stash" in said
+
+
+def test_its_own_report_may_lie_about_and_so_may_results(project: TinyProject) -> None:
+    (project.folder / "report.md").write_text("the last one")
+    (project.folder / "reports" / "tiny" / "report.md").write_text("half written")
+    project.textrnn("retrain", "--no-publish", "--base", "HEAD", "--report", "report.md")
+    assert project.read("report.md").startswith("# Retraining: nothing differs from HEAD\n")
+    assert project.git_status() == "?? report.md\n"
+
+
+def test_there_must_be_a_branch_and_an_origin_to_publish_to(project: TinyProject) -> None:
+    assert "git knows no remote origin" in refused(project)
+    project.run("git", "checkout", "--quiet", "--detach")
+    assert "HEAD is detached" in refused(project)
+
+
+def test_the_base_must_be_known(project: TinyProject) -> None:
+    said = refused(project, "--no-publish")
+    assert "--base 'origin/main': git knows no such revision here." in said
+
+
+def test_origin_must_answer_and_must_not_be_ahead(project: TinyProject, tmp_path: Path) -> None:
+    project.run("git", "remote", "add", "origin", str(tmp_path / "nowhere"))
+    assert "`git fetch --quiet origin` failed: fatal: " in refused(project)
+    project.run("git", "clone", "--quiet", "--bare", str(project.folder), str(tmp_path / "nowhere"))
+    project.append("README.md", "more\n")
+    project.commit()
+    project.run("git", "push", "--quiet", "origin", "main")
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+    assert "origin/main has commits that are not here. `git pull` first." in refused(project)
+
+
+def test_another_folder_and_another_notation_are_told(project: TinyProject, tmp_path: Path) -> None:
+    project.run("git", "switch", "--quiet", "--create", "other")
+    said = refused(project, "--no-publish", "--base", "HEAD", "--set", "train.unit=3")
+    assert "--set train.unit=3: " in said
+    assert "starts with +" in said
+    (tmp_path / "empty").mkdir()
+    elsewhere = TinyProject(tmp_path / "empty", project.home)
+    result = elsewhere.run(
+        "env", f"PYTHONPATH={project.folder / 'src'}", "python", "-m", "textrnn", "retrain", ok=False
+    )
+    assert (result.status, result.text.partition(":")[0]) == (1, "error")
+    assert "Run this in the project's top folder" in result.text
+
+
+def test_a_value_that_the_study_does_not_allow_is_not_left_behind(project: TinyProject) -> None:
+    said = refused(project, "--no-publish", "--base", "HEAD", "--set", "train.units=-1")
+    assert "units" in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({"GITHUB_REPOSITORY": "us/reviews"}, "https://github.com/us/reviews/raw/abc"),
+        (
+            {"GITHUB_REPOSITORY": "us/reviews", "GITHUB_SERVER_URL": "https://git.example.org"},
+            "https://git.example.org/us/reviews/raw/abc",
+        ),
+        (
+            {"CI_PROJECT_URL": "https://gitlab.example.org/us/reviews"},
+            "https://gitlab.example.org/us/reviews/-/raw/abc",
+        ),
+        ({}, None),
+    ],
+)
+def test_pictures_are_links_to_the_pushed_commit(
+    variables: dict[str, str], address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GITHUB_REPOSITORY", "GITHUB_SERVER_URL", "CI_PROJECT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert _pictures_address("abc") == address
+    assert _pictures_address(None) is None
+    shown = str(Pictures(address, "reports/tiny"))
+    if address is None:
+        assert shown == "Pictures, and everything else: `reports/tiny/index.html`."
+    else:
+        assert f"![leaderboard]({address}/reports/tiny/leaderboard.svg)" in shown
+
+
+def test_a_commit_and_the_working_tree_are_read_alike(project: TinyProject) -> None:
+    commit = project.run("git", "rev-parse", "HEAD").text.strip()
+    there, here = Revision.of_commit(project.folder, "main", commit), Revision.of_working_tree(project.folder)
+    assert there.runs == here.runs
+    assert set(there.runs) == {"lstm", "gru", "mean", "majority", "nb-svm"}
+    assert there.metrics == here.metrics
+    assert there.best == here.best
+    assert there.best in {"lstm", "gru", "mean"}
