@@ -213,7 +213,9 @@ def test_an_improvement_is_told_merged_and_promoted(team: Team) -> None:
     assert again.report.partition("## What it took")[0] == job.report.partition("## What it took")[0]
     assert team.head("better") == job.project.run("git", "rev-parse", "HEAD").text.strip()
     team.merge("better")
-    assert "promoted: lstm" in team.promote().text
+    promoted = team.promote().text
+    assert "promoted: On 80 test examples" in promoted
+    assert "better beyond chance" in promoted
 
 
 def test_a_change_of_documentation_runs_nothing(team: Team) -> None:
