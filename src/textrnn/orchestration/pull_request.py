@@ -17,7 +17,7 @@ from tabulate import tabulate
 from textrnn.comparison.leaderboard import si
 from textrnn.comparison.pairwise import PairwiseComparison, compare
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.repro import Work
+from textrnn.orchestration.repro import Work, walks
 from textrnn.params import Params
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.data_check import DataCheck
@@ -248,7 +248,7 @@ def _effort(project: Path, params: Params, effort: Effort) -> str:
     """What ran, what did not have to, and what that saved."""
     work = effort.work
     total = len(Revision.of_working_tree(project).stages)
-    text = f"## What it took\n\n{_duration(effort.seconds)}, up to {effort.jobs} trainings at once."
+    text = f"## What it took\n\n{_duration(effort.seconds)}; at the most {effort.jobs} at work at a time."
     slowest = sorted(work.ran.items(), key=lambda item: -item[1])
     for what, names in (
         ("ran", [f"`{name}` {_duration(seconds)}" for name, seconds in slowest]),
@@ -257,13 +257,16 @@ def _effort(project: Path, params: Params, effort: Effort) -> str:
         text += f"\n- {len(names)} of {total} stages {what}" + (f": {', '.join(names)}" if names else "")
     text += f"\n- {total - len(work.ran.keys() | set(work.cached))} were up to date"
     flops = {name: value for name in params.experiments if (value := _training_flops(project / "runs" / name))}
-    trained = {name: flops[name] for name in flops if f"train@{name}" in work.ran}
-    if flops and len(trained) < len(flops):
-        saved = sum(flops.values()) - sum(trained.values())
-        text += f"\n- saved: {saved / sum(flops.values()):.0%} of the study's training, {si(saved, 'FLOP')}"
+    spared = [name for name in flops if f"train@{name}" not in work.ran]
+    if spared:
+        share, saved = len(spared) / len(flops), sum(flops[name] for name in spared)
+        text += f"\n- saved: {len(spared)} of {len(flops)} experiments' training ({share:.0%}), {si(saved, 'FLOP')}"
+        trained = [f"train@{name}" for name in flops if name not in spared]
         if trained:
-            pace = sum(work.ran[f"train@{name}"] for name in trained) / sum(trained.values())
-            text += f"; at the pace of what ran, about {_duration(saved * pace / effort.jobs)}"
+            # A step takes its time however little it computes, so time goes by walks over the corpus.
+            pace = sum(work.ran[stage] for stage in trained) / sum(walks(stage, params) for stage in trained)
+            seconds = pace * sum(walks(f"train@{name}", params) for name in spared)
+            text += f"; at the pace of what ran, about {_duration(seconds / effort.jobs)}"
     return text
 
 
