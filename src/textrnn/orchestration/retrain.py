@@ -11,7 +11,8 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,17 +37,19 @@ class Retrained:
 
     Attributes:
         report: Markdown.
-        published: the commit that now stands at the head of the branch in `origin`; None if nothing was published.
         problems: why the exit status is not 0 although all was done.
     """
 
     report: str
-    published: str | None
     problems: Sequence[str]
 
 
 class _Forbidden(Exception):
-    """The study does not let anything be trained on this corpus."""
+    """The study does not let anything be trained on this corpus, for what was `found`."""
+
+    def __init__(self, found: DataCheck) -> None:
+        super().__init__(found.summary)
+        self.found = found
 
 
 def retrain(
@@ -82,45 +85,40 @@ def retrain(
             f"--set on {branch} would change what everybody builds on. Take a branch: `git switch --create NAME`."
         )
     started = time.monotonic()
-    original = Path(PARAMS).read_bytes()
     try:
-        _override(overrides)
-        work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
-    except BaseException:
-        if overrides:
-            Path(PARAMS).write_bytes(original)
-        raise
+        with _laid_over_params(overrides):
+            work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
+    except _Forbidden as refusal:
+        _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)  # it names that corpus by now
+        return _refused(refusal.found, before, Effort(Work(), time.monotonic() - started, jobs))
     params = load_params()
-    here = Revision.of_working_tree(project)
-    differs = here.runs != before.runs
     problems = []
-    if corpus is not None and corpus.forbidden:
-        effort = Effort(work, time.monotonic() - started, jobs)
-        _restore_results()
-        if overrides:
-            Path(PARAMS).write_bytes(original)
-        keys = ", ".join(f"data_check.{each.key}" for each in corpus.forbidden)
-        problem = f"the study forbids this change of the corpus, and nothing was trained. Mend it, or raise {keys}."
-        return Retrained(forbidden(before, corpus, effort), None, [problem])
     if work.was_due:
         sync()
-    elif differs:
+        problems = [f"{name} failed: {reason}" for name, reason in diverged(params, Path("runs")).items()]
+    elif Revision.of_working_tree(project).runs != before.runs:
         pull(_dvc)  # nothing had to run, so nothing is here yet to be compared
-    if work.was_due or differs:
-        failed = diverged(params, Path("runs")) if work.was_due else {}
-        problems += [f"{name} failed: {reason}" for name, reason in failed.items()]
     commit = _publish(branch, work, console) if branch is not None else None
     pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
     effort = Effort(work, time.monotonic() - started, jobs)
     with console.status(f"comparing with {base}"):
-        text = report(project, params, before, effort, corpus, pictures)
-    return Retrained(text, commit, problems)
+        return Retrained(report(project, params, before, effort, corpus, pictures), problems)
+
+
+def _refused(found: DataCheck, before: Revision, effort: Effort) -> Retrained:
+    keys = ", ".join(f"data_check.{each.key}" for each in found.forbidden)
+    problem = f"the study forbids this change of the corpus, and nothing was trained. Mend it, or raise {keys}."
+    return Retrained(forbidden(before, found, effort), [problem])
 
 
 def _run(
     project: Path, before: Revision, jobs: int, console: Console, is_remote_needed: bool
 ) -> tuple[Work, DataCheck | None]:
-    """Returns what was done, and what is to be said of the corpus, if it is another one than at `before`."""
+    """Returns what was done, and what is to be said of the corpus, if it is another one than at `before`.
+
+    Raises:
+        _Forbidden: too much is to be said of it.
+    """
     from textrnn.tracking.data_check import check
     from textrnn.tracking.failures import readable_mlflow_errors
 
@@ -131,7 +129,7 @@ def _run(
             with readable_mlflow_errors():
                 found.append(check(project, load_params()))
             if found[0].forbidden:
-                raise _Forbidden
+                raise _Forbidden(found[0])
 
     try:
         has_remote = fetch_run_cache()
@@ -140,10 +138,7 @@ def _run(
             raise
         console.print(f"warning: {error} What is due is computed here.", markup=False, soft_wrap=True)
         has_remote = False
-    try:
-        work = repro(jobs, console, fetch=has_remote, before_training=check_corpus)
-    except _Forbidden:
-        work = Work(was_due=True)
+    work = repro(jobs, console, fetch=has_remote, before_training=check_corpus)
     return work, found[0] if found else None
 
 
@@ -151,21 +146,33 @@ def _corpus(revision: Revision) -> object:
     return revision.stages.get("prepare_corpus", {}).get("outs")
 
 
-def _override(overrides: Sequence[str]) -> None:
-    """Lays `overrides` over params.yaml, whose comments stay."""
+@contextmanager
+def _laid_over_params(overrides: Sequence[str]) -> Iterator[None]:
+    """Lays `overrides` over params.yaml; takes them back if the block raises."""
+    original = Path(PARAMS).read_bytes()
+    wanted = [part for each in overrides for part in shlex.split(each)]
+    try:
+        if wanted:
+            _override(wanted)
+        yield
+    except BaseException:
+        if wanted:
+            Path(PARAMS).write_bytes(original)
+        raise
+
+
+def _override(wanted: Sequence[str]) -> None:
+    """Changes values in params.yaml, whose comments stay."""
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
-    wanted = [part for each in overrides for part in shlex.split(each)]
-    if not wanted:
-        return
     try:
-        apply_overrides(PARAMS, wanted)
+        apply_overrides(PARAMS, list(wanted))
     except (DvcException, ValueError) as error:
-        reason = error.__cause__ or error
+        reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
         raise TextrnnError(
-            f"--set {' '.join(wanted)}: {str(reason).splitlines()[0].rstrip('.')}. Write key=value with keys of "
-            f"{PARAMS}, as in --set train.units=64; a key that it does not have yet starts with +."
+            f"--set {' '.join(wanted)}: {reason}. Write key=value with keys of {PARAMS}, as in --set train.units=64; a "
+            "key that it does not have yet starts with +."
         ) from None
 
 
@@ -251,11 +258,6 @@ def _push_data(console: Console) -> None:
     if stages:
         with console.status("pushing data and models"):
             _dvc("push", "--quiet", "--run-cache", *stages)
-
-
-def _restore_results() -> None:
-    """Puts dvc.lock back, which names a corpus by now that is not to be trained on."""
-    _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)
 
 
 def _pictures_address(commit: str | None) -> str | None:
