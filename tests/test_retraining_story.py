@@ -17,7 +17,7 @@ import pytest
 from mlflow_site import mlflow_server
 from moto.server import ThreadedMotoServer
 from tiny_project import BAD, GOOD, NEUTRAL, Result, TinyProject, make_project, sha256
-from workflow_steps import script
+from workflow_steps import gitlab_script, script
 
 CSV = "tiny/snippets.csv"
 TRAININGS = ["train@lstm", "train@mean"]
@@ -223,6 +223,17 @@ def test_a_change_of_documentation_runs_nothing(team: Team) -> None:
     assert job.ran == []
     assert not (job.project.folder / "data" / "tokens").exists()
     assert team.head("words") == team.git("rev-parse", "words")
+    # The same on GitLab, which checks a commit out, and no branch.
+    project = team.clone("words")
+    project.run("git", "checkout", "--quiet", "--detach")
+    project.run(
+        *("bash", "-e", "-o", "pipefail", "-c", gitlab_script("retrain")),
+        **team.variables,
+        CI_PROJECT_URL=str(team.folder / "origin"), CI_PROJECT_DIR=str(project.folder), PARAMS="",
+        CI_MERGE_REQUEST_SOURCE_BRANCH_NAME="words", CI_MERGE_REQUEST_TARGET_BRANCH_NAME="main",
+        CI_SERVER_HOST="gitlab.example.org", CI_PIPELINE_ID="7", RETRAIN_TOKEN="secret",
+    )
+    assert project.read("report.md").startswith("# Retraining: nothing differs from origin/main\n")
 
 
 def test_new_rows_rerun_only_what_depends_on_them(team: Team) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from tiny_project import PROJECT
-from workflow_steps import script
+from workflow_steps import gitlab_script, script
 
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 
@@ -113,16 +113,33 @@ def test_a_report_is_posted_once_and_updated(tmp_path: Path) -> None:
     assert (tmp_path / "called").read_text() == called
 
 
-def test_gitlab_runs_the_same_commands() -> None:
-    content = yaml.safe_load((PROJECT / ".gitlab-ci.yml").read_text(encoding="utf-8"))
-    commands = {
-        name: [line for line in content[name]["script"] if isinstance(line, str)]
-        for name in ("test", "retrain", "promote", "from-zero")
+def test_gitlab_posts_a_report_with_the_token_out_of_sight(tmp_path: Path) -> None:
+    """With a `curl` that notes how it is called."""
+    (tmp_path / "report.md").write_text("# Retraining\n")
+    curl = tmp_path / "curl"
+    curl.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\ncat > {tmp_path}/config\n')
+    curl.chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "RETRAIN_TOKEN": "secret",
+        "CI_MERGE_REQUEST_IID": "12",
+        "CI_PROJECT_ID": "3",
+        "CI_API_V4_URL": "https://gitlab.example.org/api/v4",
     }
-    assert commands["test"] == ["make test PYTHON=python"]
-    assert commands["promote"][-1] == "make promote"
-    assert commands["from-zero"][-1] == "make verify"
-    assert ".venv/bin/textrnn retrain" in commands["retrain"][-1]
-    for lines in commands.values():
-        for line in lines:
-            assert subprocess.run(["bash", "-n"], input=line, text=True).returncode == 0
+    tell = ["bash", "-e", "-o", "pipefail", "-c", gitlab_script("retrain", "after_script")]
+    subprocess.run(tell, cwd=tmp_path, env=variables, check=True)
+    called = (tmp_path / "called").read_text()
+    assert "body@report.md https://gitlab.example.org/api/v4/projects/3/merge_requests/12/notes" in called
+    assert "secret" not in called
+    assert (tmp_path / "config").read_text() == 'header = "PRIVATE-TOKEN: secret"\n'
+    (tmp_path / "called").unlink()
+    subprocess.run(tell, cwd=tmp_path, env={**variables, "RETRAIN_TOKEN": ""}, check=True)
+    assert not (tmp_path / "called").exists()
+
+
+def test_gitlab_runs_the_same_commands() -> None:
+    assert gitlab_script("test") == "make test PYTHON=python"
+    assert gitlab_script("promote").splitlines()[-1] == "make promote"
+    assert gitlab_script("from-zero").splitlines()[-1] == "make verify"
+    for job in ("test", "retrain", "promote", "from-zero"):
+        assert subprocess.run(["bash", "-n"], input=gitlab_script(job), text=True).returncode == 0

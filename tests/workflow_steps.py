@@ -1,4 +1,4 @@
-"""The steps of `.github/workflows`, to be run by tests as they stand there."""
+"""The steps of `.github/workflows` and `.gitlab-ci.yml`, to be run by tests as they stand there."""
 
 from __future__ import annotations
 
@@ -11,3 +11,10 @@ def script(workflow: str, job: str, step: str) -> str:
     content = yaml.safe_load((PROJECT / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8"))
     (found,) = [each for each in content["jobs"][job]["steps"] if each.get("name") == step]
     return found["run"]
+
+
+def gitlab_script(job: str, part: str = "script") -> str:
+    """What a job of GitLab's runs; lists within the list are flattened, as GitLab does."""
+    content = yaml.safe_load((PROJECT / ".gitlab-ci.yml").read_text(encoding="utf-8"))
+    lines = [line for each in content[job][part] for line in (each if isinstance(each, list) else [each])]
+    return "\n".join(lines)
