@@ -77,6 +77,31 @@ def test_a_value_that_the_study_does_not_allow_is_not_left_behind(project: TinyP
     assert "units" in said
 
 
+def test_without_credentials_it_compares_what_is_here_and_publishing_refuses(project: TinyProject) -> None:
+    """The base has another run, as if a colleague had trained it; the remote does not answer."""
+    lock = project.read("dvc.lock")
+    ours = project.lock()["train@mean"]["outs"][0]["md5"]
+    (project.folder / "dvc.lock").write_text(lock.replace(ours, "0" * 32 + ".dir"), encoding="utf-8")
+    project.commit()
+    (project.folder / "dvc.lock").write_text(lock, encoding="utf-8")
+    project.dvc("remote", "add", "--quiet", "--default", "away", "s3://nobody/here")
+    project.dvc("remote", "modify", "away", "endpointurl", "http://127.0.0.1:9")
+    project.commit()
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_MAX_ATTEMPTS": "1"}
+    said = project.textrnn("retrain", "--no-publish", "--base", "HEAD~1", "--report", "report.md", **credentials).text
+    assert "warning: " in said
+    assert "Traceback" not in said
+    report = project.read("report.md")
+    assert "Cannot be compared: `mean`." in report
+    assert "at HEAD~1 is not in DVC's cache" in report
+    project.run("git", "init", "--quiet", "--bare", str(project.folder.parent / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(project.folder.parent / "origin.git"))
+    refused = project.textrnn("retrain", "--base", "HEAD~1", "--report", "report.md", ok=False, **credentials)
+    assert refused.status == 1
+    assert "failed" in refused.text
+    assert project.run("git", "ls-remote", "origin").text == ""
+
+
 @pytest.mark.parametrize(
     ("variables", "address"),
     [

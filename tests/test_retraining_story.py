@@ -229,9 +229,14 @@ def test_a_change_of_documentation_runs_nothing(team: Team) -> None:
     project.run(
         *("bash", "-e", "-o", "pipefail", "-c", gitlab_script("retrain")),
         **team.variables,
-        CI_PROJECT_URL=str(team.folder / "origin"), CI_PROJECT_DIR=str(project.folder), PARAMS="",
-        CI_MERGE_REQUEST_SOURCE_BRANCH_NAME="words", CI_MERGE_REQUEST_TARGET_BRANCH_NAME="main",
-        CI_SERVER_HOST="gitlab.example.org", CI_PIPELINE_ID="7", RETRAIN_TOKEN="secret",
+        CI_PROJECT_URL=str(team.folder / "origin"),
+        CI_PROJECT_DIR=str(project.folder),
+        PARAMS="",
+        CI_MERGE_REQUEST_SOURCE_BRANCH_NAME="words",
+        CI_MERGE_REQUEST_TARGET_BRANCH_NAME="main",
+        CI_SERVER_HOST="gitlab.example.org",
+        CI_PIPELINE_ID="7",
+        RETRAIN_TOKEN="secret",
     )
     assert project.read("report.md").startswith("# Retraining: nothing differs from origin/main\n")
 

@@ -97,7 +97,8 @@ def retrain(
         sync()
         problems = [f"{name} failed: {reason}" for name, reason in diverged(params, Path("runs")).items()]
     elif Revision.of_working_tree(project).runs != before.runs:
-        pull(_dvc)  # nothing had to run, so nothing is here yet to be compared
+        # Nothing had to run, so nothing is here yet to be compared.
+        _from_remote(lambda: pull(_dvc), publish, console)
     commit = _publish(branch, work, console) if branch is not None else None
     pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
     effort = Effort(work, time.monotonic() - started, jobs)
@@ -131,15 +132,20 @@ def _run(
             if found[0].forbidden:
                 raise _Forbidden(found[0])
 
-    try:
-        has_remote = fetch_run_cache()
-    except TextrnnError as error:
-        if is_remote_needed:
-            raise
-        console.print(f"warning: {error} What is due is computed here.", markup=False, soft_wrap=True)
-        has_remote = False
+    has_remote = bool(_from_remote(fetch_run_cache, is_remote_needed, console))
     work = repro(jobs, console, fetch=has_remote, before_training=check_corpus)
     return work, found[0] if found else None
+
+
+def _from_remote(get: Callable[[], bool | None], is_needed: bool, console: Console) -> bool | None:
+    """Calls `get`; where it fails and is not needed, as for a fork without credentials, that is told instead."""
+    try:
+        return get()
+    except TextrnnError as error:
+        if is_needed:
+            raise
+        console.print(f"warning: {error} Going on with what is here.", markup=False, soft_wrap=True)
+        return None
 
 
 def _corpus(revision: Revision) -> object:
