@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -287,12 +288,18 @@ def test_two_jobs_at_once_publish_one_result_and_worse_is_told_and_kept_out(team
         )
         for index, project in enumerate(projects)
     ]
+    for project in projects:  # what somebody edits meanwhile is theirs
+        while not (project.folder / ".dvc" / "tmp" / "textrnn.lock").exists():
+            time.sleep(0.1)
+        project.append("README.md", "A thought.\n")
     said = [job.communicate()[0] for job in jobs]
     first, second = sorted(range(2), key=lambda index: jobs[index].returncode)
     assert (jobs[first].returncode, jobs[second].returncode) == (0, 1), "\n".join(said)
     assert "Nothing there was overwritten" in said[second]
     assert team.head("worse") == projects[first].run("git", "rev-parse", "HEAD").text.strip()
-    assert projects[second].git_status() == ""
+    assert projects[second].git_status() == " M README.md\n"
+    committed = projects[first].run("git", "diff", "--name-only", "HEAD~1", "HEAD").lines
+    assert {name.partition("/")[0] for name in committed} == {"dvc.lock", "reports"}
     assert projects[second].run("git", "rev-parse", "HEAD").text.strip() == start
     report = projects[first].read("report.md")
     # The best on validation is whichever run is least bad: the one that got worse is told by its own row.

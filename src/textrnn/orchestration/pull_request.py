@@ -20,7 +20,7 @@ from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import Work, walks
 from textrnn.params import Params
 from textrnn.run_folder import RunFolder
-from textrnn.tracking.data_check import DataCheck
+from textrnn.tracking.data_check import CorpusCheck
 
 PICTURES = ("leaderboard.svg", "learning_curves.svg")
 FLIPPED = {"better": "worse", "worse": "better", "unclear": "unclear"}
@@ -119,7 +119,7 @@ class Pictures:
 
 
 def report(
-    project: Path, params: Params, base: Revision, effort: Effort, corpus: DataCheck | None, pictures: Pictures
+    project: Path, params: Params, base: Revision, effort: Effort, corpus: CorpusCheck | None, pictures: Pictures
 ) -> str:
     """Returns the comment on a pull request, as Markdown."""
     here = Revision.of_working_tree(project)
@@ -141,7 +141,7 @@ def report(
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def forbidden(base: Revision, corpus: DataCheck, effort: Effort) -> str:
+def forbidden(base: Revision, corpus: CorpusCheck, effort: Effort) -> str:
     """Returns the comment where the study forbids to train on this corpus."""
     parts = [
         "# Retraining: the study forbids this corpus",

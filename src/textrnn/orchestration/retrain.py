@@ -24,7 +24,7 @@ from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbi
 from textrnn.orchestration.remote import default_remote, fetch_run_cache, locked_stages, pull
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
 from textrnn.params import load_params
-from textrnn.tracking.data_check import DataCheck
+from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"
 RESULTS = ("dvc.lock", "reports")
@@ -47,7 +47,7 @@ class Retrained:
 class _Forbidden(Exception):
     """The study does not let anything be trained on this corpus, for what was `found`."""
 
-    def __init__(self, found: DataCheck) -> None:
+    def __init__(self, found: CorpusCheck) -> None:
         super().__init__(found.summary)
         self.found = found
 
@@ -99,14 +99,15 @@ def retrain(
     elif Revision.of_working_tree(project).runs != before.runs:
         # Nothing had to run, so nothing is here yet to be compared.
         _from_remote(lambda: pull(_dvc), publish, console)
-    commit = _publish(branch, work, console) if branch is not None else None
+    results = (*RESULTS, PARAMS) if overrides else RESULTS
+    commit = _publish(branch, results, work, console) if branch is not None else None
     pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
     effort = Effort(work, time.monotonic() - started, jobs)
     with console.status(f"comparing with {base}"):
         return Retrained(report(project, params, before, effort, corpus, pictures), problems)
 
 
-def _refused(found: DataCheck, before: Revision, effort: Effort) -> Retrained:
+def _refused(found: CorpusCheck, before: Revision, effort: Effort) -> Retrained:
     keys = ", ".join(f"data_check.{each.key}" for each in found.forbidden)
     problem = f"the study forbids this change of the corpus, and nothing was trained. Mend it, or raise {keys}."
     return Retrained(forbidden(before, found, effort), [problem])
@@ -114,7 +115,7 @@ def _refused(found: DataCheck, before: Revision, effort: Effort) -> Retrained:
 
 def _run(
     project: Path, before: Revision, jobs: int, console: Console, is_remote_needed: bool
-) -> tuple[Work, DataCheck | None]:
+) -> tuple[Work, CorpusCheck | None]:
     """Returns what was done, and what is to be said of the corpus, if it is another one than at `before`.
 
     Raises:
@@ -123,7 +124,7 @@ def _run(
     from textrnn.tracking.data_check import check
     from textrnn.tracking.failures import readable_mlflow_errors
 
-    found: list[DataCheck] = []
+    found: list[CorpusCheck] = []
 
     def check_corpus() -> None:
         if _corpus(Revision.of_working_tree(project)) != _corpus(before):
@@ -232,24 +233,27 @@ def _resolve(base: str) -> str:
     return commit
 
 
-def _publish(branch: str, work: Work, console: Console) -> str | None:
-    """Pushes data, then the commit that names them. Returns the commit at the branch's head in `origin`."""
+def _publish(branch: str, results: Sequence[str], work: Work, console: Console) -> str | None:
+    """Pushes data, then the commit that names them. Returns the commit at the branch's head in `origin`.
+
+    Of the working tree only `results` are touched: somebody may have edited other files while this ran.
+    """
     start = _git("rev-parse", "HEAD")
     theirs = _git("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}/{branch}", may_fail=True)
-    has_results = bool(_git("status", "--porcelain", "--", *RESULTS, PARAMS))
+    has_results = bool(_git("status", "--porcelain", "--", *results))
     if not has_results and start == theirs:
         return theirs
     _push_data(console)
     if has_results:
-        _git("add", "--", *[name for name in (*RESULTS, PARAMS) if Path(name).exists()])
+        _git("add", "--", *results)
         trained = [name.partition("@")[2] for name in (*work.ran, *work.cached) if name.startswith("train@")]
         what = f" of {', '.join(sorted(trained))}" if 0 < len(trained) <= 5 else ""
-        _git("commit", "--quiet", "--message", f"Bring results up to date{what}")
+        _git("commit", "--quiet", "--message", f"Bring results up to date{what}", "--", *results)
     # Not forced, so it moves the branch only from where it was when this began.
     failure = _failure("push", "--quiet", ORIGIN, f"HEAD:refs/heads/{branch}")
     if failure is None:
         return _git("rev-parse", "HEAD")
-    _git("reset", "--quiet", "--hard", start)
+    _git("reset", "--quiet", "--keep", start)
     raise TextrnnError(
         f"{ORIGIN} did not take the results to {branch}: {failure}. Nothing there was overwritten, and no training is "
         "lost: it is in DVC's cache. If the branch has moved on, `git pull` and run this again."

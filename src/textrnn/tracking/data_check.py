@@ -28,7 +28,7 @@ SCORED = 10_000
 
 
 @dataclass(frozen=True)
-class DataCheck:
+class CorpusCheck:
     """What was found.
 
     Attributes:
@@ -52,7 +52,7 @@ class DataCheck:
         return "\n\n".join(parts) + "\n"
 
 
-def check(project: Path, params: Params) -> DataCheck:
+def check(project: Path, params: Params) -> CorpusCheck:
     """Compares `data/corpus` with the version that the champion was trained on, which DVC's cache or remote has.
 
     Raises:
@@ -63,22 +63,24 @@ def check(project: Path, params: Params) -> DataCheck:
     client, champion = find_champion(project, params)
     if champion is None:
         name = registered_name(params.corpus)
-        return DataCheck(f"Corpus {params.corpus}: {name} has no champion yet, so there is nothing to compare it with.")
+        return CorpusCheck(
+            f"Corpus {params.corpus}: {name} has no champion yet, so there is nothing to compare it with."
+        )
     label = f"{champion.tags['experiment']} (version {champion.version})"
     version = champion.tags["corpus.dvc"]
     if version == present:
-        return DataCheck(f"Corpus {params.corpus} is the one that the champion {label} was trained on.")
+        return CorpusCheck(f"Corpus {params.corpus} is the one that the champion {label} was trained on.")
     new = Corpus.load(project / CORPUS)
     with tempfile.TemporaryDirectory() as scratch:
         _fetch(project, version, label, Path(scratch))
         old = Corpus.load(Path(scratch))
         judged = _judged(download(client, champion, Path(scratch) / "model"), old, new)
-    found = DataCheck("", changes(old, new, judged, params.data_check))
+    found = CorpusCheck("", changes(old, new, judged, params.data_check))
     forbidden = "".join(
         f" Forbidden: {each.what}, by {each.measure} {each.value:.3f}, above data_check.{each.key} ({each.limit:g})."
         for each in found.forbidden
     )
-    return DataCheck(
+    return CorpusCheck(
         f"Corpus {params.corpus} differs from the version that the champion {label} was trained on"
         + (f".{forbidden}" if forbidden else ", by nothing that the study forbids."),
         found.changes,
