@@ -43,15 +43,19 @@ def computed(folder: Path, **environment: str) -> dict[str, Any]:
 
 def report(saved: str) -> None:
     """Prints what the backend makes of the experiments here, and of a saved model."""
-    from textrnn.modeling.backend import keras
-    from textrnn.modeling.predictor import Predictor
+    from tiny_models import make_tokens
 
-    texts = pl.Series(["a good film", "bad", "a bad plot a film a good good plot"])
+    from textrnn.modeling.backend import keras, predict_function
+    from textrnn.modeling.batches import predict
+    from textrnn.modeling.saved_model import load_model
+
+    model, encoder, _ = load_model(Path(saved))
+    texts = encoder.encode(pl.Series(["a good film", "bad", "a bad plot a film a good good plot"])).to_list()
     result = {
         "policy": keras.config.dtype_policy().name,
         "steps": {cell: losses_and_logits(cell) for cell in SHAPES},
         "cudnn": [cell for cell in SHAPES if keras.config.backend() == "tensorflow" and uses_cudnn(cell)],
-        "probabilities": Predictor(Path(saved)).probabilities(texts).tolist(),
+        "probabilities": predict(predict_function(model), make_tokens(texts, [0, 0, 0])).tolist(),
         "accuracy": learned_accuracy(),
     }
     print(json.dumps(result))

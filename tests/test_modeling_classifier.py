@@ -15,10 +15,10 @@ from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
 from tiny_models import LABELS, TEXTS, make_embedding, make_tokens, scramble, set_constant
 
 from textrnn.errors import TextrnnError
-from textrnn.modeling import classifier, optimizers, training
+from textrnn.modeling import batches, classifier, optimizers
 from textrnn.modeling.backend import keras
+from textrnn.modeling.batches import predict
 from textrnn.modeling.classifier import build_classifier
-from textrnn.modeling.training import predict
 from textrnn.params import Experiment
 from textrnn.validation import validate
 
@@ -280,7 +280,7 @@ def test_gradients_of_a_padded_batch_are_the_mean_of_its_texts(shape: Shape) -> 
 
 def test_predict_gives_each_text_what_it_gets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of similar length, the last one smaller: probabilities come back in the rows' own order."""
-    monkeypatch.setattr(training, "PREDICTION_BATCH", 2)
+    monkeypatch.setattr(batches, "PREDICTION_BATCH", 2)
     model = build(cell="simple_rnn", readout="mean", classes=3)
     scramble(model)
     model.run_eagerly = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from tiny_models import make_embedding, make_tokens, scramble
 
 from textrnn.errors import TextrnnError
 from textrnn.modeling.backend import keras
+from textrnn.modeling.batches import predict
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.predictor import Predictor
 from textrnn.modeling.saved_model import TextEncoder, load_model, save_model
-from textrnn.modeling.training import predict
 from textrnn.text.vocabulary import Vocabulary
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "film", "a", "plot")
 ENCODER = TextEncoder(Vocabulary(WORDS), ("rotten", "fresh", "stale"))
 RICH: dict[str, Any] = {"cell": "gru", "bidirectional": True, "readout": "max", "dropout": 0.5, "ema": 0.9}
+
+
+LOADING = pytest.mark.parametrize("load", [load_model, Predictor])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,8 @@ def test_raw_texts_are_read_as_in_training(tmp_path: Path) -> None:
     scramble(model)
     save_model(tmp_path / "0", experiment, ENCODER, model, model.get_weights())
     predicted = Predictor(tmp_path / "0").probabilities(pl.Series(["a good film plot", "bad"]))
-    np.testing.assert_array_equal(predicted, predict(model, make_tokens([[4, 2, 5], [0, 0, 3]], [0, 0])))
+    expected = predict(model, make_tokens([[4, 2, 5], [0, 0, 3]], [0, 0]))
+    np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-6)
 
 
 def test_what_is_saved_has_the_same_bytes_every_time_and_holds_no_date(
@@ -78,29 +83,35 @@ def test_the_weights_given_are_saved_not_those_of_the_model(tmp_path: Path, mode
         np.testing.assert_array_equal(one, other)
 
 
+@LOADING
 @pytest.mark.parametrize("name", ["experiment.json", "weights.npz", "vocabulary.txt", "encoder.json"])
-def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+def test_a_missing_file_is_named(load: Callable[[Path], object], saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(TextrnnError, match=rf"{name}.*[Rr]un `dvc repro`"):
-        load_model(saved)
+        load(saved)
 
 
+@LOADING
 @pytest.mark.parametrize("changes", [{"units": 3}, {"layers": 2}, {"cell": "lstm"}])
-def test_weights_of_another_architecture_are_refused(saved: Path, changes: dict[str, Any]) -> None:
+def test_weights_of_another_architecture_are_refused(
+    load: Callable[[Path], object], saved: Path, changes: dict[str, Any]
+) -> None:
     file = saved / "experiment.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     with pytest.raises(TextrnnError, match=r"weights\.npz was not saved from experiment\.json\. Run `dvc repro`"):
-        load_model(saved)
+        load(saved)
 
 
-def test_another_vocabulary_is_refused(saved: Path) -> None:
+@LOADING
+def test_another_vocabulary_is_refused(load: Callable[[Path], object], saved: Path) -> None:
     (saved / "vocabulary.txt").write_text("<pad>\n<unk>\ngood\n", encoding="utf-8")
     with pytest.raises(TextrnnError, match=r"has 7 embedding rows and vocabulary\.txt 3 words.*Run `dvc repro`"):
-        load_model(saved)
+        load(saved)
 
 
-def test_other_classes_are_refused(saved: Path) -> None:
+@LOADING
+def test_other_classes_are_refused(load: Callable[[Path], object], saved: Path) -> None:
     file = saved / "encoder.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "classes": ["rotten", "fresh"]}))
     with pytest.raises(TextrnnError, match=r"was not saved from experiment\.json"):
-        load_model(saved)
+        load(saved)

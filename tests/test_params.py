@@ -144,6 +144,11 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda study: study["train"].update(layers=9),
         "params.yaml: train.layers: Input should be less than or equal to 8. Received: 9",
     ),
+    "flat behind pooling": (
+        lambda study: study["experiments"]["conv"].update(readout="flatten", padding="left", layers=2),
+        "params.yaml: experiments.conv: readout flatten cannot join what conv1d pools: "
+        "set layers to 1, or change the readout.",
+    ),
     "no embedding": (
         lambda study: study["experiments"].update(bare=None),
         "params.yaml: experiments.bare.embedding: required, but missing. Add it.",

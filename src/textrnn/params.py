@@ -23,6 +23,9 @@ Limit = Annotated[float, Field(ge=0, le=1)]
 
 RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
 
+CONVOLUTION_WIDTH, POOLED = 7, 5
+"""Words that a convolution of `conv1d` sees, and positions that become one between two of them."""
+
 
 class Prepare(Strict):
     """How the splits are drawn, where the corpus does not bring them.
@@ -142,6 +145,8 @@ class Experiment(Strict):
     def _flat_texts_have_one_length(self) -> Self:
         if self.readout == "flatten" and self.padding != "left":
             raise ValueError("readout flatten needs texts of one length: set padding to left, or change the readout")
+        if self.readout == "flatten" and self.cell == "conv1d" and self.layers > 1:
+            raise ValueError("readout flatten cannot join what conv1d pools: set layers to 1, or change the readout")
         return self
 
 

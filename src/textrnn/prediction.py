@@ -24,7 +24,7 @@ STANDARD = Path("-")
 """Standard input, or standard output."""
 
 FORMATS = ("csv", "jsonl", "parquet")
-CHUNK = 4096
+CHUNK = 1 << 14
 """Texts that are scored at once, between two looks at the progress."""
 
 

@@ -7,6 +7,7 @@ side use two cores.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -19,6 +20,20 @@ from textrnn.errors import TextrnnError
 
 # Importing and tracing make a million objects that last: searching them for garbage is a fifth of a start.
 gc.set_threshold(100_000)
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc's malloc keep what is freed, for the next step, which needs as much: to have it back from the
+    system page by page takes a third of an LSTM's forward pass. Other libraries of C know no `mallopt`.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # <malloc.h>
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(mmap_threshold, 1 << 25)  # the most that it accepts
+
+
+_keep_freed_memory()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN picks kernels by processor: other bytes elsewhere
@@ -67,7 +82,6 @@ jit_compile = keras.config.backend() == "jax"
 on_cpu_tensorflow = keras.config.backend() == "tensorflow" and not tensorflow.config.list_physical_devices("GPU")
 
 __all__ = [
-    "allow_threads",
     "fused_adam",
     "gradient_function",
     "jit_compile",
@@ -76,12 +90,6 @@ __all__ = [
     "predict_function",
     "train_function",
 ]
-
-
-def allow_threads(count: int) -> None:
-    """Lets `count` Python threads compute at the same time. To be called before anything is computed."""
-    if keras.config.backend() == "tensorflow":
-        tensorflow.config.threading.set_inter_op_parallelism_threads(count)
 
 
 def train_function(model: keras.Model) -> Callable[[Any, Any], dict[str, Any]]:

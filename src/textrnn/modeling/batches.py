@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,8 @@ LENGTH_JITTER = 2.0
 
 SLICE = 1 << 14
 """Texts that are read at a time."""
+
+PREDICTION_BATCH = 512
 
 
 class Tokens:
@@ -88,3 +91,22 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
     if rng is not None:
         batches = [batches[index] for index in rng.permutation(len(batches))]
     return batches
+
+
+def predict(forward: Callable[[np.ndarray], Any], tokens: Tokens, threads: int = 1) -> np.ndarray:
+    """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`.
+
+    Args:
+        forward: from ids int32 [batch, time] to logits float32 [batch, classes].
+        threads: so many batches at once.
+    """
+    batches = length_buckets(tokens.lengths, PREDICTION_BATCH)[::-1]  # the longest first: no thread waits for it alone
+    with ThreadPoolExecutor(threads) as pool:
+        logits_of = pool.map(lambda rows: np.asarray(forward(tokens.padded(rows))), batches)
+        by_length = np.concatenate(list(logits_of))
+    logits = np.empty(by_length.shape)
+    logits[np.concatenate(batches)] = by_length
+    with np.errstate(invalid="ignore"):  # of a training that diverged: what comes of it is NaN, and is told
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32)

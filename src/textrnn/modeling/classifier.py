@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from textrnn.modeling.backend import jit_compile, keras
-from textrnn.modeling.layers import POOLED, PoolText, Readout, ReverseText, ZeroPadding
+from textrnn.modeling.layers import PoolText, Readout, ReverseText, ZeroPadding
 from textrnn.modeling.optimizers import OPTIMIZERS
 from textrnn.modeling.recurrence import GRU, LSTM, SimpleRNN
-from textrnn.params import Experiment
+from textrnn.params import CONVOLUTION_WIDTH, POOLED, Experiment
 
 CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
-CONVOLUTION_WIDTH = 7
 Tensor = Any
 
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from textrnn.modeling.backend import keras
+from textrnn.params import POOLED
 from textrnn.text.vocabulary import PADDING
-
-POOLED = 5
-"""Positions that become one between two convolutions."""
 
 ops = keras.ops
 Tensor = Any
@@ -31,6 +29,16 @@ def _real(ids: Tensor) -> Tensor:
 def _lengths(ids: Tensor) -> Tensor:
     """int32 [batch, 1]: tokens per text."""
     return ops.sum(ops.cast(ops.not_equal(ids, PADDING), "int32"), axis=1, keepdims=True)
+
+
+def _picked(sequence: Tensor, at: Tensor) -> Tensor:
+    """Returns `sequence[i, at[i, j]]` as float32 [batch, n, features], for `at` int32 [batch, n].
+
+    As `take_along_axis`, which picks every number by itself, and its gradient puts every one back by itself.
+    """
+    batch, time, features = ops.shape(sequence)
+    rows = at + time * ops.expand_dims(ops.arange(batch), -1)
+    return ops.take(ops.reshape(sequence, (-1, features)), rows, axis=0)
 
 
 @keras.saving.register_keras_serializable("textrnn")
@@ -54,7 +62,7 @@ class ReverseText(keras.layers.Layer):
         position = ops.expand_dims(ops.arange(ops.shape(ids)[1]), 0)
         length = _lengths(ids)
         source = ops.where(position < length, length - 1 - position, position)
-        return ops.take_along_axis(sequence, ops.expand_dims(source, -1), axis=1)
+        return _picked(sequence, source)
 
 
 @keras.saving.register_keras_serializable("textrnn")
@@ -85,8 +93,7 @@ class Readout(keras.layers.Layer):
     def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
         """Returns float32 [batch, features]."""
         if self.kind == "last":
-            at = ops.expand_dims(_lengths(ids) - 1, -1)
-            return ops.squeeze(ops.take_along_axis(sequence, at, axis=1), 1)
+            return ops.squeeze(_picked(sequence, _lengths(ids) - 1), 1)
         if self.kind == "max":
             return ops.max(ops.where(_real(ids), sequence, -1e9), axis=1)
         total = ops.sum(sequence * ops.cast(_real(ids), sequence.dtype), axis=1)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
-from textrnn.modeling.backend import allow_threads, predict_function
-from textrnn.modeling.batches import Tokens
-from textrnn.modeling.saved_model import load_model
-from textrnn.modeling.training import predict
+from textrnn.modeling.batches import Tokens, predict
+from textrnn.modeling.forward import Network
+from textrnn.modeling.model_files import not_of_one_model, read_model
 from textrnn.text.reading import read, truncation
 
 
@@ -23,19 +23,20 @@ class Predictor:
 
     Args:
         folder: `runs/<experiment>/model/<seed>/`, or a copy of it.
-        threads: how many compute at the same time. More than one only where nothing was computed before.
+        threads: how many compute at the same time.
 
     Raises:
         TextrnnError: the folder holds no saved model.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        if threads > 1:
-            allow_threads(threads)
         self._threads = threads
         self.cut_short = 0
-        model, self._encoder, self._experiment = load_model(folder)
-        self._forward = predict_function(model)
+        weights, self._encoder, self._experiment = read_model(folder)
+        try:
+            self._network = Network(self._experiment, list(weights.values()), len(self.classes))
+        except (ValueError, StopIteration):
+            raise not_of_one_model(folder) from None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -54,7 +55,8 @@ class Predictor:
         self.cut_short += truncation(encoded["ids"].list.len(), self._experiment)["texts"]
         examples = encoded.lazy().with_columns(id=pl.lit(""), label=pl.lit(0, pl.Int32))
         tokens = Tokens(examples, partial(read, experiment=self._experiment))
-        return predict(self._forward, tokens, self._threads)
+        with threadpool_limits(1, "blas"):  # a thread takes a batch, not a part of a little matrix product
+            return predict(self._network.logits, tokens, self._threads)
 
     def table(self, texts: pl.Series) -> pl.DataFrame:
         """Returns `label` (str) and, for each class, `probability_<class>` (float32): a row per text."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from textrnn.errors import TextrnnError
 from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.model_files import EMBEDDING, not_of_one_model, read_model
 from textrnn.params import Experiment
 from textrnn.text.encoder import TextEncoder
 
@@ -32,28 +32,16 @@ def save_model(
 
 
 def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
-    """Returns the model, the encoder of raw texts, and the experiment, which says what the model reads of them.
+    """Returns the Keras model, the encoder of raw texts, and the experiment, which says what the model reads of them.
 
     Raises:
         TextrnnError: the files are not there, or do not belong together.
     """
-    try:
-        experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
-        encoder = TextEncoder.load(folder)
-        with np.load(folder / "weights.npz", allow_pickle=False) as file:
-            weights = dict(file)
-    except FileNotFoundError as error:
-        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
-    embedding = weights.get("00-embeddings", np.empty((0, 0), np.float32))
-    if len(embedding) != len(encoder.vocabulary):
-        raise TextrnnError(
-            f"{folder}: weights.npz has {len(embedding)} embedding rows and vocabulary.txt {len(encoder.vocabulary)} "
-            "words: they were not saved together. Run `dvc repro` again."
-        )
-    model = build_classifier(experiment, embedding, len(encoder.classes), seed=0)
+    weights, encoder, experiment = read_model(folder)
+    model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)
     shapes = {name: weight.shape for name, weight in zip(_names(model), model.weights, strict=True)}
     if shapes != {name: array.shape for name, array in weights.items()}:
-        raise TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
+        raise not_of_one_model(folder)
     model.set_weights([weights[name] for name in shapes])
     return model, encoder, experiment
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from textrnn.modeling.backend import keras, predict_function, train_function
-from textrnn.modeling.batches import Tokens, length_buckets
+from textrnn.modeling.batches import Tokens, length_buckets, predict
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.params import Experiment
 from textrnn.run_folder import HELD_OUT
 
-PREDICTION_BATCH = 512
 DRAWING = 1
 """Beside the seed, what the generator starts from that draws rows: another one than that of the batches."""
 
@@ -220,25 +218,6 @@ class Trainer:
         probabilities = predict(self._logits, tokens)
         model.set_weights(own)
         return probabilities
-
-
-def predict(forward: Callable[[np.ndarray], Any], tokens: Tokens, threads: int = 1) -> np.ndarray:
-    """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`.
-
-    Args:
-        forward: from ids to logits, as `backend.predict_function` returns it.
-        threads: so many batches at once; more than one need `backend.allow_threads`.
-    """
-    batches = length_buckets(tokens.lengths, PREDICTION_BATCH)[::-1]  # the longest first: no thread waits for it alone
-    with ThreadPoolExecutor(threads) as pool:
-        logits_of = pool.map(lambda rows: keras.ops.convert_to_numpy(forward(tokens.padded(rows))), batches)
-        by_length = np.concatenate(list(logits_of))
-    logits = np.empty(by_length.shape)
-    logits[np.concatenate(batches)] = by_length
-    with np.errstate(invalid="ignore"):  # of a training that diverged: what comes of it is NaN, and is told
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
-    return probabilities.astype(np.float32)
 
 
 def _epochs_since_best(history: list[Row]) -> int:

@@ -88,7 +88,7 @@ def check(project: Path, params: Params) -> CorpusCheck:
 
 
 def _judged(model: Path, old: Corpus, new: Corpus) -> tuple[Judged, Judged]:
-    # Not before: what has no champion, or the same corpus, does without TensorFlow.
+    # Not before: what has no champion, or the same corpus, does without it.
     from textrnn.modeling.predictor import Predictor
 
     encoder, predictor = TextEncoder.load(model), Predictor(model)

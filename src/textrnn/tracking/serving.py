@@ -8,7 +8,7 @@ differ in the saved model alone, so the folder is made once and filled for each.
 from __future__ import annotations
 
 import shutil
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
@@ -17,16 +17,14 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
-from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.store import Store
 from textrnn.tracking.sync import models_of
 
 EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")
-REQUIREMENTS = ("keras", "mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml")
-"""What `model_code.py` and all that it imports need, besides TensorFlow."""
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml", "threadpoolctl")
+"""What `model_code.py` and all that it imports need."""
 
-TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -98,9 +96,4 @@ def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict
 
 def _requirements() -> list[str]:
     """What the code needs, pinned to what is installed here."""
-    for tensorflow in TENSORFLOWS:
-        try:
-            return sorted(f"{name}=={version(name)}" for name in (*REQUIREMENTS, tensorflow))
-        except PackageNotFoundError:
-            continue
-    raise TextrnnError(f"none of {', '.join(TENSORFLOWS)} is installed. Run `make env`.")
+    return [f"{name}=={version(name)}" for name in REQUIREMENTS]

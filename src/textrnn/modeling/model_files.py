@@ -1,0 +1,41 @@
+"""Reads `model/<seed>/`, which `saved_model.py` writes, as arrays: what predicts needs no Keras for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from textrnn.errors import TextrnnError
+from textrnn.params import Experiment
+from textrnn.text.encoder import TextEncoder
+
+EMBEDDING = "00-embeddings"
+"""The first of the weights, in any model."""
+
+
+def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:
+    """Returns the weights by name, in the model's order, the encoder of raw texts, and the experiment.
+
+    Raises:
+        TextrnnError: the files are not there, or do not belong together.
+    """
+    try:
+        experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
+        encoder = TextEncoder.load(folder)
+        with np.load(folder / "weights.npz", allow_pickle=False) as file:
+            weights = dict(file)
+    except FileNotFoundError as error:
+        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
+    embedding = weights.setdefault(EMBEDDING, np.empty((0, 0), np.float32))
+    if len(embedding) != len(encoder.vocabulary):
+        raise TextrnnError(
+            f"{folder}: weights.npz has {len(embedding)} embedding rows and vocabulary.txt {len(encoder.vocabulary)} "
+            "words: they were not saved together. Run `dvc repro` again."
+        )
+    return weights, encoder, experiment
+
+
+def not_of_one_model(folder: Path) -> TextrnnError:
+    """Returns what to raise where `folder` holds weights of another architecture than it says."""
+    return TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")

@@ -1,0 +1,75 @@
+"""The forward pass in NumPy against the Keras model with the same weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
+from tiny_models import TEXTS, make_embedding, make_tokens, scramble
+
+from textrnn.modeling.backend import keras, predict_function
+from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.forward import Network
+
+CLASSES = 3
+SHAPES: list[dict[str, Any]] = [
+    *({"cell": cell, "layers": layers} for cell in CELLS for layers in (1, 2, 3)),
+    *({"cell": cell, "bidirectional": True, "layers": layers} for cell in RECURRENT_CELLS for layers in (1, 2, 3)),
+    {"cell": "feedforward", "layers": 0},
+]
+
+
+def pair(**changes: Any) -> tuple[keras.Model, Network]:
+    """A Keras model, whose padding row is not zero, and the network with its weights."""
+    experiment = make_experiment(units=2, **changes)
+    model = build_classifier(experiment, make_embedding(), CLASSES, seed=0)
+    scramble(model)
+    weights = model.get_weights()
+    weights[0][0] = 0.3
+    model.set_weights(weights)
+    return model, Network(experiment, weights, CLASSES)
+
+
+def assert_alike(model: keras.Model, network: Network, ids: np.ndarray) -> None:
+    found = network.logits(ids)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, predict_function(model)(ids), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("readout", ["last", "max", "mean"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+def test_it_computes_what_keras_computes(shape: dict[str, Any], readout: str) -> None:
+    model, network = pair(**shape, readout=readout)
+    assert_alike(model, network, make_tokens().padded(np.arange(len(TEXTS))))
+
+
+@pytest.mark.parametrize("readout", ["last", "max", "mean", "flatten"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_padding_in_front_is_read_like_a_word(cell: str, readout: str) -> None:
+    model, network = pair(cell=cell, readout=readout, padding="left")
+    assert_alike(model, network, np.array([[0] * (9 - len(text)) + text for text in TEXTS], np.int32))
+
+
+def test_a_text_as_long_as_three_poolings() -> None:
+    model, network = pair(cell="conv1d", layers=2)
+    assert_alike(model, network, make_tokens([[2, 3, 4, 5, 6] * 3, [2] * 14, [1]], [0, 0, 0]).padded(np.arange(3)))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"units": 3}, {"layers": 1}, {"layers": 3}, {"cell": "gru"}, {"bidirectional": True}]
+)
+def test_weights_of_another_experiment_are_refused(changes: dict[str, Any]) -> None:
+    weights = build_classifier(make_experiment(layers=2), make_embedding(), CLASSES, seed=0).get_weights()
+    with pytest.raises((ValueError, StopIteration)):
+        Network(make_experiment(**{"layers": 2, **changes}), weights, CLASSES)
+    with pytest.raises(ValueError, match=r"logits must have the shape \(1, 2\)\. Received: \(1, 3\)"):
+        Network(make_experiment(layers=2), weights, 2)
+
+
+def test_predicting_imports_neither_keras_nor_tensorflow() -> None:
+    code = "import sys, textrnn.modeling.predictor; sys.exit(bool({'keras', 'tensorflow'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
