@@ -61,9 +61,9 @@ def predict(work: Workplace) -> Result:
             faster("the same in batches of 32, Keras' default", scoring, default_scoring, 3),
         ],
         f"{texts.height:,} reviews from a Parquet file to one with label and probabilities: the whole command, "
-        "imports included; and from texts to probabilities in a process that has loaded and traced the model. Both "
-        f"encode with this project's tokenizer and score an LSTM(32), in batches of {BATCH} but where said, here with "
-        "a thread for each core, there with TensorFlow's own settings.",
+        "imports included; and from texts to probabilities in a process that has loaded the model and scored once. "
+        f"Both encode with this project's tokenizer and score an LSTM(32), in batches of {BATCH} but where said, here "
+        "with a thread for each core, there with TensorFlow's own settings.",
     )
 
 

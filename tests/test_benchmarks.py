@@ -118,7 +118,7 @@ def test_equal_accuracy_is_claimed_on_evidence_alone():
 def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
     from benchmarks import training as benchmark
     from benchmarks.data import experiment
-    from textrnn.modeling import classifier, training
+    from textrnn.modeling import batches, classifier, training
     from textrnn.modeling.backend import keras
 
     def layers(cell):
@@ -127,14 +127,16 @@ def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
 
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr(classifier, "CELLS", dict(classifier.CELLS))
-    monkeypatch.setattr(training, "length_buckets", training.length_buckets)
+    for module in (training, batches):
+        monkeypatch.setattr(module, "length_buckets", batches.length_buckets)
     theirs = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
     assert not any(theirs[cell] in layers(cell) for cell in theirs)
     for cell in theirs:
         assert theirs[cell] in benchmark._with_keras_loops(layers, cell)
     lengths = np.array([9, 1, 9, 1])
-    first, second = benchmark._with_any_batches(lambda: training.length_buckets(lengths, 2))
-    assert lengths[first].tolist() == lengths[second].tolist() == [9, 1]
+    for module in (training, batches):
+        first, second = benchmark._with_any_batches(lambda place: place.length_buckets(lengths, 2), module)
+        assert lengths[first].tolist() == lengths[second].tolist() == [9, 1]
 
 
 def test_a_growing_corpus_is_encoded_and_trained_on(tmp_path):

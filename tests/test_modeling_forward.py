@@ -11,6 +11,7 @@ import pytest
 from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
 from tiny_models import TEXTS, make_embedding, make_tokens, scramble
 
+from textrnn.modeling import batches
 from textrnn.modeling.backend import keras, predict_function
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.forward import Network
@@ -48,9 +49,11 @@ def test_it_computes_what_keras_computes(shape: dict[str, Any], readout: str) ->
 
 
 @pytest.mark.parametrize("readout", ["last", "max", "mean", "flatten"])
-@pytest.mark.parametrize("cell", CELLS)
-def test_padding_in_front_is_read_like_a_word(cell: str, readout: str) -> None:
-    model, network = pair(cell=cell, readout=readout, padding="left")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+def test_padding_in_front_is_read_like_a_word(shape: dict[str, Any], readout: str) -> None:
+    if readout == "flatten" and shape["cell"] == "conv1d" and shape["layers"] > 1:
+        pytest.skip("what is pooled cannot be joined: params refuse it")
+    model, network = pair(**shape, readout=readout, padding="left")
     assert_alike(model, network, np.array([[0] * (9 - len(text)) + text for text in TEXTS], np.int32))
 
 
@@ -60,14 +63,32 @@ def test_a_text_as_long_as_three_poolings() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"units": 3}, {"layers": 1}, {"layers": 3}, {"cell": "gru"}, {"bidirectional": True}]
+    ("shape", "changes"),
+    [
+        *((shape, {"units": 3}) for shape in SHAPES if shape["layers"]),
+        *((shape, {"layers": shape["layers"] + 1}) for shape in SHAPES),
+        *((shape, {"layers": shape["layers"] - 1}) for shape in SHAPES if shape["layers"] > 1),
+        ({"cell": "lstm"}, {"cell": "gru"}),
+        ({"cell": "lstm"}, {"bidirectional": True}),
+    ],
 )
-def test_weights_of_another_experiment_are_refused(changes: dict[str, Any]) -> None:
-    weights = build_classifier(make_experiment(layers=2), make_embedding(), CLASSES, seed=0).get_weights()
+def test_weights_of_another_experiment_are_refused(shape: dict[str, Any], changes: dict[str, Any]) -> None:
+    weights = build_classifier(make_experiment(**shape), make_embedding(), CLASSES, seed=0).get_weights()
+    Network(make_experiment(**shape), weights, CLASSES)
     with pytest.raises((ValueError, StopIteration)):
-        Network(make_experiment(**{"layers": 2, **changes}), weights, CLASSES)
-    with pytest.raises(ValueError, match=r"logits must have the shape \(1, 2\)\. Received: \(1, 3\)"):
-        Network(make_experiment(layers=2), weights, 2)
+        Network(make_experiment(**{**shape, **changes}), weights, CLASSES)
+    with pytest.raises(ValueError, match=r"A bias must have the shape \(2,\)\. Received: \(3,\)"):
+        Network(make_experiment(**shape), weights, 2)
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PREDICTION_BATCH", 2)
+    _, network = pair(cell="lstm")
+    tokens = make_tokens(TEXTS * 5, [0] * 5 * len(TEXTS))
+    one, three = (batches.predict(network.logits, tokens, threads) for threads in (1, 3))
+    np.testing.assert_array_equal(three, one)
+    alone = batches.predict(network.logits, tokens.take(np.array([7])))
+    np.testing.assert_allclose(one[7], alone[0], rtol=0, atol=1e-6)
 
 
 def test_predicting_imports_neither_keras_nor_tensorflow() -> None:

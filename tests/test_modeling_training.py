@@ -20,9 +20,10 @@ from tiny_models import make_embedding, make_tokens
 
 from textrnn.modeling import training
 from textrnn.modeling.backend import keras
+from textrnn.modeling.batches import predict
 from textrnn.modeling.checkpoint import Checkpoints, State
 from textrnn.modeling.scores import accuracy, log_loss
-from textrnn.modeling.training import SeedResult, Trainer, predict
+from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS
 
 SPLITS = {

@@ -238,7 +238,7 @@ def test_mlflow_has_a_point_per_epoch(project):
 
 def test_standard_input_is_scored_in_batches_with_progress(project):
     """More rows than fit into one batch; each gets what it gets among others."""
-    texts = ["good film", "bad, bad film", "", "a good film of seven words more"] * 1050
+    texts = ["good film", "bad, bad film", "", "a good film of seven words more"] * 4100
     done = subprocess.run(
         [sys.executable, "-m", "textrnn", "predict", "--run", "lstm", "--input", "-", "--format", "jsonl"],
         cwd=project.folder,
@@ -255,7 +255,7 @@ def test_standard_input_is_scored_in_batches_with_progress(project):
         assert scores == pytest.approx([scores[0]] * len(scores), abs=1e-6)
     said = done.stderr.decode()
     assert "scoring" in said and "100%" in said
-    assert "note: 1,050 of 4,200 texts were longer than the model reads, and cut short\n" in said
+    assert "note: 4,100 of 16,400 texts were longer than the model reads, and cut short\n" in said
 
 
 def test_a_wrong_hash_stops_before_anything_is_written(project):

@@ -39,9 +39,9 @@ class Network:
         self._embedding = np.array(weights[0].T, order="C")  # [dimension, vocabulary]
         if experiment.padding == "right":
             self._embedding[:, PADDING] = 0
-        word = np.full((1, experiment.max_tokens), PADDING + 1, np.int32)
-        if (shape := self.logits(word).shape) != (1, classes):
-            raise ValueError(f"logits must have the shape (1, {classes}). Received: {shape}.")
+        self._classes = classes
+        words = experiment.max_tokens if experiment.readout == "flatten" else 1
+        self.logits(np.full((1, words), PADDING + 1, np.int32))  # fails where the weights are others
 
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """Returns float32 [batch, classes] for token ids int32 [batch, time], padded as the experiment says."""
@@ -51,17 +51,17 @@ class Network:
         if self._experiment.cell == "feedforward":
             features = self._read_out(sequence, real)
             for _ in range(self._experiment.layers):
-                features = np.maximum(_dense(features, weights), 0)
+                features = np.maximum(_dense(features, weights, self._experiment.units), 0)
         else:
             features = self._encoded(sequence, real, weights)
-        logits: np.ndarray = _dense(features, weights)
+        logits: np.ndarray = _dense(features, weights, self._classes)
         if next(weights, None) is not None:
             raise ValueError("There are more weights than layers.")
         return logits
 
     def _encoded(self, sequence: Array, real: Array, weights: Weights) -> Array:
         """Returns the readout float32 [batch, features] of the last layer; `real` is bool [time, batch]."""
-        encode = _convolved if self._experiment.cell == "conv1d" else self._recurrent
+        encode = self._convolved if self._experiment.cell == "conv1d" else self._recurrent
         for layer in range(self._experiment.layers):
             last = layer == self._experiment.layers - 1
             read = [sequence, *([_reversed(sequence, real)] if self._experiment.bidirectional else [])]
@@ -74,6 +74,18 @@ class Network:
             if self._experiment.cell == "conv1d":
                 sequence, real = _pooled(sequence), real[::POOLED]
         raise AssertionError("layers >= 1")
+
+    def _convolved(self, sequence: Array, weights: Weights) -> Array:
+        """Returns float32 [units, time, batch]: a convolution as wide as its kernel, `same` padding, above zero."""
+        kernel = next(weights)
+        width, features, _ = kernel.shape
+        _, time, batch = sequence.shape
+        before = (width - 1) // 2
+        padded = np.pad(sequence, ((0, 0), (before, width - 1 - before), (0, 0)))
+        output = np.repeat(_bias(weights, self._experiment.units)[:, None], time * batch, axis=1)
+        for place in range(width):
+            output += kernel[place].T @ padded[:, place : place + time].reshape(features, -1)
+        return np.maximum(output, 0, out=output).reshape(-1, time, batch)
 
     def _recurrent(self, sequence: Array, weights: Weights) -> Array:
         """Returns the outputs float32 [units, time, batch] of a layer in one direction."""
@@ -115,19 +127,20 @@ def _simple_rnn(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, St
 def _lstm(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Step]:
     """As `_simple_rnn`. Keras' gates: input, forget, candidate, output."""
     units = len(recurrent)
-    let_in, kept, candidate, shown = np.split(_joined(kernel, recurrent, bias), 4)
+    of_input, of_forget, of_candidate, of_output = np.split(_joined(kernel, recurrent, bias), 4)
     cell = np.zeros((units, 1), np.float32)
 
     def step(gates: Array, output: Array) -> None:
         nonlocal cell
         np.tanh(gates, out=gates)
-        opened, candidate = _sigmoid(gates[: 3 * units]), gates[3 * units :]
-        cell = opened[units : 2 * units] * cell
-        cell += np.multiply(candidate, opened[:units], out=candidate)
+        _become_sigmoids(gates[: 3 * units])
+        let_in, kept, let_out, candidate = gates.reshape(4, units, -1)
+        cell = kept * cell
+        cell += np.multiply(let_in, candidate, out=candidate)
         np.tanh(cell, out=output)
-        output *= opened[2 * units :]
+        output *= let_out
 
-    return np.concatenate([let_in / 2, kept / 2, shown / 2, candidate]), step
+    return np.concatenate([of_input / 2, of_forget / 2, of_output / 2, of_candidate]), step
 
 
 def _gru(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Step]:
@@ -137,12 +150,13 @@ def _gru(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Step]:
     of_output = _joined(np.zeros_like(kernel), recurrent, bias[1])
 
     def step(gates: Array, output: Array) -> None:
-        opened = _sigmoid(np.tanh(gates[: 2 * units], out=gates[: 2 * units]))
-        candidate = gates[2 * units : 3 * units]
-        candidate += np.multiply(opened[units:], gates[3 * units :], out=opened[units:])
+        opening = gates[: 2 * units]
+        _become_sigmoids(np.tanh(opening, out=opening))
+        update, reset, candidate, from_output = gates.reshape(4, units, -1)
+        candidate += np.multiply(reset, from_output, out=from_output)
         np.tanh(candidate, out=candidate)
         output -= candidate
-        output *= opened[:units]
+        output *= update
         output += candidate
 
     opening = (of_input + of_output)[: 2 * units] / 2
@@ -157,28 +171,21 @@ def _joined(kernel: Array, recurrent: Array, bias: Array) -> Array:
     return np.concatenate([kernel, recurrent, bias[None]]).T
 
 
-def _sigmoid(halved: Array) -> Array:
-    """The sigmoid of x, in the place of tanh(x / 2), for which NumPy is several times as fast."""
-    halved *= 0.5
-    halved += 0.5
-    return halved
+def _become_sigmoids(tanhs: Array) -> None:
+    """Makes the sigmoid of x of tanh(x / 2), in place: NumPy has no sigmoid, and a fast tanh."""
+    tanhs *= 0.5
+    tanhs += 0.5
 
 
-def _dense(features: Array, weights: Weights) -> Array:
-    return features @ next(weights) + next(weights)
+def _dense(features: Array, weights: Weights, size: int) -> Array:
+    return features @ next(weights) + _bias(weights, size)
 
 
-def _convolved(sequence: Array, weights: Weights) -> Array:
-    """Returns float32 [units, time, batch]: a convolution as wide as its kernel, `same` padding, above zero."""
-    kernel, bias = next(weights), next(weights)
-    width, features, units = kernel.shape
-    _, time, batch = sequence.shape
-    before = (width - 1) // 2
-    padded = np.pad(sequence, ((0, 0), (before, width - 1 - before), (0, 0)))
-    output = np.repeat(bias[:, None], time * batch, axis=1)
-    for place in range(width):
-        output += kernel[place].T @ padded[:, place : place + time].reshape(features, -1)
-    return np.maximum(output, 0, out=output).reshape(units, time, batch)
+def _bias(weights: Weights, size: int) -> Array:
+    bias = next(weights)
+    if bias.shape != (size,):
+        raise ValueError(f"A bias must have the shape ({size},). Received: {bias.shape}.")
+    return bias
 
 
 def _pooled(sequence: Array) -> Array:

@@ -31,6 +31,7 @@ class Predictor:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self._threads = threads
+        threadpool_limits(1, "blas")  # of this process: a thread takes a batch, not a part of a little matrix product
         self.cut_short = 0
         weights, self._encoder, self._experiment = read_model(folder)
         try:
@@ -55,8 +56,7 @@ class Predictor:
         self.cut_short += truncation(encoded["ids"].list.len(), self._experiment)["texts"]
         examples = encoded.lazy().with_columns(id=pl.lit(""), label=pl.lit(0, pl.Int32))
         tokens = Tokens(examples, partial(read, experiment=self._experiment))
-        with threadpool_limits(1, "blas"):  # a thread takes a batch, not a part of a little matrix product
-            return predict(self._network.logits, tokens, self._threads)
+        return predict(self._network.logits, tokens, self._threads)
 
     def table(self, texts: pl.Series) -> pl.DataFrame:
         """Returns `label` (str) and, for each class, `probability_<class>` (float32): a row per text."""

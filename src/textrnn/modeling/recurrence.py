@@ -5,8 +5,8 @@ leaves the backward pass to automatic differentiation, which takes every little 
 back one by one, and keeps what it needs for that on a stack each. TensorFlow has all steps of an
 LSTM as one operation, with a gradient; the other two have a loop of our own here, in which a step is
 one matrix product and a few operations on its result, forwards and backwards. Row `loop` of
-`reports/benchmarks.md` says what that saves. With recurrent dropout in training, on a GPU (cuDNN) and
-on other backends, Keras loops.
+`reports/benchmarks.md` says what that saves. With recurrent dropout in training, on a GPU (cuDNN), on
+other backends, and for an LSTM in another precision than float32, Keras loops.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class _OnProcessor:
 class LSTM(_OnProcessor, keras.layers.LSTM):
     """Hochreiter & Schmidhuber, Neural Computation 1997, with the forget gate of Gers et al. (2000), as in Keras."""
 
-    in_float32_only = True
+    in_float32_only = True  # the operation has neither bfloat16 nor float64
 
     def outputs(self, sequences: Tensor, training: bool) -> Tensor:
-        """See `_OnProcessor`."""
+        """See `_OnProcessor`. In seven arrays of that size, also where no gradient is asked for."""
         inputs = tf.transpose(sequences, [1, 0, 2])
         weights = tf.concat([self.cell.kernel, self.cell.recurrent_kernel, tf.reshape(self.cell.bias, [1, -1])], 0)
         # It wants the candidate before the forget gate. `BlockLSTMV2` has Keras' order, but the gradient of this one.

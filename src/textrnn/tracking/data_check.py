@@ -13,6 +13,7 @@ from textrnn.comparison.pairwise import silent_logs
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
 from textrnn.errors import TextrnnError
+from textrnn.modeling.predictor import Predictor
 from textrnn.params import Params
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
@@ -88,9 +89,6 @@ def check(project: Path, params: Params) -> CorpusCheck:
 
 
 def _judged(model: Path, old: Corpus, new: Corpus) -> tuple[Judged, Judged]:
-    # Not before: what has no champion, or the same corpus, does without it.
-    from textrnn.modeling.predictor import Predictor
-
     encoder, predictor = TextEncoder.load(model), Predictor(model)
     trained_on = old.frames["train"].select("text").unique()
 
