@@ -16,7 +16,7 @@ from tiny_models import LABELS, TEXTS, make_embedding, make_tokens, scramble, se
 
 from textrnn.errors import TextrnnError
 from textrnn.modeling import batches, classifier, optimizers
-from textrnn.modeling.backend import keras
+from textrnn.modeling.backend import keras, on_cpu_tensorflow, train_function
 from textrnn.modeling.batches import predict
 from textrnn.modeling.classifier import build_classifier
 from textrnn.params import Experiment
@@ -350,7 +350,7 @@ def test_recurrent_knobs_are_refused_without_recurrence(cell: str, knob: dict[st
 def test_dropout_takes_whole_words_or_whole_channels(knob: str, units_kept_together: str) -> None:
     """The mean of `ones` tells what was dropped: a word's share of it, or a channel altogether."""
     model = build(cell="feedforward", readout="mean", **{knob: 0.5})
-    dropped = keras.Model(model.inputs, next(x for x in model.layers if x.name.startswith("zero")).output)
+    dropped = keras.Model(model.inputs, next(x for x in model.layers if "dropout" in x.name).output)
     weights = model.get_weights()
     weights[0][1:] = 1
     model.set_weights(weights)
@@ -448,3 +448,20 @@ def test_weights_follow_the_seed_and_the_embedding_is_what_was_given() -> None:
     for one, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(first[1], other[1])
+
+
+@pytest.mark.skipif(not on_cpu_tensorflow, reason="on this backend Keras loops")
+def test_no_array_is_turned_around_on_its_way_into_an_lstm_and_out_of_it() -> None:
+    """Embedding, cell and readout each swap batch and time; TensorFlow has to see that the swaps undo each other."""
+    from tensorflow.python.eager import context
+
+    step = train_function(build(cell="lstm", trainable_embedding=True))
+    context.enable_run_metadata()
+    try:
+        step(padded(TEXTS, 4), TARGETS)
+        graphs = context.export_run_metadata().function_graphs
+    finally:
+        context.disable_run_metadata()
+    turned = [node.name for graph in graphs for node in graph.post_optimization_graph.node if node.op == "Transpose"]
+    assert turned  # of the ids
+    assert not [name for name in turned if "lstm" in name or "embedding_1/transpose_" in name]

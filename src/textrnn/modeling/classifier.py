@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from textrnn.modeling.backend import jit_compile, keras
-from textrnn.modeling.layers import PoolText, Readout, ReverseText, ZeroPadding
+from textrnn.modeling.layers import Embedding, PoolText, Readout, ReverseText, ZeroPadding
 from textrnn.modeling.optimizers import OPTIMIZERS
 from textrnn.modeling.recurrence import GRU, LSTM, SimpleRNN
 from textrnn.params import CONVOLUTION_WIDTH, POOLED, Experiment
@@ -31,11 +31,10 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     """
     keras.utils.set_random_seed(seed)
     ids = keras.Input((None,), dtype="int32", name="ids")
-    lookup = keras.layers.Embedding(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
+    kind = Embedding if experiment.cell in CELLS else keras.layers.Embedding
+    lookup = kind(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
     sequence = _dropped(lookup(ids), experiment)
     words = ids if experiment.padding == "right" else keras.ops.ones_like(ids)  # there padding counts as a word
-    # Fine-tuning must not teach the padding row, and a convolution must not see it.
-    sequence = ZeroPadding()(sequence, words)
     if experiment.cell == "feedforward":
         features = _read_out(sequence, words, experiment)
         for _ in range(experiment.layers):
@@ -81,6 +80,8 @@ def _encoded(sequence: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
     A direction's last state is where that direction ends, so a bidirectional layer is read
     direction by direction, before the backward states are turned around again.
     """
+    if experiment.cell == "conv1d":  # which would see what is at padding; the others never do
+        sequence = ZeroPadding()(sequence, ids)
     for layer in range(experiment.layers):
         if experiment.cell == "conv1d":
             directions = [_convolution(experiment)(sequence)]
@@ -91,9 +92,8 @@ def _encoded(sequence: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
         if layer == experiment.layers - 1:
             return _joined([_read_out(states, ids, experiment) for states in directions])
         sequence = _joined([directions[0], *(ReverseText()(states, ids) for states in directions[1:])])
-        sequence = ZeroPadding()(sequence, ids)
         if experiment.cell == "conv1d":
-            sequence, ids = PoolText()(sequence), ids[:, ::POOLED]
+            sequence, ids = PoolText()(ZeroPadding()(sequence, ids)), ids[:, ::POOLED]
     raise AssertionError("layers >= 1")
 
 

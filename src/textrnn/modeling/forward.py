@@ -70,9 +70,9 @@ class Network:
             if last:
                 return np.concatenate([self._read_out(states, real) for states in directions], axis=1)
             *backwards, forwards = directions
-            sequence = np.concatenate([forwards, *(_reversed(states, real) for states in backwards)]) * real
+            sequence = np.concatenate([forwards, *(_reversed(states, real) for states in backwards)])
             if self._experiment.cell == "conv1d":
-                sequence, real = _pooled(sequence), real[::POOLED]
+                sequence, real = _pooled(sequence * real), real[::POOLED]
         raise AssertionError("layers >= 1")
 
     def _convolved(self, sequence: Array, weights: Weights) -> Array:

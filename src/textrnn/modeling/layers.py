@@ -21,6 +21,15 @@ ops = keras.ops
 Tensor = Any
 
 
+def swapped(sequence: Tensor) -> Tensor:
+    """Returns [time, batch, ...] for [batch, time, ...], and the other way round.
+
+    TensorFlow's LSTM has time first. Where a swap follows upon a swap, TensorFlow leaves out both: so what
+    stands before and behind a recurrent layer works with time first, too.
+    """
+    return ops.swapaxes(sequence, 0, 1)
+
+
 def _real(ids: Tensor) -> Tensor:
     """bool [batch, time, 1]: where a text has a token."""
     return ops.expand_dims(ops.not_equal(ids, PADDING), -1)
@@ -36,9 +45,18 @@ def _picked(sequence: Tensor, at: Tensor) -> Tensor:
 
     As `take_along_axis`, which picks every number by itself, and its gradient puts every one back by itself.
     """
-    batch, time, features = ops.shape(sequence)
-    rows = at + time * ops.expand_dims(ops.arange(batch), -1)
-    return ops.take(ops.reshape(sequence, (-1, features)), rows, axis=0)
+    batch = ops.shape(at)[0]
+    rows = ops.expand_dims(ops.arange(batch), -1) + batch * at
+    return swapped(ops.take(ops.reshape(swapped(sequence), (-1, sequence.shape[-1])), swapped(rows), axis=0))
+
+
+@keras.saving.register_keras_serializable("textrnn")
+class Embedding(keras.layers.Embedding):
+    """Keras', which looks words up in the order in which a recurrent layer reads them."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Returns float32 [batch, time, features]."""
+        return swapped(super().call(swapped(inputs)))
 
 
 @keras.saving.register_keras_serializable("textrnn")

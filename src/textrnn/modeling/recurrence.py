@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from textrnn.modeling.backend import keras, on_cpu_tensorflow
+from textrnn.modeling.layers import swapped
 
 if on_cpu_tensorflow:
     import tensorflow as tf
@@ -51,7 +52,7 @@ class LSTM(_OnProcessor, keras.layers.LSTM):
 
     def outputs(self, sequences: Tensor, training: bool) -> Tensor:
         """See `_OnProcessor`. In seven arrays of that size, also where no gradient is asked for."""
-        inputs = tf.transpose(sequences, [1, 0, 2])
+        inputs = swapped(sequences)
         weights = tf.concat([self.cell.kernel, self.cell.recurrent_kernel, tf.reshape(self.cell.bias, [1, -1])], 0)
         # It wants the candidate before the forget gate. `BlockLSTMV2` has Keras' order, but the gradient of this one.
         opening, forgetting, candidate, showing = tf.split(weights, 4, 1)
@@ -68,7 +69,7 @@ class LSTM(_OnProcessor, keras.layers.LSTM):
             cell_clip=-1.0,  # none
             **dict.fromkeys(("wci", "wcf", "wco"), none),  # peepholes, which it does not look at
         )
-        return tf.transpose(computed.h, [1, 0, 2])
+        return swapped(computed.h)
 
 
 class _Loop(_OnProcessor):
@@ -87,11 +88,9 @@ class _Loop(_OnProcessor):
 
     def outputs(self, sequences: Tensor, training: bool) -> Tensor:
         """See `_OnProcessor`."""
-        # As matrices: TensorFlow turns three axes at half the speed of two.
-        batch, time, features = tf.shape(sequences)[0], tf.shape(sequences)[1], sequences.shape[2]
-        inputs = tf.reshape(tf.transpose(tf.reshape(sequences, [batch, -1])), [time, features, batch])
-        computed = tf.reshape(self._run(inputs, self.kernel(), keep=training), [-1, batch])
-        return tf.reshape(tf.transpose(computed), [batch, time, self.units])
+        inputs = tf.transpose(swapped(sequences), [0, 2, 1])
+        computed = self._run(inputs, self.kernel(), keep=training)
+        return swapped(tf.transpose(computed, [0, 2, 1]))
 
     def kernel(self) -> Tensor:
         """Returns float32 [gates, features + units + 1]: all weights of a step, the bias as the last column."""
