@@ -64,7 +64,7 @@ def epoch(work: Workplace) -> Result:
                 "the textbook listing: `pad_sequences` to 500, `model.fit`, one thread as here", ours, one_thread, 3
             ),
             faster("the same with TensorFlow's own settings, all cores", ours, listing, 3),
-            _accuracy("the same: accuracy", right, right_there),
+            _accuracy("the same: accuracy", [right], [right_there]),
         ],
         f"{_SAME} An epoch trains on 20,000 reviews and validates on 5,000; the first of each process, which traces, "
         f"does not count. A training here uses one thread. {_ACCURACY} There were {epochs} epochs and {repeats} seeds.",
@@ -86,21 +86,23 @@ def nine(work: Workplace) -> Result:
     }
     measured = alternate(contenders, 1, work.say)
     ours, listing = (best(each) for each in measured.values())
+    right, right_there = (
+        [_right([_file(work, "nine", name, cell)]) for cell in cells] for name in ("textrnn", "listing")
+    )
+    each = "; ".join(
+        f"{cell} {ours:.1%} and {theirs:.1%}"
+        for cell, ours, theirs in zip(cells, map(np.mean, right), map(np.mean, right_there), strict=True)
+    )
     return Result(
         [
             faster("the textbook listing, one training after another", ours, listing, 5),
-            *(
-                _accuracy(
-                    f"the same: accuracy of {cell}",
-                    *(_right([_file(work, "nine", name, cell)]) for name in ("textrnn", "listing")),
-                )
-                for cell in cells
-            ),
+            _accuracy("the same: accuracy, mean of the cells", right, right_there),
         ],
         f"{_SAME} {epochs} epochs each, measured once, from the start of the first process to the end of the last, "
         "predictions for the test split included. Here the three seeds of a cell share a process and two processes "
         "run side by side, one thread each: bare trainings, without DVC, MLflow, checkpoints and saved models. The "
-        f"listing's processes follow each other, with TensorFlow's own settings, all cores. {_ACCURACY}",
+        f"listing's processes follow each other, with TensorFlow's own settings, all cores. {_ACCURACY} By cell, here "
+        f"and there: {each}.",
     )
 
 
@@ -129,7 +131,7 @@ def order(work: Workplace) -> Result:
     right, right_there = (_right(_file(work, "order", name, seed) for seed in seeds) for name in contenders)
     return Result(
         [
-            _accuracy("batches of any texts: accuracy", right, right_there),
+            _accuracy("batches of any texts: accuracy", [right], [right_there]),
             faster("the same: an epoch", ours, theirs, 1),
         ],
         f"{_SAME} LSTM, {epochs} epochs, {len(seeds)} seeds. {_ACCURACY} Here texts of about one length share a batch, "
@@ -207,12 +209,17 @@ def _right(files: Iterable[Path]) -> np.ndarray:
     return np.concatenate([np.load(file) for file in files])
 
 
-def _accuracy(name: str, ours: np.ndarray, theirs: np.ndarray) -> Claim:
-    """Claims that accuracy is at most half a point lower here than there, beyond chance; both bool [seeds, texts]."""
-    difference = contrast([ours, theirs], [1.0, -1.0])
+def _accuracy(name: str, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Claim:
+    """Claims that accuracy, the mean of some cells', is at most half a point lower here than there, beyond chance.
+
+    Args:
+        ours, theirs: for each cell bool [seeds, texts].
+    """
+    weight = 1 / len(ours)
+    difference = contrast([*ours, *theirs], [weight] * len(ours) + [-weight] * len(theirs))
     low, high = (100 * limit for limit in difference.interval())
     shown = f"{100 * difference.value:+.2f} points ({low:+.2f} to {high:+.2f})"
-    right, right_there = (100 * float(each.mean()) for each in (ours, theirs))
+    right, right_there = (100 * float(np.mean(each)) for each in (ours, theirs))
     return Claim(name, right, right_there, "%", shown, "all of it above -0.5 points", low > -0.5)
 
 

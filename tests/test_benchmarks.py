@@ -107,12 +107,14 @@ def test_equal_accuracy_is_claimed_on_evidence_alone():
     draw = np.random.default_rng(0)
     many = draw.random((3, 25_000)) < 0.87
     few = many[:, :100]
-    assert _accuracy("", many, many).reached
-    assert _accuracy("", many, draw.random(many.shape) < 0.85).reached
-    worse = _accuracy("", many, many | (draw.random(many.shape) < 0.2))
+    assert _accuracy("", [many], [many]).reached
+    assert _accuracy("", [many], [draw.random(many.shape) < 0.85]).reached
+    worse = _accuracy("", [many], [many | (draw.random(many.shape) < 0.2)])
     assert worse.shown.startswith("-2.") and not worse.reached
-    unclear = _accuracy("", few, np.roll(few, 1, axis=1))
+    unclear = _accuracy("", [few], [np.roll(few, 1, axis=1)])
     assert unclear.ours == unclear.theirs and not unclear.reached
+    both = _accuracy("", [many, few.repeat(250, axis=1)], [many, few.repeat(250, axis=1)])
+    assert both.ours == pytest.approx(50 * (many.mean() + few.mean()))
 
 
 def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
