@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import jit_compile, keras
+from textrnn.modeling.backend import jit_compile, keras, on_cpu_tensorflow
 from textrnn.modeling.layers import Embedding, PoolText, Readout, ReverseText, ZeroPadding
 from textrnn.modeling.optimizers import OPTIMIZERS
 from textrnn.modeling.recurrence import GRU, LSTM, SimpleRNN
@@ -31,7 +31,7 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     """
     keras.utils.set_random_seed(seed)
     ids = keras.Input((None,), dtype="int32", name="ids")
-    kind = Embedding if experiment.cell in CELLS else keras.layers.Embedding
+    kind = Embedding if _swaps_meet(experiment) else keras.layers.Embedding
     lookup = kind(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
     sequence = _dropped(lookup(ids), experiment)
     words = ids if experiment.padding == "right" else keras.ops.ones_like(ids)  # there padding counts as a word
@@ -63,6 +63,12 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     model.compute_metrics(None, nothing, nothing)  # makes the counters, for which a step would be traced once more
     model.reset_metrics()
     return model
+
+
+def _swaps_meet(experiment: Experiment) -> bool:
+    """Whether what stands behind the embedding swaps batch and time at once: see `layers.swapped`."""
+    dropping = experiment.embedding_dropout or experiment.spatial_dropout
+    return on_cpu_tensorflow and experiment.cell in CELLS and not dropping
 
 
 def _dropped(sequence: Tensor, experiment: Experiment) -> Tensor:

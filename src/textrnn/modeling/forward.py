@@ -37,7 +37,7 @@ class Network:
         self._experiment = experiment
         self._weights = weights[1:]
         self._embedding = np.array(weights[0].T, order="C")  # [dimension, vocabulary]
-        if experiment.padding == "right":
+        if experiment.padding == "right":  # a convolution must not see it; the others never do
             self._embedding[:, PADDING] = 0
         self._classes = classes
         words = experiment.max_tokens if experiment.readout == "flatten" else 1

@@ -5,7 +5,7 @@ mask: it is enough to read at the end of the text, to pool over real positions o
 text around within its own length for the backward direction. That is exact, and several times
 faster than a mask at every step.
 
-Every layer here takes the token ids `int32 [batch, time]` beside the sequence
+What depends on where a text ends takes the token ids `int32 [batch, time]` beside the sequence
 `float32 [batch, time, features]`: position t of row i is real when `ids[i, t] != 0`.
 """
 
@@ -24,8 +24,8 @@ Tensor = Any
 def swapped(sequence: Tensor) -> Tensor:
     """Returns [time, batch, ...] for [batch, time, ...], and the other way round.
 
-    TensorFlow's LSTM has time first. Where a swap follows upon a swap, TensorFlow leaves out both: so what
-    stands before and behind a recurrent layer works with time first, too.
+    On a processor a recurrent layer computes with time first. Where a swap follows upon a swap, TensorFlow
+    leaves out both: so what stands before and behind such a layer has time first, too.
     """
     return ops.swapaxes(sequence, 0, 1)
 
@@ -44,6 +44,7 @@ def _picked(sequence: Tensor, at: Tensor) -> Tensor:
     """Returns `sequence[i, at[i, j]]` as float32 [batch, n, features], for `at` int32 [batch, n].
 
     As `take_along_axis`, which picks every number by itself, and its gradient puts every one back by itself.
+    Rows are counted with time first: see `swapped`.
     """
     batch = ops.shape(at)[0]
     rows = ops.expand_dims(ops.arange(batch), -1) + batch * at
@@ -52,7 +53,7 @@ def _picked(sequence: Tensor, at: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("textrnn")
 class Embedding(keras.layers.Embedding):
-    """Keras', which looks words up in the order in which a recurrent layer reads them."""
+    """Keras', with time first inside: for where a swap follows, see `swapped`."""
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns float32 [batch, time, features]."""

@@ -87,7 +87,7 @@ class _Loop(_OnProcessor):
     """How many times `units` rows each tensor has that `step_forward` keeps for `step_backward`."""
 
     def outputs(self, sequences: Tensor, training: bool) -> Tensor:
-        """See `_OnProcessor`."""
+        """See `_OnProcessor`. Transposed twice each way: the swap is there to meet the neighbour's."""
         inputs = tf.transpose(swapped(sequences), [0, 2, 1])
         computed = self._run(inputs, self.kernel(), keep=training)
         return swapped(tf.transpose(computed, [0, 2, 1]))
