@@ -471,7 +471,6 @@ def test_swaps_of_batch_and_time_that_meet_are_left_out(cell: str, layers: int) 
         turned = [constants.get(node.input[1].split(":")[0]) for node in graph.node if node.op == "Transpose"]
         return sum(order is not None and order.tolist() == [1, 0, 2] for order in turned)
 
-    assert sum(swaps(graph.pre_optimization_graph) for graph in graphs) >= 6
-    assert (
-        sum(swaps(graph.post_optimization_graph) for graph in graphs) <= 2
-    )  # of [1, batch, features], and its gradient
+    assert sum(swaps(graph.pre_optimization_graph) for graph in graphs) >= 5
+    # One row per text goes from the readout to the head, and its gradient back.
+    assert sum(swaps(graph.post_optimization_graph) for graph in graphs) <= 2
