@@ -155,7 +155,7 @@ def _from_empty_runs(work: Workplace, *arguments: str) -> Figures:
 
 @contextmanager
 def empty_runs(folder: Path) -> Iterator[dict[str, str]]:
-    """Makes `folder` a copy of the project whose downloads are up to date, and whose other stages are not, for a while.
+    """Makes `folder` a copy of the project, for a while, in which but for plan and downloads no stage is up to date.
 
     Yields the environment variables of commands that are to work in the copy alone.
 
@@ -179,6 +179,7 @@ def empty_runs(folder: Path) -> Iterator[dict[str, str]]:
     lock["stages"] = {name: stage for name, stage in lock["stages"].items() if name.startswith("download_")}
     (folder / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     command("git", "init", "--quiet", folder=folder)
+    command(*DVC, "repro", "--quiet", "plan", folder=folder)
     # What is not in its cache DVC would download again.
     command(*DVC, "commit", "--quiet", "--force", *lock["stages"], folder=folder)
     store = f"sqlite:///{folder}/mlflow.db"  # not the one that this shell may name

@@ -8,12 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from textrnn.corpus.tables import Corpus
-from textrnn.errors import TextrnnError
 from textrnn.modeling.baseline import fit_baseline
 from textrnn.modeling.scores import final_scores
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
-from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
+from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
@@ -23,11 +22,9 @@ SEED = 0
 """A baseline has nothing random in it: its one result stands under this seed."""
 
 
-def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
+def main(name: str, plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
     """Fits the baseline NAME."""
-    params = load_params()
-    if name not in params.baselines:
-        raise TextrnnError(f"params.yaml: baselines: no {name!r}. Known: {', '.join(params.baselines)}.")
+    params, _ = planned_study(plan)
     corpus = Corpus.load(corpus_folder)
     classes = pl.Enum(corpus.classes)
     labels = {
@@ -43,7 +40,7 @@ def main(name: str, corpus_folder: Path, run_folder: Path, timings: Path) -> Non
         name=name,
         kind="baseline",
         params=resolved,
-        fingerprint=fingerprint({"baseline": resolved}, inputs, loaded_code()),
+        fingerprint=fingerprint(plan, inputs),
         datasets=hashes(Path("dvc.lock"), [corpus_folder]),
     )
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:

@@ -7,23 +7,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from textrnn.catalog import VectorsEntry, load_catalog
+from textrnn.catalog import VectorsEntry
 from textrnn.embeddings import word2vec
 from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.sources import read_vectors
-from textrnn.errors import TextrnnError
-from textrnn.params import EmbeddingParams, load_params
+from textrnn.params import EmbeddingParams
+from textrnn.plan import planned_study
 from textrnn.stage import only_file, run_stage, write_folder
 from textrnn.text.vocabulary import Vocabulary
 
 
-def main(name: str, downloads: Path, tokens: Path, folder: Path) -> None:
+def main(name: str, plan: Path, downloads: Path, tokens: Path, folder: Path) -> None:
     """Builds the matrix of the embedding NAME in FOLDER, from its DOWNLOADS and the TOKENS folder."""
-    catalog = load_catalog()
-    params = load_params(catalog=catalog)
-    if name not in params.embeddings:
-        known = ", ".join(params.embeddings)
-        raise TextrnnError(f"embedding {name!r} is not in params.yaml: embeddings. Known: {known}.")
+    params, catalog = planned_study(plan)
     settings = params.embeddings[name]
     entry = catalog.vector_source(settings.source)
     vocabulary = Vocabulary.load(tokens / "vocabulary.txt")
@@ -41,7 +37,7 @@ def _vectors(
     """Vectors float32 [n, dimension] and their positions in the vocabulary, int [n]."""
     if entry.format not in ("random", "word2vec-training"):
         return read_vectors(only_file(downloads), entry, vocabulary.words)
-    assert settings.dimension  # what is made here states its settings: `load_params` has checked it
+    assert settings.dimension  # what is made here states its settings: `planned_study` has checked it
     if entry.format == "random":
         return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64)
     assert settings.epochs

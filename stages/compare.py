@@ -9,13 +9,13 @@ from rich.console import Console
 from textrnn.comparison import leaderboard, study
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.prune import prune_folder, prune_lock
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.stage import run_stage, write_folder
 
 
-def main(runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
+def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
     """Compares the RUNS that params.yaml declares, and writes the REPORT folder."""
-    params = load_params()
+    params, _ = planned_study(plan)
     # DVC hashes these folders when this ends: what no longer belongs must not be a part of that.
     prune_lock(Path("dvc.lock"), params)
     names = [*params.experiments, *params.baselines]

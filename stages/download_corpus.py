@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.catalog import load_catalog
 from textrnn.corpus.fetch import fetch
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.stage import run_stage
 
 
-def main(archive: Path) -> None:
-    """Download the corpus of the active study into the folder ARCHIVE, once the whole study is validated."""
-    catalog = load_catalog()
-    entry = catalog.corpus(load_params(catalog=catalog).corpus)
+def main(plan: Path, archive: Path) -> None:
+    """Download the corpus of the active study into the folder ARCHIVE, if PLAN still holds."""
+    params, catalog = planned_study(plan)
+    entry = catalog.corpus(params.corpus)
     fetch(entry.source, entry.sha256, archive)
 
 

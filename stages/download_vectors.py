@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.catalog import load_catalog
 from textrnn.corpus.fetch import fetch
-from textrnn.errors import TextrnnError
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.stage import run_stage
 
 
-def main(embedding: str, archive: Path) -> None:
+def main(embedding: str, plan: Path, archive: Path) -> None:
     """Download the vectors that EMBEDDING starts from into the folder ARCHIVE; made here: leave it empty."""
-    catalog = load_catalog()
-    embeddings = load_params(catalog=catalog).embeddings
-    if embedding not in embeddings:
-        raise TextrnnError(
-            f"params.yaml: embeddings: no embedding {embedding!r}. Known: {', '.join(sorted(embeddings))}. "
-            "Name one of these, or add it there."
-        )
-    entry = catalog.vector_source(embeddings[embedding].source)
+    params, catalog = planned_study(plan)
+    entry = catalog.vector_source(params.embeddings[embedding].source)
     fetch(entry.source, entry.sha256, archive)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.stage import run_stage, write_folder
 from textrnn.text.encoding import encode_corpus
 
 
-def main(corpus: Path, tokens: Path) -> None:
-    """Read the splits in CORPUS; write encoded splits, encoder and a report to TOKENS."""
+def main(plan: Path, corpus: Path, tokens: Path) -> None:
+    """Read the splits in CORPUS, if PLAN still holds; write encoded splits, encoder and a report to TOKENS."""
+    params, _ = planned_study(plan)
     with write_folder(tokens) as folder:
-        encoder, report = encode_corpus(corpus, load_params().encode, folder)
+        encoder, report = encode_corpus(corpus, params.encode, folder)
         encoder.save(folder)
         content = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (folder / "report.json").write_text(content, encoding="utf-8", newline="\n")

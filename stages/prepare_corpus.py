@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.catalog import load_catalog
 from textrnn.corpus.formats import read_corpus
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.splits import split_corpus
 from textrnn.corpus.tables import Corpus
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.stage import only_file, run_stage, write_folder
 
 
-def main(download: Path, corpus: Path) -> None:
-    """Read the archive in DOWNLOAD; write splits and a quality report to CORPUS."""
-    catalog = load_catalog()
-    params = load_params(catalog=catalog)
+def main(plan: Path, download: Path, corpus: Path) -> None:
+    """Read the archive in DOWNLOAD, if PLAN still holds; write splits and a quality report to CORPUS."""
+    params, catalog = planned_study(plan)
     entry = catalog.corpus(params.corpus)
     raw = read_corpus(only_file(download), entry, params.prepare.unlabelled)
     frames, dropped = split_corpus(raw.frame, params.prepare)

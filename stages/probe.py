@@ -12,12 +12,14 @@ from textrnn.modeling.batches import Tokens
 from textrnn.modeling.memory import GRADIENT_SCHEMA, TEXTS, gradient_norms, gradient_rows, long_texts
 from textrnn.modeling.saved_model import load_model
 from textrnn.params import Experiment
+from textrnn.plan import planned_study
 from textrnn.run_folder import RunFolder, digest
 from textrnn.stage import run_stage, write_folder
 
 
-def main(name: str, run: Path, tokens: Path, out: Path) -> None:
+def main(name: str, plan: Path, run: Path, tokens: Path, out: Path) -> None:
     """Probes the experiment NAME on texts of the validation split."""
+    planned_study(plan)
     trained = RunFolder.load(run)
     if trained.kind != "experiment":
         raise TextrnnError(

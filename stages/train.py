@@ -17,9 +17,9 @@ from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.training import SeedResult, Trainer
-from textrnn.params import load_params
+from textrnn.plan import planned_study
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
-from textrnn.stage import loaded_code, run_stage, write_folder, write_timings
+from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.reading import truncation
 from textrnn.tracking.dvc_lock import hashes
@@ -28,11 +28,11 @@ from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import project_folder
 
 
-def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:
+def main(
+    name: str, plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path
+) -> None:
     """Trains the experiment NAME."""
-    params = load_params()
-    if name not in params.experiments:
-        raise TextrnnError(f"params.yaml: experiments: no {name!r}. Known: {', '.join(params.experiments)}.")
+    params, _ = planned_study(plan)
     experiment = params.experiments[name]
     encoder = TextEncoder.load(tokens)
     files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}
@@ -51,7 +51,7 @@ def main(name: str, tokens: Path, embedding: Path, run_folder: Path, timings: Pa
         name=name,
         kind="experiment",
         params=resolved,
-        fingerprint=fingerprint({"experiment": resolved, "seeds": params.seeds}, inputs, loaded_code()),
+        fingerprint=fingerprint(plan, inputs),
         datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
         defaults=params.train,
     )

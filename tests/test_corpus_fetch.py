@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_experiments import PLAIN
+from tiny_experiments import PLAIN, write_plan
 
 from textrnn.corpus import fetch as module
 from textrnn.corpus.fetch import NOTE, fetch
@@ -375,22 +375,33 @@ PARAMS = {
 }
 
 
-def run_stage(folder: Path, stage: str, *arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:
-    """Runs an entry point, as dvc.yaml does, in a toy project whose params carry `changes`."""
-    (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG), encoding="utf-8")
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | changes), encoding="utf-8")
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A toy project with its plan."""
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(CATALOG), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS), encoding="utf-8")
     for name in ("toy.csv", "toy.txt"):
-        (folder / name).write_bytes(CONTENT)
+        (tmp_path / name).write_bytes(CONTENT)
+    write_plan(tmp_path)
+    return tmp_path
+
+
+def run_stage(folder: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs an entry point, as dvc.yaml does."""
     command = [sys.executable, str(PROJECT / "stages" / f"{stage}.py"), *arguments]
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_stages_download_what_the_study_names(tmp_path: Path) -> None:
-    assert run_stage(tmp_path, "download_corpus", "out/corpus").returncode == 0
-    assert run_stage(tmp_path, "download_vectors", "toy", "out/toy").returncode == 0
-    assert run_stage(tmp_path, "download_vectors", "scratch", "out/scratch").returncode == 0
-    found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*"))
+def download_vectors(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return run_stage(folder, "download_vectors", name, f"plan/download_vectors@{name}.json", f"out/{name}")
+
+
+def test_stages_download_what_the_study_names(project: Path) -> None:
+    assert run_stage(project, "download_corpus", "plan/download_corpus.json", "out/corpus").returncode == 0
+    assert download_vectors(project, "toy").returncode == 0
+    assert download_vectors(project, "scratch").returncode == 0
+    found = sorted(str(path.relative_to(project)) for path in (project / "out").rglob("*"))
     assert found == [
         "out/corpus",
         "out/corpus/toy.csv",
@@ -401,11 +412,14 @@ def test_stages_download_what_the_study_names(tmp_path: Path) -> None:
     ]
 
 
-def test_stage_refuses_an_unknown_embedding(tmp_path: Path) -> None:
-    finished = run_stage(tmp_path, "download_vectors", "tyo", "out/toy")
+def test_stage_refuses_an_unknown_embedding(project: Path) -> None:
+    finished = download_vectors(project, "tyo")
     assert finished.returncode == 1
-    assert finished.stderr.startswith("error: params.yaml: embeddings: no embedding 'tyo'. Known: scratch, toy.")
-    assert not (tmp_path / "out").exists()
+    assert finished.stderr == (
+        "error: plan/download_vectors@tyo.json: params.yaml declares no stage 'download_vectors@tyo'. "
+        "Run `dvc repro`, which plans anew.\n"
+    )
+    assert not (project / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -416,12 +430,13 @@ def test_stage_refuses_an_unknown_embedding(tmp_path: Path) -> None:
         ({"corpus": "imdb"}, "corpus 'imdb' is not in catalog.yaml. Known: toy."),
     ],
 )
-@pytest.mark.parametrize("arguments", [("download_corpus", "out/x"), ("download_vectors", "scratch", "out/x")])
+@pytest.mark.parametrize("arguments", [("plan", "out"), ("download_corpus", "plan/download_corpus.json", "out/x")])
 def test_stages_validate_the_whole_study_first(
-    tmp_path: Path, arguments: tuple[str, ...], changes: dict[str, object], message: str
+    project: Path, arguments: tuple[str, ...], changes: dict[str, object], message: str
 ) -> None:
-    finished = run_stage(tmp_path, *arguments, **changes)
+    (project / "params.yaml").write_text(yaml.safe_dump(PARAMS | changes), encoding="utf-8")
+    finished = run_stage(project, *arguments)
     assert finished.returncode == 1
     assert message in finished.stderr
     assert "Traceback" not in finished.stderr
-    assert not (tmp_path / "out").exists()
+    assert not (project / "out").exists()

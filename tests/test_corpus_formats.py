@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from tiny_experiments import PLAIN
+from tiny_experiments import PLAIN, write_plan
 
 from textrnn.catalog import CorpusEntry
 from textrnn.corpus.formats import read_corpus
@@ -235,12 +235,13 @@ def project(tmp_path: Path, csv: str) -> None:
         "train": train, "experiments": {"lstm": {"embedding": "random"}},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    write_plan(tmp_path)
     (tmp_path / "download").mkdir(exist_ok=True)
     (tmp_path / "download" / "reviews.csv").write_text(csv)
 
 
 def stage(tmp_path: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "stages" / f"{name}.py"), *arguments]
+    command = [sys.executable, str(ROOT / "stages" / f"{name}.py"), f"plan/{name}.json", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 

@@ -1,69 +1,47 @@
-"""dvc.yaml against the code: each stage depends on exactly the modules that it imports."""
+"""dvc.yaml against the code: `plan` depends on exactly the modules that stages import."""
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 import yaml
 
+from textrnn.params import Params
+from textrnn.source_code import import_closure
+
 PROJECT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
-def imported_modules(source: str) -> set[str]:
-    """Names of the `textrnn` modules that `source` imports, wherever in it, type checking aside."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-    return {name for name in names if name.startswith("textrnn.")}
-
-
-def import_closure(script: Path) -> set[str]:
-    """Paths, relative to the project, of `script` and all project files that it imports."""
-    found, waiting = set(), [script]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        for name in imported_modules(file.read_text(encoding="utf-8")):
-            module = PROJECT / "src" / Path(*name.split(".")).with_suffix(".py")
-            if module.is_file():
-                waiting.append(module)
-    return {file.relative_to(PROJECT).as_posix() for file in found}
 
 
 def declared(stage: dict) -> dict:
     return stage.get("do", stage)
 
 
-def listed_code(stage: dict) -> list[str]:
-    return [dep for dep in declared(stage)["deps"] if dep.endswith(".py")]
+def code_of(stage: str) -> set[str]:
+    """Paths of the modules that a stage imports, its entry point included."""
+    return {file.relative_to(PROJECT).as_posix() for file in import_closure(PROJECT / "stages" / f"{stage}.py")}
 
 
-def test_closure_follows_imports_of_imports():
-    assert imported_modules("from textrnn.a import b\nimport textrnn.c\nimport os\nfrom os import path\n") == {
-        "textrnn.a",
-        "textrnn.a.b",
-        "textrnn.c",
-    }
-    assert imported_modules("if TYPE_CHECKING:\n    from textrnn.a import b\n") == set()
-    assert "src/textrnn/yaml_file.py" in import_closure(PROJECT / "stages" / "download_corpus.py")
+def test_plan_depends_on_exactly_what_stages_import():
+    expected = sorted(set().union(*map(code_of, STAGES)), key=lambda path: (not path.startswith("stages/"), path))
+    assert STAGES["plan"]["deps"] == expected, "dvc.yaml: set the deps of plan to these"
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_stage_depends_on_exactly_its_import_closure(name):
-    expected = sorted(import_closure(PROJECT / "stages" / f"{name}.py"))
-    assert sorted(listed_code(STAGES[name])) == expected, f"dvc.yaml: set the .py deps of {name} to these"
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "plan"])
+def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
+    stage = declared(STAGES[name])
+    each = {"probes": "@${item}"}.get(STAGES[name].get("foreach", "")[2:-1], "@${key}" if "do" in STAGES[name] else "")
+    assert stage["deps"][0] == f"plan/{name}{each}.json"
+    assert "params" not in stage
+    assert not [dep for dep in stage["deps"] if dep.endswith(".py")]
+
+
+def test_plan_reads_what_stages_do():
+    """Promotion and data check are no stage's business."""
+    *sections, catalog = STAGES["plan"]["params"]
+    assert set(sections) == Params.model_fields.keys() - {"promotion", "data_check"}
+    assert catalog == {"catalog.yaml": ["corpora.${corpus}", "vectors"]}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -71,7 +49,7 @@ def test_every_path_of_a_command_is_declared(name):
     stage = declared(STAGES[name])
     outs = [path for kind in ("outs", "metrics", "plots") for out in stage.get(kind, []) for path in paths_of(out)]
     for word in stage["cmd"].split():
-        if "/" in word and not word.startswith(("timings/", "checkpoints/")):
+        if "/" in word and not word.startswith(("stages/", "timings/", "checkpoints/")):
             assert any(word == path for path in [*stage["deps"], *outs]), word
 
 
@@ -87,9 +65,7 @@ def test_every_entry_point_is_a_stage():
 @pytest.mark.parametrize("name", STAGES)
 def test_heavy_libraries_stay_where_they_belong(name):
     """TensorFlow and Keras where networks run, MLflow where runs are logged: data stages start at once."""
-    text = "".join(
-        (PROJECT / file).read_text(encoding="utf-8") for file in import_closure(PROJECT / "stages" / f"{name}.py")
-    )
+    text = "".join((PROJECT / file).read_text(encoding="utf-8") for file in code_of(name))
     assert ("import keras" in text) == (name in ("train", "probe"))
     assert ("from mlflow" in text) == (name in ("train", "baseline"))
     assert "import tensorflow" not in text or name in ("train", "probe")
@@ -100,5 +76,5 @@ def test_the_committed_results_are_those_of_the_default_study():
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     reported = {path.stem for path in (PROJECT / "reports" / params["study"] / "metrics").glob("*.json")}
     assert reported == {*params["experiments"], *params["baselines"]}
-    locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["compare"]["params"]
+    locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["plan"]["params"]
     assert {key: params[key] for key in locked["params.yaml"]} == locked["params.yaml"]

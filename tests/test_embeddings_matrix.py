@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from tiny_experiments import PLAIN
+from tiny_experiments import PLAIN, write_plan
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
@@ -140,6 +140,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(catalog))
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    write_plan(tmp_path)
     for folder in ("tokens", "nothing", "downloads"):
         (tmp_path / folder).mkdir()
     VOCABULARY.save(tmp_path / "tokens" / "vocabulary.txt")
@@ -153,7 +154,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def build(name: str, downloads: str = "nothing") -> dict[str, object]:
     main = runpy.run_path(str(STAGE))["main"]
-    main(name, Path(downloads), Path("tokens"), Path("embeddings") / name)
+    main(name, Path(f"plan/build_embeddings@{name}.json"), Path(downloads), Path("tokens"), Path("embeddings") / name)
     return json.loads((Path("embeddings") / name / "coverage.json").read_text())
 
 
@@ -184,7 +185,8 @@ def test_stage_trains_on_the_unlabelled_texts_too() -> None:
 @pytest.mark.usefixtures("project")
 def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
     build("trained-2d")
-    command = [sys.executable, str(STAGE), "trained-2d", "nothing", "tokens", "embeddings/again"]
+    folders = ["nothing", "tokens", "embeddings/again"]
+    command = [sys.executable, str(STAGE), "trained-2d", "plan/build_embeddings@trained-2d.json", *folders]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -194,7 +196,7 @@ def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_stage_leaves_nothing_behind_when_it_fails() -> None:
-    with pytest.raises(TextrnnError, match=r"'glove' is not in params.yaml: embeddings. Known: random-4d, ti"):
+    with pytest.raises(TextrnnError, match="declares no stage 'build_embeddings@glove'"):
         build("glove")
     with pytest.raises(TextrnnError, match="nothing must hold one downloaded archive"):
         build("tiny-3d", "nothing")

@@ -126,14 +126,12 @@ def test_digest_follows_names_and_content_and_nothing_else(tmp_path: Path) -> No
     assert digest(tmp_path / "one" / "a") != digest(tmp_path / "one" / "deep" / "b")
 
 
-def test_fingerprint_follows_params_inputs_and_code(tmp_path: Path) -> None:
-    code = [tmp_path / "a.py", tmp_path / "b.py"]
-    for file in code:
-        file.write_text(file.name)
-    before = fingerprint({"units": 3, "ema": None}, {"tokens": "12"}, code)
-    assert fingerprint({"ema": None, "units": 3}, {"tokens": "12"}, code[::-1]) == before
-    assert fingerprint({"units": 4, "ema": None}, {"tokens": "12"}, code) != before
-    assert fingerprint({"units": 3, "ema": None}, {"tokens": "13"}, code) != before
-    assert fingerprint({"units": 3, "ema": None}, {"tokens": "12"}, code[:1]) != before
-    code[0].write_text("changed")
-    assert fingerprint({"units": 3, "ema": None}, {"tokens": "12"}, code) != before
+def test_fingerprint_follows_plan_and_inputs(tmp_path: Path) -> None:
+    plan = tmp_path / "train@lstm.json"
+    plan.write_text("units: 3")
+    before = fingerprint(plan, {"tokens": "12"})
+    assert fingerprint(plan.rename(tmp_path / "train@other.json"), {"tokens": "12"}) == before
+    plan = tmp_path / "train@other.json"
+    assert fingerprint(plan, {"tokens": "13"}) != before
+    plan.write_text("units: 4")
+    assert fingerprint(plan, {"tokens": "12"}) != before

@@ -11,7 +11,7 @@ import pytest
 
 from textrnn import stage
 from textrnn.errors import TextrnnError
-from textrnn.stage import loaded_code, only_file, readable_errors, write_folder
+from textrnn.stage import only_file, readable_errors, write_folder
 
 
 def test_write_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def run_entry_point(folder: Path, body: str, *arguments: str) -> subprocess.Comp
     file.write_text(
         "from pathlib import Path\n"
         "from textrnn.errors import TextrnnError\n"
-        "from textrnn.stage import loaded_code, run_stage\n"
+        "from textrnn.stage import run_stage\n"
         f'def main(source: Path, name: str) -> None:\n    "Copies."\n    {body}\n'
         'if __name__ == "__main__":\n    run_stage(main)\n'
     )
@@ -111,9 +111,3 @@ def test_run_stage_keeps_the_traceback_of_a_defect(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "entry_point.py" in done.stderr
-
-
-def test_loaded_code_is_the_entry_point_and_what_it_imports(tmp_path: Path) -> None:
-    done = run_entry_point(tmp_path, "print(*(path.name for path in loaded_code()))", "raw", "lstm")
-    assert sorted(done.stdout.split()) == ["__init__.py", "entry_point.py", "errors.py", "stage.py"]
-    assert Path(stage.__file__) in loaded_code()

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from fake_runs import make_run, tiny_predictions
 from test_comparison_memory import write_probe
+from tiny_experiments import CATALOG, write_plan
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.text.encoder import TextEncoder
@@ -98,6 +100,8 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(json.dumps(content))
     (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(CATALOG))
+    write_plan(tmp_path)
     write_tokens(tmp_path / "data")
     make_run(tmp_path / "runs", "lstm", epochs=2)
     make_run(tmp_path / "runs", "gru", failures={"0": "loss became NaN in epoch 1"}, epochs=1)
@@ -127,9 +131,9 @@ def write_tokens(data: Path) -> None:
 
 
 def _compare(project: Path) -> subprocess.CompletedProcess[str]:
-    folders = ["runs", "data/corpus", "data/tokens", "data/embeddings", "data/probes", "reports/tiny"]
+    folders = ["plan/compare.json", "runs", "data/corpus", "data/tokens", "data/embeddings", "data/probes"]
     return subprocess.run(
-        [sys.executable, str(ROOT / "stages" / "compare.py"), *folders],
+        [sys.executable, str(ROOT / "stages" / "compare.py"), *folders, "reports/tiny"],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"},
         capture_output=True,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tiny_experiments import make_experiment
+from tiny_experiments import make_experiment, write_study
 
 from textrnn.modeling import memory
 from textrnn.modeling.classifier import build_classifier
@@ -64,7 +64,7 @@ def write_experiment(folder: Path, **changes: Any) -> None:
 
 def probe(monkeypatch: pytest.MonkeyPatch, out: str = "probes/linear") -> int:
     """Returns the exit status."""
-    monkeypatch.setattr(sys, "argv", [str(STAGE), "linear", "run", "tokens", out])
+    monkeypatch.setattr(sys, "argv", [str(STAGE), "linear", "plan/probe@linear.json", "run", "tokens", out])
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(str(STAGE), run_name="__main__")
     return int(exit_.value.code or 0)
@@ -74,6 +74,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, out: str = "probes/linear") -> int:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_tokens(tmp_path / "tokens")
+    write_study(tmp_path, {"linear": {"cell": "simple_rnn", "units": 1}}, ["linear"])
     return tmp_path
 
 

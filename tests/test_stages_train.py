@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from mlflow import MlflowClient
-from tiny_experiments import PLAIN
+from tiny_experiments import PLAIN, write_study
 from tiny_models import LABELS, TEXTS
 
 from textrnn.embeddings.matrix import Embedding
@@ -66,37 +65,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     embedding = Embedding.build(VOCABULARY, rows, np.array([2, 3]))
     embedding.save(folder / "embedding", embedding.coverage(VOCABULARY, np.ones(7, np.int64)))
     plain = {**PLAIN, "cell": "feedforward", "readout": "mean"}
-    study = {
-        "study": "tiny",
-        "corpus": "reviews",
-        "seeds": [0, 1, 2],
-        "prepare": {"valid": 0.2, "test": 0.3, "seed": 0, "leakage": "drop", "unlabelled": False},
-        "encode": {"vocabulary_size": 9, "min_count": 1},
-        "embeddings": {"tiny": {"source": "random", "dimension": 3}},
-        "baselines": {},
-        "comparisons": {"level": 0.05, "against": [], "pairs": []},
-        "probes": ["fine"],
-        "promotion": {"level": 0.05, "margin": 0.005},
-        "data_check": {},
-        "published": [],
-        "train": plain,
-        "experiments": {
-            "fine": {},
-            "wild": {"l2": 1e38},
-            "stopped": {},
-            "killed": {
-                "cell": "lstm",
-                "readout": "last",
-                "dropout": 0.3,
-                "ema": 0.5,
-                "early_stopping": 2,
-                "learning_rate": 0.3,
-                "batch_size": 2,
-                "epochs": 4,
-            },
+    experiments: dict[str, dict[str, Any]] = {
+        "fine": {},
+        "wild": {"l2": 1e38},
+        "stopped": {},
+        "killed": {
+            "cell": "lstm",
+            "readout": "last",
+            "dropout": 0.3,
+            "ema": 0.5,
+            "early_stopping": 2,
+            "learning_rate": 0.3,
+            "batch_size": 2,
+            "epochs": 4,
         },
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(study))
+    write_study(folder, experiments, ["fine"], train=plain)
     return folder
 
 
@@ -108,7 +92,8 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(name: str, embedding: str = "embedding") -> list[str]:
-    return [str(STAGE), name, "tokens", embedding, f"runs/{name}", f"timings/{name}.json", f"checkpoints/{name}"]
+    folders = ["tokens", embedding, f"runs/{name}", f"timings/{name}.json", f"checkpoints/{name}"]
+    return [str(STAGE), name, f"plan/train@{name}.json", *folders]
 
 
 def train(name: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -274,7 +259,7 @@ def curves(name: str) -> list[list[tuple[int, float]]]:
 def test_an_experiment_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("lstm", monkeypatch) == 1
     assert capsys.readouterr().err == (
-        "error: params.yaml: experiments: no 'lstm'. Known: fine, killed, stopped, wild.\n"
+        "error: plan/train@lstm.json: params.yaml declares no stage 'train@lstm'. Run `dvc repro`, which plans anew.\n"
     )
 
 

@@ -1,10 +1,15 @@
-"""Experiments that are small enough to reckon by hand; nothing here imports TensorFlow."""
+"""Experiments that are small enough to reckon by hand, and studies of them; nothing here imports TensorFlow."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from textrnn.params import Experiment
+import yaml
+
+from textrnn.catalog import load_catalog
+from textrnn.params import Experiment, load_params
+from textrnn.plan import plan
 
 CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")
 RECURRENT_CELLS = CELLS[:3]
@@ -41,3 +46,51 @@ PLAIN: dict[str, Any] = {
 def make_experiment(**changes: Any) -> Experiment:
     """The plainest experiment, and what `changes` say."""
     return Experiment.model_validate({**PLAIN, **changes})
+
+
+STUDY: dict[str, Any] = {
+    "study": "tiny",
+    "corpus": "reviews",
+    "seeds": [0, 1, 2],
+    "prepare": {"valid": 0.2, "test": 0.3, "seed": 0, "leakage": "drop", "unlabelled": False},
+    "encode": {"vocabulary_size": 9, "min_count": 1},
+    "embeddings": {"tiny": {"source": "random", "dimension": 3}},
+    "baselines": {},
+    "comparisons": {"level": 0.05, "against": [], "pairs": []},
+    "promotion": {"level": 0.05, "margin": 0.005},
+    "data_check": {},
+    "published": [],
+    "train": PLAIN,
+}
+"""What a study of tiny experiments has, but for these and the probes."""
+
+ABOUT = {"licence": "CC0-1.0", "citation": "none"}
+CATALOG: dict[str, Any] = {
+    "corpora": {
+        "reviews": {
+            **ABOUT,
+            "source": "file:reviews.csv",
+            "sha256": "0" * 64,
+            "format": "csv",
+            "columns": {"text": "text", "label": "label"},
+            "classes": ["rotten", "fresh"],
+        }
+    },
+    "vectors": {"random": {**ABOUT, "source": "none", "sha256": None, "format": "random"}},
+}
+
+
+def write_study(folder: Path, experiments: dict[str, dict[str, Any]], probes: list[str], **changes: Any) -> None:
+    """Writes params.yaml, catalog.yaml and the plan of a study into `folder`."""
+    params = {**STUDY, "experiments": experiments, "probes": probes, **changes}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG), encoding="utf-8")
+    write_plan(folder)
+
+
+def write_plan(folder: Path) -> None:
+    """Does what the stage `plan` does for the study in `folder`."""
+    catalog = load_catalog(folder / "catalog.yaml")
+    (folder / "plan").mkdir(exist_ok=True)
+    for stage, text in plan(load_params(folder / "params.yaml", catalog), catalog).items():
+        (folder / "plan" / f"{stage}.json").write_text(text, encoding="utf-8")

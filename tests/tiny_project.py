@@ -78,6 +78,7 @@ STAGES = [
     "download_vectors@glove",
     "download_vectors@random",
     "encode_corpus",
+    "plan",
     "prepare_corpus",
     "probe@lstm",
     "train@gru",

@@ -194,7 +194,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(params: dict[str, Any], inputs: dict[str, str], code: Sequence[Path]) -> str:
-    """Returns what identifies a training before it has run: SHA-256 of params, inputs and code."""
-    content = {"params": params, "inputs": inputs, "code": digest(*code)}
+def fingerprint(plan: Path, inputs: dict[str, str]) -> str:
+    """Returns what identifies a training before it has run: SHA-256 of its plan (settings and code) and inputs.
+
+    Args:
+        plan: the file that the stage `plan` wrote for the training.
+        inputs: a digest per input.
+    """
+    content = {"plan": _sha256(plan), "inputs": inputs}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -111,18 +111,3 @@ def write_timings(file: Path, fingerprint: str, seeds: dict[int, dict[str, float
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {"fingerprint": fingerprint, "seeds": {str(seed): timing for seed, timing in seeds.items()}}
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def loaded_code() -> list[Path]:
-    """Returns the project's own source files that this process has imported, its entry point included.
-
-    It is the code that a result depends on, and what the stage lists as `deps` in dvc.yaml.
-    """
-    # Out of the modules' dictionaries: `getattr` would import what frameworks load lazily.
-    files = {str(vars(module).get("__file__")) for module in list(sys.modules.values()) if hasattr(module, "__dict__")}
-    library, entry = str(Path(__file__).parent) + os.sep, Path(sys.argv[0]).resolve()
-    return sorted(
-        Path(file)
-        for file in files
-        if file.startswith(library) or (file.endswith(entry.name) and Path(file).resolve() == entry)
-    )

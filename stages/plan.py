@@ -1,0 +1,22 @@
+"""Stage `plan`: params.yaml, catalog.yaml and the code -> what each of the other stages depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textrnn.catalog import load_catalog
+from textrnn.params import load_params
+from textrnn.plan import plan
+from textrnn.stage import run_stage, write_folder
+
+
+def main(folder: Path) -> None:
+    """Validates the whole study, and writes FOLDER: for each stage a file with its settings and its code."""
+    catalog = load_catalog()
+    with write_folder(folder) as fresh:
+        for stage, text in plan(load_params(catalog=catalog), catalog).items():
+            (fresh / f"{stage}.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    run_stage(main)
