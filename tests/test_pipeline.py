@@ -46,29 +46,54 @@ def test_repro_again_runs_no_stage(project):
 
 def test_editing_one_experiment_reruns_it_and_compare(project):
     project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
-    assert changed(project) == ["compare", "train@mean"]
+    assert changed(project) == ["plan"]
     assert project.dvc("params", "diff").text.splitlines()[-1].split()[-3:] == [
         "experiments.mean.learning_rate",
         "-",
         "0.02",
     ]
+    assert project.dvc("repro", "plan").stages == ["plan"]
+    assert changed(project) == ["compare", "train@mean"]
     assert project.dvc("repro").stages == ["compare", "train@mean"]
     assert changed(project) == []
     assert "mean.json" in project.dvc("metrics", "diff").text
 
 
 def test_editing_the_comparison_retrains_nothing(project):
-    project.append("src/textrnn/comparison/plots/sheet.py", "# another colour\n")
-    assert changed(project) == ["compare"]
-    assert project.dvc("repro").stages == ["compare"]
+    project.append("src/textrnn/comparison/plots/sheet.py", "ANOTHER = 1\n")
+    assert project.dvc("repro").stages == ["compare", "plan"]
+    assert changed(project) == []
     assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots/sheet.py"]
+
+
+def test_a_comment_and_a_default_that_nobody_uses_rerun_nothing(project):
+    before = project.lock()
+    project.append("src/textrnn/modeling/training.py", "# a thought\n")
+    assert project.dvc("repro").stages == ["plan"]
+
+    def its_own(params):
+        for experiment in params["experiments"].values():
+            experiment.setdefault("epochs", 2)
+        params["train"]["epochs"] = 9
+
+    project.edit("params.yaml", its_own)
+    assert project.dvc("repro").stages == ["plan"]
+    after = project.lock()
+    assert {name for name in before if before[name] != after[name]} == {"plan"}
+
+
+def test_a_stage_that_is_run_by_itself_on_an_old_plan_says_so(project):
+    project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
+    forget_training(project, "mean")
+    failed = project.dvc("repro", "--single-item", "train@mean", ok=False)
+    assert "error: plan/train@mean.json was written before this change: experiment. Run `dvc repro`" in failed.text
+    assert not (project.folder / "runs/mean").exists()
 
 
 def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
     project.edit("params.yaml", lambda params: params["encode"].update(vocabulary_size=30))
-    assert changed(project) == ["encode_corpus"]
     done = project.dvc("repro", "build_embeddings")
-    assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus"]
+    assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus", "plan"]
     # What was not asked for waits: no download, no baseline.
     assert changed(project) == ["compare", "probe@lstm", "train@gru", "train@lstm", "train@mean"]
     assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
@@ -83,7 +108,7 @@ def test_what_is_removed_is_pruned_and_comes_back_without_training(project):
             del params["experiments"][name]
 
     project.edit("params.yaml", without_glove)
-    assert project.dvc("repro").stages == ["compare"]
+    assert project.dvc("repro").stages == ["compare", "plan"]
     for folder, left in {
         "runs": {"lstm", "majority", "nb-svm"},
         "data/embeddings": {"random"},
@@ -92,21 +117,21 @@ def test_what_is_removed_is_pruned_and_comes_back_without_training(project):
     }.items():
         assert names_in(project, folder) == left
     assert "gru" not in project.read("reports/tiny/report.md")
-    for trace in ("train@gru", "runs/gru", "glove"):
+    for trace in ("train@gru", "runs/gru", "@glove"):
         assert trace not in project.read("dvc.lock")
     assert changed(project) == []
 
     project.run("git", "checkout", "--quiet", "params.yaml")
     back = project.dvc("repro")
     assert back.stages == ["compare"]
-    assert back.cached == ["build_embeddings@glove", "download_vectors@glove", "train@gru", "train@mean"]
+    assert back.cached == ["build_embeddings@glove", "download_vectors@glove", "plan", "train@gru", "train@mean"]
     assert project.git_status() == ""
 
 
 def test_another_study_name_gives_a_report_of_its_own_and_retrains_nothing(project):
     before = project.report()
     project.edit("params.yaml", lambda params: params.update(study="second"))
-    assert project.dvc("repro").stages == ["compare"]
+    assert project.dvc("repro").stages == ["compare", "plan"]
     after = project.report()
     assert {name: content for name, content in after.items() if name in before} == before
     assert len(after) == 2 * len(before)
@@ -132,7 +157,7 @@ def test_dvc_shows_metrics_and_plots(project):
 def test_dvc_experiments_and_their_queue(project):
     """Each experiment leaves its git reference in DVC, and its runs in the MLflow store of the project."""
     direct = project.dvc("exp", "run", "--name", "direct", "-S", "study=direct")
-    assert direct.stages == ["compare"]
+    assert direct.stages == ["compare", "plan"]
     project.run("git", "checkout", "--quiet", ".")
     for name, ngrams in (("unigrams", 1), ("trigrams", 3)):
         project.dvc("exp", "run", "--queue", "--name", name, "-S", f"baselines.nb-svm.ngrams={ngrams}")
@@ -259,20 +284,23 @@ def test_standard_input_is_scored_in_batches_with_progress(project):
 
 
 def test_a_wrong_hash_stops_before_anything_is_written(project):
+    before = project.lock()
     project.append("tiny/snippets.csv", "one more,good,film 1\n")
     expected = sha256(project.folder / "data/downloads/corpus/snippets.csv")
     other = "0" * 64
     project.edit("catalog.yaml", lambda catalog: catalog["corpora"]["snippets"].update(sha256=other))
     failed = project.dvc("repro", ok=False)
     assert failed.status != 0
-    assert failed.stages == ["download_corpus"]
+    assert failed.stages == ["download_corpus", "plan"]
     assert "file:tiny/snippets.csv" in failed.text
     assert other in failed.text
     assert sha256(project.folder / "tiny/snippets.csv") in failed.text
     assert "failed to reproduce 'download_corpus'" in failed.text
     assert not (project.folder / "data/downloads/corpus").exists()
     assert names_in(project, "data/downloads") == {"vectors"}
-    assert project.run("git", "status", "--porcelain", "dvc.lock", "reports").text == ""
+    after = project.lock()
+    assert {name for name in before if before[name] != after[name]} == {"plan"}
+    assert project.run("git", "status", "--porcelain", "reports").text == ""
 
     project.run("git", "checkout", "--quiet", ".")
     again = project.dvc("repro")
@@ -301,7 +329,7 @@ def test_a_corpus_that_a_user_adds(project):
     project.edit("catalog.yaml", lambda catalog: catalog["corpora"].update({"stars": entry}))
     project.edit("params.yaml", lambda params: params.update(corpus="stars"))
     done = project.dvc("repro", "encode_corpus", "baseline@nb-svm")
-    assert done.stages == ["baseline@nb-svm", "download_corpus", "encode_corpus", "prepare_corpus"]
+    assert done.stages == ["baseline@nb-svm", "download_corpus", "encode_corpus", "plan", "prepare_corpus"]
     assert json.loads(project.read("data/tokens/encoder.json"))["classes"] == ["low", "middle", "high"]
     assert {"great", "so", "awful"} <= set(project.read("data/tokens/vocabulary.txt").splitlines())
     run = json.loads(project.read("runs/nb-svm/run.json"))
@@ -341,6 +369,7 @@ def test_a_killed_training_continues_to_the_same_bytes(project, tmp_path):
         (hash_,) = [out["md5"] for out in project.lock()["train@lstm"]["outs"] if out["path"] == "runs/lstm"]
         return hash_
 
+    project.dvc("repro", "plan")
     before, repro = run_hash(project), ("repro", "--single-item", "train@lstm")
     whole = project.copy(tmp_path / "whole")
     assert "continues" not in whole.dvc(*repro).text

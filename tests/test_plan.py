@@ -1,4 +1,4 @@
-"""What a change of params.yaml, catalog.yaml or code does to the plan, and what a stage says that was planned before."""
+"""What a change of params.yaml, catalog.yaml or code does to the plan, and what a stage says that an old one has."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ def test_a_change_of_code_but_not_of_comments(tmp_path: Path, monkeypatch: pytes
 def test_a_stage_that_was_planned_otherwise_says_in_what() -> None:
     changed(seeds=[1], train={**PLAIN, "units": 5})
     planned_study(Path("plan/encode_corpus.json"))
-    with pytest.raises(TextrnnError, match="was written before this change: experiment, seeds. Run `dvc repro`"):
+    with pytest.raises(TextrnnError, match=r"was written before this change: experiment, seeds. Run `dvc repro`"):
         planned_study(Path("plan/train@lstm.json"))
     Path("plan/encode_corpus.json").unlink()
     with pytest.raises(TextrnnError, match=r"plan/encode_corpus.json: no such file in .*. Run `dvc repro`"):
         planned_study(Path("plan/encode_corpus.json"))
-    with pytest.raises(TextrnnError, match="plan/train@mean.json: params.yaml declares no stage 'train@mean'"):
+    with pytest.raises(TextrnnError, match=r"plan/train@mean.json: params.yaml declares no stage 'train@mean'"):
         planned_study(Path("plan/train@mean.json"))
