@@ -50,7 +50,7 @@ def study(work: Workplace) -> Result:
     side_by_side, serial = (best(repeats) for repeats in measured.values())
     return Result(
         [faster("plain serial `dvc repro` of the same stages", side_by_side, serial, 1.5)],
-        "`textrnn repro --jobs 2` and `dvc repro`, each in a copy of the project that has the downloads and nothing "
+        "`textrnn repro --jobs 2` and `dvc repro`, each in a copy of the project that has plan, downloads and nothing "
         "else: no data, no runs, nothing more in DVC's cache, an empty MLflow store. `textrnn repro` brings "
         "MLflow up to date at its end, too, which `dvc repro` leaves to `textrnn sync`. Measured once.",
     )
@@ -155,7 +155,7 @@ def _from_empty_runs(work: Workplace, *arguments: str) -> Figures:
 
 @contextmanager
 def empty_runs(folder: Path) -> Iterator[dict[str, str]]:
-    """Makes `folder` a copy of the project, for a while, in which but for plan and downloads no stage is up to date.
+    """Makes `folder` a copy of the project, for a while: plan and downloads are up to date, and no other stage is.
 
     Yields the environment variables of commands that are to work in the copy alone.
 

@@ -36,7 +36,7 @@ from textrnn.orchestration.repro import PARALLEL
 from textrnn.stage import PROFILE
 
 COLOURS = {
-    "plan": "#000000",
+    "plan": "#882255",
     "download_corpus": "#999999",
     "prepare_corpus": "#F0E442",
     "encode_corpus": "#E69F00",

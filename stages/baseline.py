@@ -23,7 +23,7 @@ SEED = 0
 
 
 def main(name: str, plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
-    """Fits the baseline NAME."""
+    """Fits the baseline NAME, if PLAN holds."""
     params, _ = planned_study(plan)
     corpus = Corpus.load(corpus_folder)
     classes = pl.Enum(corpus.classes)

@@ -18,7 +18,7 @@ from textrnn.text.vocabulary import Vocabulary
 
 
 def main(name: str, plan: Path, downloads: Path, tokens: Path, folder: Path) -> None:
-    """Builds the matrix of the embedding NAME in FOLDER, from its DOWNLOADS and the TOKENS folder."""
+    """Builds the matrix of the embedding NAME in FOLDER, from its DOWNLOADS and the TOKENS folder, if PLAN holds."""
     params, catalog = planned_study(plan)
     settings = params.embeddings[name]
     entry = catalog.vector_source(settings.source)
@@ -37,7 +37,7 @@ def _vectors(
     """Vectors float32 [n, dimension] and their positions in the vocabulary, int [n]."""
     if entry.format not in ("random", "word2vec-training"):
         return read_vectors(only_file(downloads), entry, vocabulary.words)
-    assert settings.dimension  # what is made here states its settings: `planned_study` has checked it
+    assert settings.dimension  # what is made here states its settings: `Params.check_against` has seen to it
     if entry.format == "random":
         return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64)
     assert settings.epochs

@@ -10,7 +10,7 @@ from textrnn.stage import run_stage
 
 
 def main(embedding: str, plan: Path, archive: Path) -> None:
-    """Download the vectors that EMBEDDING starts from into the folder ARCHIVE; made here: leave it empty."""
+    """Download the vectors that EMBEDDING starts from into ARCHIVE, if PLAN holds; made here: leave it empty."""
     params, catalog = planned_study(plan)
     entry = catalog.vector_source(params.embeddings[embedding].source)
     fetch(entry.source, entry.sha256, archive)

@@ -11,7 +11,7 @@ from textrnn.text.encoding import encode_corpus
 
 
 def main(plan: Path, corpus: Path, tokens: Path) -> None:
-    """Read the splits in CORPUS, if PLAN still holds; write encoded splits, encoder and a report to TOKENS."""
+    """Read the splits in CORPUS, if PLAN holds; write encoded splits, encoder and a report to TOKENS."""
     params, _ = planned_study(plan)
     with write_folder(tokens) as folder:
         encoder, report = encode_corpus(corpus, params.encode, folder)

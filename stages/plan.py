@@ -6,7 +6,7 @@ from pathlib import Path
 
 from textrnn.catalog import load_catalog
 from textrnn.params import load_params
-from textrnn.plan import plan
+from textrnn.plan import make_plan
 from textrnn.stage import run_stage, write_folder
 
 
@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     """Validates the whole study, and writes FOLDER: for each stage a file with its settings and its code."""
     catalog = load_catalog()
     with write_folder(folder) as fresh:
-        for stage, text in plan(load_params(catalog=catalog), catalog).items():
+        for stage, text in make_plan(load_params(catalog=catalog), catalog).items():
             (fresh / f"{stage}.json").write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -18,7 +18,7 @@ from textrnn.stage import run_stage, write_folder
 
 
 def main(name: str, plan: Path, run: Path, tokens: Path, out: Path) -> None:
-    """Probes the experiment NAME on texts of the validation split."""
+    """Probes the experiment NAME on texts of the validation split, if PLAN holds."""
     planned_study(plan)
     trained = RunFolder.load(run)
     if trained.kind != "experiment":

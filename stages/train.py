@@ -31,7 +31,7 @@ from textrnn.tracking.store import project_folder
 def main(
     name: str, plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path
 ) -> None:
-    """Trains the experiment NAME."""
+    """Trains the experiment NAME, if PLAN holds."""
     params, _ = planned_study(plan)
     experiment = params.experiments[name]
     encoder = TextEncoder.load(tokens)

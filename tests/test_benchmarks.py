@@ -243,14 +243,16 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert missed(FILMS, [3], [0.0], 300, "")[0] < 0.09
 
 
-def test_a_copy_with_empty_runs_has_all_downloads_and_nothing_else(project: TinyProject, tmp_path, monkeypatch):
+def test_a_copy_with_empty_runs_has_its_plan_all_downloads_and_nothing_else(
+    project: TinyProject, tmp_path, monkeypatch
+):
     from benchmarks.pipeline import empty_runs
 
     monkeypatch.chdir(project.folder)
     with empty_runs(tmp_path / "copy"):
         copy = TinyProject(tmp_path / "copy", project.home)
         due = json.loads(copy.dvc("status", "--json").text)
-        assert sorted(due) == sorted(name for name in project.lock() if not name.startswith("download_"))
+        assert sorted(due) == sorted(name for name in project.lock() if not name.startswith(("plan", "download_")))
         assert not (copy.folder / "runs").exists()
     assert not copy.folder.exists()
 

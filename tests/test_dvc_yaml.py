@@ -20,7 +20,8 @@ def declared(stage: dict) -> dict:
 
 def code_of(stage: str) -> set[str]:
     """Paths of the modules that a stage imports, its entry point included."""
-    return {file.relative_to(PROJECT).as_posix() for file in import_closure(PROJECT / "stages" / f"{stage}.py")}
+    files = import_closure(PROJECT / "stages" / f"{stage}.py", PROJECT / "src")
+    return {file.relative_to(PROJECT).as_posix() for file in files}
 
 
 def test_plan_depends_on_exactly_what_stages_import():
@@ -31,8 +32,8 @@ def test_plan_depends_on_exactly_what_stages_import():
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "plan"])
 def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
     stage = declared(STAGES[name])
-    each = {"probes": "@${item}"}.get(STAGES[name].get("foreach", "")[2:-1], "@${key}" if "do" in STAGES[name] else "")
-    assert stage["deps"][0] == f"plan/{name}{each}.json"
+    instance = "" if "do" not in STAGES[name] else "@${item}" if name == "probe" else "@${key}"
+    assert stage["deps"][0] == f"plan/{name}{instance}.json"
     assert "params" not in stage
     assert not [dep for dep in stage["deps"] if dep.endswith(".py")]
 

@@ -86,7 +86,7 @@ def test_a_stage_that_is_run_by_itself_on_an_old_plan_says_so(project):
     project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
     forget_training(project, "mean")
     failed = project.dvc("repro", "--single-item", "train@mean", ok=False)
-    assert "error: plan/train@mean.json was written before this change: experiment. Run `dvc repro`" in failed.text
+    assert "error: plan/train@mean.json was written before a change of experiment. Run `dvc repro`" in failed.text
     assert not (project.folder / "runs/mean").exists()
 
 

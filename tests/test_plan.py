@@ -9,28 +9,28 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_experiments import CATALOG, PLAIN, write_study
+from tiny_experiments import CATALOG, PLAIN, STUDY, write_study
 
-from textrnn import plan as planning
 from textrnn.catalog import load_catalog
 from textrnn.errors import TextrnnError
 from textrnn.params import load_params
-from textrnn.plan import plan, planned_study
-from textrnn.source_code import PROJECT
+from textrnn.plan import PROJECT, make_plan, planned_study
 
+FIGURE = {"experiment": "lstm", "measure": "test", "accuracy": 0.9, "source": "a paper"}
+BASELINES = {"majority": {"kind": "majority"}}
 EXPERIMENTS: dict[str, dict[str, Any]] = {"lstm": {"epochs": 7}, "gru": {"cell": "gru"}}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_study(tmp_path, EXPERIMENTS, ["lstm"])
+    write_study(tmp_path, EXPERIMENTS, ["lstm"], baselines=BASELINES)
     return tmp_path
 
 
-def now() -> dict[str, str]:
+def now(project: Path = PROJECT) -> dict[str, str]:
     catalog = load_catalog()
-    return plan(load_params(catalog=catalog), catalog)
+    return make_plan(load_params(catalog=catalog), catalog, project)
 
 
 def changed(**changes: Any) -> set[str]:
@@ -44,6 +44,7 @@ def changed(**changes: Any) -> set[str]:
 
 def test_there_is_a_file_for_every_stage() -> None:
     assert sorted(now()) == [
+        "baseline@majority",
         "build_embeddings@tiny",
         "compare",
         "download_corpus",
@@ -73,6 +74,11 @@ def test_a_training_is_planned_with_complete_settings_and_the_code_that_it_impor
         ({"seeds": [0]}, {"train@lstm", "train@gru", "compare"}),
         ({"probes": ["gru"]}, {"probe@lstm", "probe@gru", "compare"}),
         ({"encode": {"vocabulary_size": 8, "min_count": 1}}, {"encode_corpus"}),
+        ({"prepare": {**STUDY["prepare"], "seed": 1}}, {"prepare_corpus"}),
+        ({"embeddings": {"tiny": {"source": "random", "dimension": 4}}}, {"build_embeddings@tiny", "compare"}),
+        ({"baselines": {"bar": {"kind": "majority"}}}, {"baseline@majority", "baseline@bar", "compare"}),
+        ({"comparisons": {"level": 0.05, "against": ["majority"], "pairs": []}}, {"compare"}),
+        ({"published": [FIGURE]}, {"compare"}),
         ({"study": "other"}, {"compare"}),
         ({"promotion": {"level": 0.01, "margin": 0.1}, "data_check": {"leakage": 0.1}}, set()),
     ],
@@ -86,7 +92,7 @@ def test_a_change_of_params_concerns_whom_it_concerns(changes: dict[str, Any], s
     [
         ("citation", "Maas et al.", set()),
         ("classes", ["fresh", "rotten"], {"prepare_corpus"}),
-        ("sha256", "1" * 64, {"download_corpus", "prepare_corpus"}),
+        ("sha256", "1" * 64, {"download_corpus"}),
     ],
 )
 def test_a_change_of_the_catalog_too(key: str, value: object, stages: set[str]) -> None:
@@ -97,40 +103,45 @@ def test_a_change_of_the_catalog_too(key: str, value: object, stages: set[str]) 
     assert {stage for stage in before if before[stage] != after[stage]} == stages
 
 
-def test_a_change_of_code_but_not_of_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) -> None:
     for folder in ("src/textrnn", "stages"):
         shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(planning, "PROJECT", tmp_path)
-    monkeypatch.setattr(planning, "STAGES", tmp_path / "stages")
-    monkeypatch.setattr("textrnn.source_code.SOURCE", tmp_path / "src")
-    before = now()
+    before = now(tmp_path)
     assert before == {stage: Path("plan", f"{stage}.json").read_text() for stage in before}
 
-    module = tmp_path / "src/textrnn/text/vocabulary.py"
+    module, planner = (tmp_path / "src/textrnn" / name for name in ("text/vocabulary.py", "plan.py"))
     module.write_text("# a remark\n" + module.read_text())
-    assert now() == before
-    planned_study(Path("plan/train@lstm.json"))
+    planner.write_text(planner.read_text() + "\nNEW = 1\n")
+    assert now(tmp_path) == before
+    planned_study(Path("plan/train@lstm.json"), tmp_path)
     module.write_text(module.read_text() + "\nNEW = 1\n")
-    after = now()
-    assert {stage for stage in before if before[stage] == after[stage]} == {
-        "download_corpus",
-        "download_vectors@tiny",
-        "prepare_corpus",
+    after = now(tmp_path)
+    assert {stage for stage in before if before[stage] != after[stage]} == {
+        "build_embeddings@tiny",
+        "compare",
+        "encode_corpus",
+        "probe@lstm",
+        "train@gru",
+        "train@lstm",
     }
     with pytest.raises(TextrnnError) as error:
-        planned_study(Path("plan/train@lstm.json"))
+        planned_study(Path("plan/train@lstm.json"), tmp_path)
     assert str(error.value) == (
-        "plan/train@lstm.json was written before this change: src/textrnn/text/vocabulary.py. "
+        "plan/train@lstm.json was written before a change of src/textrnn/text/vocabulary.py. "
         "Run `dvc repro`, which plans anew."
     )
-    planned_study(Path("plan/download_corpus.json"))
+    planned_study(Path("plan/download_corpus.json"), tmp_path)
 
 
 def test_a_stage_that_was_planned_otherwise_says_in_what() -> None:
     changed(seeds=[1], train={**PLAIN, "units": 5})
     planned_study(Path("plan/encode_corpus.json"))
-    with pytest.raises(TextrnnError, match=r"was written before this change: experiment, seeds. Run `dvc repro`"):
+    with pytest.raises(TextrnnError, match=r"was written before a change of experiment, seeds. Run `dvc repro`"):
         planned_study(Path("plan/train@lstm.json"))
+    for broken in ("", "[]", '{"settings": {}}', '{"settings": 1, "code": {}}'):
+        Path("plan/encode_corpus.json").write_text(broken)
+        with pytest.raises(TextrnnError, match=r"plan/encode_corpus.json was written before a change of plans. Run"):
+            planned_study(Path("plan/encode_corpus.json"))
     Path("plan/encode_corpus.json").unlink()
     with pytest.raises(TextrnnError, match=r"plan/encode_corpus.json: no such file in .*. Run `dvc repro`"):
         planned_study(Path("plan/encode_corpus.json"))

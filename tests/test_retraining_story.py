@@ -196,7 +196,7 @@ def test_an_improvement_is_told_merged_and_promoted(team: Team) -> None:
     team.push()
     job = team.ci("better")
     assert job.report.startswith("# Retraining: better than origin/main\n"), job.report
-    assert job.ran == ["compare", "probe@lstm", "train@lstm"]
+    assert job.ran == ["compare", "plan", "probe@lstm", "train@lstm"]
     assert "| `experiments.lstm.learning_rate` |" in job.report
     assert "2 further runs have the same bytes." in job.report
     assert "saved: " in job.report
@@ -240,6 +240,25 @@ def test_a_change_of_documentation_runs_nothing(team: Team) -> None:
         RETRAIN_TOKEN="secret",
     )
     assert project.read("report.md").startswith("# Retraining: nothing differs from origin/main\n")
+
+
+def test_a_comment_and_a_default_that_nobody_uses_train_nothing_and_dvc_lock_says_so(team: Team) -> None:
+    def says_its_own(params: dict) -> None:
+        for experiment in params["experiments"].values():
+            experiment["epochs"] = 20
+        params["train"]["epochs"] = 3
+
+    team.branch("comment")
+    team.author.append("src/textrnn/modeling/training.py", "# a thought\n")
+    team.author.edit("params.yaml", says_its_own)
+    team.push()
+    job = team.ci("comment")
+    assert job.ran == []
+    assert job.project.run("git", "diff", "--name-only", "HEAD~1").text == "dvc.lock\n"
+    assert team.head("comment") == job.project.run("git", "rev-parse", "HEAD").text.strip()
+    again = team.ci("comment")
+    assert again.ran == []
+    assert again.project.run("git", "rev-parse", "HEAD").text.strip() == team.head("comment")
 
 
 def test_new_rows_rerun_only_what_depends_on_them(team: Team) -> None:
@@ -345,7 +364,7 @@ def test_an_s3_remote_gives_a_clone_everything(team: Team, monkeypatch: pytest.M
         team.author.edit("params.yaml", lambda params: params["experiments"]["mean"].update(learning_rate=0.02))
         team.push()
         first = team.retrain(team.author)
-        assert first.ran == ["compare", "train@mean"]
+        assert first.ran == ["compare", "plan", "train@mean"]
         (team.author.folder / "report.md").unlink()
         # The commit of results is gone, as if that job had been killed just before: the bucket has the results.
         team.git("push", "--quiet", "--force", "origin", "HEAD~1:s3")

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import ast
+import io
+import subprocess
+import sys
+import tokenize
 
 import pytest
 
-from textrnn.source_code import PROJECT, import_closure, imported_modules, without_remarks
+from textrnn.plan import PROJECT
+from textrnn.source_code import import_closure, imported_modules, without_remarks
 
 SOURCES = sorted(file for folder in ("src", "stages") for file in (PROJECT / folder).rglob("*.py"))
 
 
 def test_imports_are_found_wherever_they_stand_but_for_type_checking():
     source = "from textrnn.a import b\nimport os\nfrom os import path\ndef f():\n    import textrnn.c\n"
-    assert imported_modules(source) == {"textrnn.a", "textrnn.a.b", "textrnn.c"}
+    assert imported_modules(source) == {*("os", "os.path", "textrnn.a", "textrnn.a.b", "textrnn.c")}
     assert imported_modules("if TYPE_CHECKING:\n    from textrnn.a import b\n") == set()
 
 
+def closure(stage: str) -> list[str]:
+    files = import_closure(PROJECT / "stages" / f"{stage}.py", PROJECT / "src")
+    return [file.relative_to(PROJECT).as_posix() for file in files]
+
+
 def test_closure_follows_imports_of_imports():
-    found = [file.relative_to(PROJECT).as_posix() for file in import_closure(PROJECT / "stages" / "download_corpus.py")]
+    found = closure("download_corpus")
     assert found == sorted(found)
     assert {"stages/download_corpus.py", "src/textrnn/plan.py", "src/textrnn/yaml_file.py"} <= set(found)
     assert "src/textrnn/modeling/training.py" not in found
+
+
+@pytest.mark.parametrize("stage", sorted(path.stem for path in (PROJECT / "stages").glob("*.py")))
+def test_closure_has_whatever_is_loaded(stage):
+    code = (
+        f"import runpy, sys; runpy.run_path('stages/{stage}.py')\n"
+        "print(*(m.__file__ for n, m in list(sys.modules.items()) if n.startswith('textrnn.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = {file.removeprefix(f"{PROJECT}/") for file in done.stdout.split() if not file.endswith("__init__.py")}
+    assert loaded
+    assert loaded <= set(closure(stage))
+
+
+def test_packages_have_no_code_of_their_own_and_imports_are_absolute():
+    """A closure has neither."""
+    packages = [file.read_text(encoding="utf-8") for file in SOURCES if file.name == "__init__.py"]
+    assert {without_remarks(source) for source in packages} <= {"", "...\n"}
+    nodes = [node for file in SOURCES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
 
 
 PLAIN = """\
@@ -63,6 +93,7 @@ class Shape:
 def test_a_block_of_a_docstring_alone_stays_one():
     assert without_remarks('class E(E):\n    """Why."""\n\n\nx = 1\n') == "class E(E):\n    ...\nx = 1\n"
     assert without_remarks('def f():\n    """\n    Why.\n    """\n') == "def f():\n    ...\n"
+    assert without_remarks("def f():\n    'one'\n    'two'\n") == "def f():\n    ...\n"
 
 
 def test_remarks_are_not_code():
@@ -70,6 +101,11 @@ def test_remarks_are_not_code():
     assert without_remarks(PLAIN) == PLAIN
     assert without_remarks(REMARKED.rstrip()) == PLAIN
     assert without_remarks("") == ""
+    assert without_remarks('x = """a\nb"""  # why\n') == 'x = """a\nb"""\n'
+
+
+SEPARATED = '"""Done."""\nx = "\u2028"\ny = 1\n"""One.\n\nTwo."""\n'
+"""With a character that ends a line for `str.splitlines`, and none for Python."""
 
 
 @pytest.mark.parametrize(
@@ -86,6 +122,9 @@ def test_remarks_are_not_code():
         ("return_ = (\n    'a'\n)\n", "return_ = (\n    'b'\n)\n"),
         ("x = ['a',\n'b']\n", "x = ['a',\n'c']\n"),
         ("'a'.join(x)\n", "'b'.join(x)\n"),
+        ("f'{x.pop()}'\n", "f'{y.pop()}'\n"),
+        (SEPARATED, SEPARATED.replace("y = 1", "y = 2")),
+        ("x = 'ä'; 'doc'; y = 1\n", "x = 'ä'; 'doc'; y = 2\n"),
     ],
 )
 def test_everything_else_is(before: str, after: str):
@@ -96,8 +135,10 @@ def test_everything_else_is(before: str, after: str):
 def test_of_every_module_the_syntax_is_left(file):
     """As the compiler sees it with -OO: without strings that stand by themselves."""
     source = file.read_text(encoding="utf-8")
-    assert dump(without_remarks(source)) == dump(source)
-    assert "#" not in "".join(line for line in without_remarks(source).splitlines() if line.lstrip().startswith("#"))
+    code = without_remarks(source)
+    assert dump(code) == dump(source)
+    assert without_remarks(code) == code
+    assert tokenize.COMMENT not in {token.type for token in tokenize.generate_tokens(io.StringIO(code).readline)}
 
 
 def dump(source: str) -> str:

@@ -22,12 +22,13 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow_site import free_port, mlflow_server, postgresql, stop, wait_for
-from test_dvc_yaml import PROJECT, import_closure
 from tiny_project import TinyProject
 
 from textrnn.errors import TextrnnError
 from textrnn.params import load_params
+from textrnn.plan import PROJECT
 from textrnn.run_folder import RunFolder
+from textrnn.source_code import import_closure
 from textrnn.tracking import registry, serving
 from textrnn.tracking.registry import champion_model, promote, register
 from textrnn.tracking.store import open_store
@@ -159,12 +160,9 @@ def test_a_logged_model_predicts_as_the_training_did_without_this_projects_code(
 
 def test_a_model_lists_every_package_that_its_code_imports() -> None:
     """Read off the code: in this environment everything is installed, so running it would show nothing."""
-    code = import_closure(PROJECT / "src" / "textrnn" / "tracking" / "model_code.py")
+    code = import_closure(PROJECT / "src" / "textrnn" / "tracking" / "model_code.py", PROJECT / "src")
     imported = {
-        name.split(".")[0]
-        for file in code
-        for node in ast.walk(ast.parse((PROJECT / file).read_text()))
-        for name in names_of(node)
+        name.split(".")[0] for file in code for node in ast.walk(ast.parse(file.read_text())) for name in names_of(node)
     }
     others = imported - set(sys.stdlib_module_names) - {"textrnn", "__future__"}
     assert {"yaml": "pyyaml"}.keys() & others == {"yaml"}

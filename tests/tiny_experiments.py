@@ -9,7 +9,7 @@ import yaml
 
 from textrnn.catalog import load_catalog
 from textrnn.params import Experiment, load_params
-from textrnn.plan import plan
+from textrnn.plan import make_plan
 
 CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")
 RECURRENT_CELLS = CELLS[:3]
@@ -92,5 +92,5 @@ def write_plan(folder: Path) -> None:
     """Does what the stage `plan` does for the study in `folder`."""
     catalog = load_catalog(folder / "catalog.yaml")
     (folder / "plan").mkdir(exist_ok=True)
-    for stage, text in plan(load_params(folder / "params.yaml", catalog), catalog).items():
+    for stage, text in make_plan(load_params(folder / "params.yaml", catalog), catalog).items():
         (folder / "plan" / f"{stage}.json").write_text(text, encoding="utf-8")

@@ -16,22 +16,32 @@ from typing import Any
 from textrnn.catalog import Catalog, load_catalog
 from textrnn.errors import TextrnnError
 from textrnn.params import Params, load_params
-from textrnn.source_code import PROJECT, import_closure, without_remarks
+from textrnn.source_code import import_closure, without_remarks
 
-STAGES = PROJECT / "stages"
+PROJECT = Path(__file__).parents[2]
+
+PLANNING = ("src/textrnn/plan.py", "src/textrnn/source_code.py")
+"""What every stage imports, and none depends on: these modules decide on no result, only whether to make one."""
+
+DOWNLOAD = {"source", "sha256"}
+"""What of a catalog entry concerns the download, and nobody who reads the archive."""
 
 ABOUT = {"licence", "citation"}
 """What a catalog entry tells people, and no stage."""
 
 
-def plan(params: Params, catalog: Catalog) -> dict[str, str]:
-    """Returns the text of each stage's file, by the stage's name in DVC, such as `train@lstm`."""
+def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict[str, str]:
+    """Returns the text of each stage's file, by the stage's name in DVC, such as `train@lstm`.
+
+    Args:
+        project: the folder with the code, in `stages` and `src`.
+    """
     settings = _settings(params, catalog)
-    code = {group: _code(group) for group in {stage.partition("@")[0] for stage in settings}}
+    code = {group: _code(group, project) for group in {stage.partition("@")[0] for stage in settings}}
     return {stage: _text(read, code[stage.partition("@")[0]]) for stage, read in settings.items()}
 
 
-def planned_study(file: Path) -> tuple[Params, Catalog]:
+def planned_study(file: Path, project: Path = PROJECT) -> tuple[Params, Catalog]:
     """Returns the study to the stage that `file` was written for.
 
     Raises:
@@ -46,35 +56,36 @@ def planned_study(file: Path) -> tuple[Params, Catalog]:
         raise TextrnnError(f"{file}: params.yaml declares no stage {stage!r}. Run `dvc repro`, which plans anew.")
     if not file.is_file():
         raise TextrnnError(f"{file}: no such file in {Path.cwd()}. Run `dvc repro`, which writes it first.")
-    now = _text(settings[stage], _code(stage.partition("@")[0]))
-    if file.read_text(encoding="utf-8") != now:
-        raise TextrnnError(
-            f"{file} was written before this change: {_change(json.loads(file.read_bytes()), json.loads(now))}. "
-            "Run `dvc repro`, which plans anew."
-        )
+    before = file.read_text(encoding="utf-8")
+    now = _text(settings[stage], _code(stage.partition("@")[0], project))
+    if before != now:
+        raise TextrnnError(f"{file} was written before {_change(before, now)}. Run `dvc repro`, which plans anew.")
     return params, catalog
 
 
 def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
-    """What each stage reads of params.yaml and catalog.yaml."""
+    """What each stage reads of params.yaml and catalog.yaml.
+
+    That trainings and baselines read the names of study and corpus, and the defaults, does not count: these tell MLflow
+    what to call a run, and are no part of it.
+    """
     study, corpus = params.model_dump(), catalog.corpus(params.corpus)
     vectors = {name: catalog.vector_source(embedding.source) for name, embedding in params.embeddings.items()}
-    download = {"source", "sha256"}
     # The comparison does not read these, but what others made of them.
     compared = {key: study[key] for key in study.keys() - {"prepare", "encode", "train", "promotion", "data_check"}}
     return {
-        "download_corpus": corpus.model_dump(include=download),
+        "download_corpus": corpus.model_dump(include=DOWNLOAD),
         "prepare_corpus": {
             "corpus": params.corpus,
-            "entry": corpus.model_dump(exclude=ABOUT),
+            "entry": corpus.model_dump(exclude=DOWNLOAD | ABOUT),
             "prepare": study["prepare"],
         },
         "encode_corpus": {"encode": study["encode"]},
-        **{f"download_vectors@{name}": entry.model_dump(include=download) for name, entry in vectors.items()},
+        **{f"download_vectors@{name}": entry.model_dump(include=DOWNLOAD) for name, entry in vectors.items()},
         **{
             f"build_embeddings@{name}": {
                 "embedding": study["embeddings"][name],
-                "entry": entry.model_dump(exclude=ABOUT),
+                "entry": entry.model_dump(exclude=DOWNLOAD | ABOUT),
             }
             for name, entry in vectors.items()
         },
@@ -88,26 +99,31 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
     }
 
 
-def _code(group: str) -> dict[str, str]:
-    """SHA-256 of the code of each module that the stages `group` import, their entry point included, by path."""
-    return {
-        file.relative_to(PROJECT).as_posix(): hashlib.sha256(
-            without_remarks(file.read_text(encoding="utf-8")).encode()
-        ).hexdigest()
-        for file in import_closure(STAGES / f"{group}.py")
-    }
+def _code(group: str, project: Path) -> dict[str, str]:
+    """SHA-256 of the code of each module that stages such as `train` import, their entry point included, by path."""
+    files = import_closure(project / "stages" / f"{group}.py", project / "src")
+    modules = {file.relative_to(project).as_posix(): file for file in files}
+    return {name: _hash(file) for name, file in modules.items() if name not in PLANNING}
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(without_remarks(file.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 def _text(settings: dict[str, Any], code: dict[str, str]) -> str:
     return json.dumps({"settings": settings, "code": code}, indent=2, sort_keys=True) + "\n"
 
 
-def _change(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> str:
-    """The settings and modules in which two plans differ."""
-    keys = [
-        key
-        for part in now
-        for key in sorted(before[part].keys() | now[part].keys())
-        if before[part].get(key) != now[part].get(key)
-    ]
-    return ", ".join(keys)
+def _change(before: str, now: str) -> str:
+    """In which settings and modules two plans differ, as far as `before` is one."""
+    try:
+        old, new = json.loads(before), json.loads(now)
+        keys = [
+            key
+            for part in ("settings", "code")
+            for key in sorted(old[part].keys() | new[part].keys())
+            if (key in old[part], old[part].get(key)) != (key in new[part], new[part].get(key))
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        keys = []
+    return f"a change of {', '.join(keys)}" if keys else "a change of plans"

@@ -177,15 +177,10 @@ def prediction_rows(
     )
 
 
-def digest(*paths: Path) -> str:
-    """Returns one SHA-256 over the names and bytes of files, folders taken file by file.
-
-    Where the files lie, and in which order they are given, has no part in it.
-    """
-    files = {path: path.name for path in paths if path.is_file()}
-    for folder in paths:
-        files |= {file: file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    named = sorted((name, _sha256(file)) for file, name in files.items())
+def digest(folder: Path) -> str:
+    """Returns one SHA-256 over the names and bytes of the files in `folder`; where that lies has no part in it."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    named = sorted((file.relative_to(folder).as_posix(), _sha256(file)) for file in files)
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import md5
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,8 +26,6 @@ from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.prune import prune_lock
 from textrnn.orchestration.remote import lacks_only_downloads, pull, restore
 from textrnn.params import Params, load_params
-from textrnn.plan import plan
-from textrnn.tracking.dvc_lock import plans
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
 
@@ -245,18 +242,20 @@ def walks(stage: str, params: Params) -> float:
 def is_due() -> bool:
     """Returns whether anything that the study reads has changed; that results are not here does not count.
 
+    Plans anew for that: only a plan tells whom a change of params or code concerns.
+
     Raises:
         TextrnnError: the study is not valid.
     """
-    catalog = load_catalog()
-    planned = plan(load_params(catalog=catalog), catalog)
-    if {stage: md5(text.encode()).hexdigest() for stage, text in planned.items()} != plans(Path("dvc.lock")):
-        return True
-    command = dvc_command("repro", "--dry", "--allow-missing")
-    asked = subprocess.run(command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    due = [match[1] for line in asked.stdout.splitlines() if (match := RUNS.match(line))]
-    # It fails where a stage is due whose inputs are not here yet. A new plan alone, as of a comment, changes no result.
-    return asked.returncode != 0 or due not in ([], ["plan"])
+    load_params(catalog=load_catalog())
+
+    def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = dvc_command("repro", *arguments)
+        return subprocess.run(command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+    planned, asked = dvc("plan"), dvc("--dry", "--allow-missing")
+    # The second fails where a stage is due whose inputs are not here yet.
+    return any(done.returncode != 0 for done in (planned, asked)) or bool(RUNS.search(asked.stdout))
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:

@@ -34,16 +34,6 @@ def data_by_stage(lock: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def plans(lock: Path) -> dict[str, str]:
-    """Returns, for each stage, the MD5 of the file with settings and code that it was last run on."""
-    return {
-        name: dep["md5"]
-        for name, stage in _stages(lock).items()
-        for dep in stage.get("deps", ())
-        if dep["path"] == f"plan/{name}.json"
-    }
-
-
 def _outs(lock: Path) -> dict[str, str]:
     """Hash by path of every output, as far as they can be read at this moment."""
     try:
