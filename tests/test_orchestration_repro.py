@@ -72,7 +72,7 @@ def hidden(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_the_trainings_and_the_same_command_goes_on(project, number, status):
-    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(epochs=30))
+    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(epochs=200))
     before = project.lock()
     with started(project, "repro", "--jobs", "2") as process:
         wait_until(lambda: hidden(project.folder / "runs"))  # where a training writes until it is done
@@ -91,7 +91,7 @@ def test_a_signal_stops_the_trainings_and_the_same_command_goes_on(project, numb
     text = project.textrnn("repro", "--jobs", "2").text
     order = [text.index(f"{stage}@lstm done in ") for stage in ("train", "probe")]
     assert order == sorted(order)
-    assert json.loads(project.read("runs/lstm/run.json"))["params"]["epochs"] == 30
+    assert json.loads(project.read("runs/lstm/run.json"))["params"]["epochs"] == 200
     assert project.dvc("status").text.strip() == "Data and pipelines are up to date."
 
 

@@ -297,6 +297,7 @@ def test_a_killed_training_is_marked_and_those_side_by_side_stand_there_once(sit
         return sorted((run.info.run_name, run.info.status) for run in found)
 
     project.edit("params.yaml", edit)
+    project.dvc("repro", "plan")
     environment = {**project.environment(), **site.variables}
     with (tmp_path / "said").open("w+") as said:
         killed = subprocess.Popen(
