@@ -62,6 +62,20 @@ def test_compressed_member_of_a_wheel_is_decompressed(tmp_path: Path, suffix: st
     assert read(wheel, member) == CONTENT
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_zip_member_is_read_whole_by_pieces_and_by_lines(tmp_path: Path, method: int) -> None:
+    long = CONTENT * 20_000  # many blocks, packed and unpacked
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        for name, content in {"empty": b"", "before": CONTENT, "long": long, "after": CONTENT}.items():
+            archive.writestr(name, content)
+    assert read(tmp_path / "a.zip", "empty") == b""
+    assert read(tmp_path / "a.zip", "long") == long
+    with open_member(tmp_path / "a.zip", "long") as stream:
+        assert stream.read(7) + stream.read(3_000_000) == long[:3_000_007]
+    with open_member(tmp_path / "a.zip", "before") as stream:
+        assert list(stream) == CONTENT.splitlines(keepends=True)
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_tar_member_in_any_compression(tmp_path: Path, mode: str) -> None:
     archive = write_tar(tmp_path / "corpus.tar", {"a/one.txt": b"one", "a/two.txt": CONTENT}, mode)

@@ -7,23 +7,30 @@ alike from here: a stream of the member's bytes.
 from __future__ import annotations
 
 import bz2
-import gzip
+import io
 import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from typing import IO, Any, cast
+
+from isal import igzip, igzip_lib, isal_zlib
 
 from textrnn.errors import TextrnnError
 
-_DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": igzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
-_DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-"""What the standard library raises for an archive that is cut short or is something else."""
+_ISAL_ERROR = cast(type[Exception], isal_zlib.error)  # its stub takes it for an instance
+
+_DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error, _ISAL_ERROR)
+"""What is raised for an archive that is cut short or is something else."""
+
+_BLOCK = 1 << 18
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def _enter_archive(stack: ExitStack, archive: Path, member: str) -> IO[bytes]:
         opened = stack.enter_context(zipfile.ZipFile(archive))
         names = [item.filename for item in opened.infolist() if not item.is_dir()]
         if member in names:
-            return stack.enter_context(opened.open(member))
+            return stack.enter_context(_open_zipped(opened, opened.getinfo(member)))
     else:
         tar = stack.enter_context(tarfile.TarFile.open(archive, "r:*"))
         names = [item.name for item in tar if item.isfile()]
@@ -90,3 +97,42 @@ def _enter_archive(stack: ExitStack, archive: Path, member: str) -> IO[bytes]:
         f"{archive} has no member {member!r}. Nearest of its {len(names)} files: {', '.join(near)}. "
         "Correct 'member' in catalog.yaml."
     )
+
+
+def _open_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    is_encrypted = member.flag_bits & 1
+    if member.compress_type != zipfile.ZIP_DEFLATED or is_encrypted:
+        return archive.open(member)
+    packed = copy(member)  # of which `zipfile` hands out the bytes as they lie there
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, packed.compress_size
+    del packed.CRC
+    return io.BufferedReader(_Inflated(archive.open(packed), member.CRC), _BLOCK)
+
+
+class _Inflated(io.RawIOBase):
+    """A zip's member, decompressed by Intel's ISA-L in a third of the time that zlib takes, which `zipfile` uses."""
+
+    def __init__(self, packed: IO[bytes], crc: int) -> None:
+        self._packed, self._expected, self._crc = packed, crc, 0
+        self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the front of `buffer`; returns how many bytes, 0 at the member's end."""
+        data = b""
+        while not data and not self._decompressor.eof:
+            block = self._packed.read(_BLOCK) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not block:
+                raise EOFError("it ends within a member")
+            data = self._decompressor.decompress(block, len(buffer))
+        self._crc = isal_zlib.crc32(data, self._crc)
+        if self._decompressor.eof and self._crc != self._expected:
+            raise zipfile.BadZipFile("a member's CRC-32 is another")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()

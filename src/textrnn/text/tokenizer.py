@@ -49,10 +49,13 @@ def tokenize(texts: pl.Series) -> pl.Series:
     characters separate tokens and never stand in one. Tokens joined by spaces give the same tokens
     again.
     """
-    return (
-        texts.str.to_lowercase()
+    tokens = (
+        pl.first()
+        .str.to_lowercase()
         .str.replace_many(_SPELLINGS)
         .str.replace_all("n't", " n't", literal=True)
         .str.replace_all(r"\.{2,}", " ... ")  # runs of dots of any length are one token
         .str.extract_all(_TOKEN)
     )
+    # Polars' streaming engine alone shares texts among the cores.
+    return texts.to_frame().lazy().select(tokens).collect(engine="streaming").to_series().rechunk()
