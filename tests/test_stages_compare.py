@@ -17,7 +17,9 @@ from fake_runs import make_run, tiny_predictions
 from test_comparison_memory import write_probe
 from tiny_experiments import CATALOG, write_plan
 
+from textrnn.comparison import study
 from textrnn.embeddings.matrix import Embedding
+from textrnn.params import load_params
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import RESERVED, Vocabulary
 
@@ -172,6 +174,19 @@ def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: 
     _compare(project)
 
     assert _files(project / "reports" / "tiny") == files
+
+
+def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _compare(project).returncode == 0
+    monkeypatch.chdir(project)
+    params = load_params()
+    left_out = params.model_dump().keys() - json.loads(Path("plan/compare.json").read_text())["settings"].keys()
+    assert left_out == {"prepare", "encode", "train", "promotion", "data_check"}
+    data = [Path("data", name) for name in ("corpus", "tokens", "embeddings", "probes")]
+    blank = params.model_copy(update=dict.fromkeys(left_out))
+    Path("again").mkdir()
+    study.write(Path("again"), blank, study.Folders(Path("runs"), *data))
+    assert _files(project / "again") == _files(project / "reports" / "tiny")
 
 
 def test_a_missing_run_is_named_and_nothing_is_written(project: Path) -> None:
