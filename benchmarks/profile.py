@@ -150,16 +150,14 @@ def read(log: Path, project: Path, called: float) -> list[Stage]:
     """Returns the stages in `log`, in the order in which they began.
 
     Args:
-        project: where the stages ran, with the `dvc.lock` and the `timings/` that they left.
+        project: where the stages ran, with the `timings/` that they left.
         called: what to count from, in seconds since 1970.
     """
-    lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    names = {stage["cmd"].partition("stages/")[2]: name for name, stage in lock.items()}
     stages = []
     for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
-        kind, _, name = names[" ".join([f"{line['stage']}.py", *line["arguments"]])].partition("@")
+        _, _, name = Path(line["arguments"][0]).stem.partition("@")
         began, main, ended = (line[point] - called for point in ("began", "called", "ended"))
-        stages.append(Stage(kind, name, began, main, ended, line["cpu"], _fitting(line["arguments"], project)))
+        stages.append(Stage(line["stage"], name, began, main, ended, line["cpu"], _fitting(line["arguments"], project)))
     return sorted(stages, key=lambda stage: stage.began)
 
 

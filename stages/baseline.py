@@ -22,9 +22,9 @@ SEED = 0
 """A baseline has nothing random in it: its one result stands under this seed."""
 
 
-def main(name: str, plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
-    """Fits the baseline NAME, if PLAN holds."""
-    params, _ = planned_study(plan)
+def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
+    """Fits PLAN's baseline, if PLAN holds."""
+    params, _, name = planned_study(plan)
     corpus = Corpus.load(corpus_folder)
     classes = pl.Enum(corpus.classes)
     labels = {

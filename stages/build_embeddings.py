@@ -17,9 +17,9 @@ from textrnn.stage import only_file, run_stage, write_folder
 from textrnn.text.vocabulary import Vocabulary
 
 
-def main(name: str, plan: Path, downloads: Path, tokens: Path, folder: Path) -> None:
-    """Builds the matrix of the embedding NAME in FOLDER, from its DOWNLOADS and the TOKENS folder, if PLAN holds."""
-    params, catalog = planned_study(plan)
+def main(plan: Path, downloads: Path, tokens: Path, folder: Path) -> None:
+    """Builds PLAN's embedding in FOLDER, from its DOWNLOADS and the TOKENS folder, if PLAN holds."""
+    params, catalog, name = planned_study(plan)
     settings = params.embeddings[name]
     entry = catalog.vector_source(settings.source)
     vocabulary = Vocabulary.load(tokens / "vocabulary.txt")

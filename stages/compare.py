@@ -15,7 +15,7 @@ from textrnn.stage import run_stage, write_folder
 
 def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
     """Compares the RUNS that params.yaml declares, and writes the REPORT folder, if PLAN holds."""
-    params, _ = planned_study(plan)
+    params = planned_study(plan).params
     # DVC hashes these folders when this ends: what no longer belongs must not be a part of that.
     prune_lock(Path("dvc.lock"), params)
     names = [*params.experiments, *params.baselines]

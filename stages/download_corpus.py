@@ -10,8 +10,8 @@ from textrnn.stage import run_stage
 
 
 def main(plan: Path, archive: Path) -> None:
-    """Download the corpus of the active study into the folder ARCHIVE, if PLAN holds."""
-    params, catalog = planned_study(plan)
+    """Downloads the corpus of the active study into the folder ARCHIVE, if PLAN holds."""
+    params, catalog, _ = planned_study(plan)
     entry = catalog.corpus(params.corpus)
     fetch(entry.source, entry.sha256, archive)
 

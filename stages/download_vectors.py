@@ -9,10 +9,10 @@ from textrnn.plan import planned_study
 from textrnn.stage import run_stage
 
 
-def main(embedding: str, plan: Path, archive: Path) -> None:
-    """Download the vectors that EMBEDDING starts from into ARCHIVE, if PLAN holds; made here: leave it empty."""
-    params, catalog = planned_study(plan)
-    entry = catalog.vector_source(params.embeddings[embedding].source)
+def main(plan: Path, archive: Path) -> None:
+    """Downloads the vectors of PLAN's embedding into ARCHIVE, if PLAN holds; made here: leaves it empty."""
+    params, catalog, name = planned_study(plan)
+    entry = catalog.vector_source(params.embeddings[name].source)
     fetch(entry.source, entry.sha256, archive)
 
 

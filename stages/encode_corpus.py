@@ -11,8 +11,8 @@ from textrnn.text.encoding import encode_corpus
 
 
 def main(plan: Path, corpus: Path, tokens: Path) -> None:
-    """Read the splits in CORPUS, if PLAN holds; write encoded splits, encoder and a report to TOKENS."""
-    params, _ = planned_study(plan)
+    """Reads the splits in CORPUS, if PLAN holds; writes encoded splits, encoder and a report to TOKENS."""
+    params = planned_study(plan).params
     with write_folder(tokens) as folder:
         encoder, report = encode_corpus(corpus, params.encode, folder)
         encoder.save(folder)

@@ -13,8 +13,8 @@ from textrnn.stage import only_file, run_stage, write_folder
 
 
 def main(plan: Path, download: Path, corpus: Path) -> None:
-    """Read the archive in DOWNLOAD, if PLAN holds; write splits and a quality report to CORPUS."""
-    params, catalog = planned_study(plan)
+    """Reads the archive in DOWNLOAD, if PLAN holds; writes splits and a quality report to CORPUS."""
+    params, catalog, _ = planned_study(plan)
     entry = catalog.corpus(params.corpus)
     raw = read_corpus(only_file(download), entry, params.prepare.unlabelled)
     frames, dropped = split_corpus(raw.frame, params.prepare)

@@ -17,9 +17,9 @@ from textrnn.run_folder import RunFolder, digest
 from textrnn.stage import run_stage, write_folder
 
 
-def main(name: str, plan: Path, run: Path, tokens: Path, out: Path) -> None:
-    """Probes the experiment NAME on texts of the validation split, if PLAN holds."""
-    planned_study(plan)
+def main(plan: Path, run: Path, tokens: Path, out: Path) -> None:
+    """Probes PLAN's experiment on texts of the validation split, if PLAN holds."""
+    name = planned_study(plan).name
     trained = RunFolder.load(run)
     if trained.kind != "experiment":
         raise TextrnnError(

@@ -28,11 +28,9 @@ from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import project_folder
 
 
-def main(
-    name: str, plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path
-) -> None:
-    """Trains the experiment NAME, if PLAN holds."""
-    params, _ = planned_study(plan)
+def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:
+    """Trains PLAN's experiment, if PLAN holds."""
+    params, _, name = planned_study(plan)
     experiment = params.experiments[name]
     encoder = TextEncoder.load(tokens)
     files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}

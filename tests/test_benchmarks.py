@@ -304,19 +304,16 @@ def test_a_stage_notes_nothing_where_nobody_asks(tmp_path, monkeypatch):
 def test_a_profile_reads_what_stages_noted(tmp_path):
     from benchmarks.profile import Stage, read
 
-    commands = {"train@lstm": "train.py lstm timings/lstm.json", "compare": "compare.py runs"}
-    stages = {name: {"cmd": f"PYTHONPATH=src python stages/{command}"} for name, command in commands.items()}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     (tmp_path / "timings").mkdir()
     seeds = {"0": {"seconds": 2.5}, "1": {"seconds": 1.5}}
     (tmp_path / "timings" / "lstm.json").write_text(json.dumps({"seeds": seeds}))
-    times = {"compare": (120, 121, 125, 3.5), "train@lstm": (101, 104, 110, 9)}
+    noted = [
+        ("compare", ["plan/compare.json", "runs"], 120, 121, 125, 3.5),
+        ("train", ["plan/train@lstm.json", "timings/lstm.json"], 101, 104, 110, 9),
+    ]
+    keys = ("stage", "arguments", "began", "called", "ended", "cpu")
     log = tmp_path / "log.jsonl"
-    with log.open("w") as file:
-        for name, (began, called, ended, cpu) in times.items():
-            entry, *arguments = commands[name].split()
-            line = {"stage": entry.removesuffix(".py"), "arguments": arguments, "cpu": cpu}
-            file.write(json.dumps({**line, "began": began, "called": called, "ended": ended}) + "\n")
+    log.write_text("".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in noted))
     assert read(log, tmp_path, 100) == [
         Stage("train", "lstm", 1, 4, 10, 9, 4.0),
         Stage("compare", "", 20, 21, 25, 3.5, 0),

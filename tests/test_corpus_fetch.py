@@ -394,7 +394,7 @@ def run_stage(folder: Path, stage: str, *arguments: str) -> subprocess.Completed
 
 
 def download_vectors(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
-    return run_stage(folder, "download_vectors", name, f"plan/download_vectors@{name}.json", f"out/{name}")
+    return run_stage(folder, "download_vectors", f"plan/download_vectors@{name}.json", f"out/{name}")
 
 
 def test_stages_download_what_the_study_names(project: Path) -> None:

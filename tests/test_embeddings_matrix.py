@@ -154,7 +154,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def build(name: str, downloads: str = "nothing") -> dict[str, object]:
     main = runpy.run_path(str(STAGE))["main"]
-    main(name, Path(f"plan/build_embeddings@{name}.json"), Path(downloads), Path("tokens"), Path("embeddings") / name)
+    main(Path(f"plan/build_embeddings@{name}.json"), Path(downloads), Path("tokens"), Path("embeddings") / name)
     return json.loads((Path("embeddings") / name / "coverage.json").read_text())
 
 
@@ -186,7 +186,7 @@ def test_stage_trains_on_the_unlabelled_texts_too() -> None:
 def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
     build("trained-2d")
     folders = ["nothing", "tokens", "embeddings/again"]
-    command = [sys.executable, str(STAGE), "trained-2d", "plan/build_embeddings@trained-2d.json", *folders]
+    command = [sys.executable, str(STAGE), "plan/build_embeddings@trained-2d.json", *folders]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

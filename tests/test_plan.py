@@ -113,7 +113,7 @@ def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) 
     module.write_text("# a remark\n" + module.read_text())
     planner.write_text(planner.read_text() + "\nNEW = 1\n")
     assert now(tmp_path) == before
-    planned_study(Path("plan/train@lstm.json"), tmp_path)
+    assert planned_study(Path("plan/train@lstm.json"), tmp_path).name == "lstm"
     module.write_text(module.read_text() + "\nNEW = 1\n")
     after = now(tmp_path)
     assert {stage for stage in before if before[stage] != after[stage]} == {
@@ -135,7 +135,8 @@ def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) 
 
 def test_a_stage_that_was_planned_otherwise_says_in_what() -> None:
     changed(seeds=[1], train={**PLAIN, "units": 5})
-    planned_study(Path("plan/encode_corpus.json"))
+    planned = planned_study(Path("plan/encode_corpus.json"))
+    assert (planned.params, planned.catalog, planned.name) == (load_params(), load_catalog(), "")
     with pytest.raises(TextrnnError, match=r"was written before a change of experiment, seeds. Run `dvc repro`"):
         planned_study(Path("plan/train@lstm.json"))
     for broken in ("", "[]", '{"settings": {}}', '{"settings": 1, "code": {}}'):

@@ -64,7 +64,7 @@ def write_experiment(folder: Path, **changes: Any) -> None:
 
 def probe(monkeypatch: pytest.MonkeyPatch, out: str = "probes/linear") -> int:
     """Returns the exit status."""
-    monkeypatch.setattr(sys, "argv", [str(STAGE), "linear", "plan/probe@linear.json", "run", "tokens", out])
+    monkeypatch.setattr(sys, "argv", [str(STAGE), "plan/probe@linear.json", "run", "tokens", out])
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(str(STAGE), run_name="__main__")
     return int(exit_.value.code or 0)

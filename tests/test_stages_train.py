@@ -93,7 +93,7 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def command(name: str, embedding: str = "embedding") -> list[str]:
     folders = ["tokens", embedding, f"runs/{name}", f"timings/{name}.json", f"checkpoints/{name}"]
-    return [str(STAGE), name, f"plan/train@{name}.json", *folders]
+    return [str(STAGE), f"plan/train@{name}.json", *folders]
 
 
 def train(name: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from textrnn.catalog import Catalog, load_catalog
 from textrnn.errors import TextrnnError
@@ -41,7 +41,16 @@ def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict
     return {stage: _text(read, code[stage.partition("@")[0]]) for stage, read in settings.items()}
 
 
-def planned_study(file: Path, project: Path = PROJECT) -> tuple[Params, Catalog]:
+class Planned(NamedTuple):
+    """The study as one stage reads it."""
+
+    params: Params
+    catalog: Catalog
+    name: str
+    """Which of its kind the stage is: `lstm` of `train@lstm`, nothing where there is one only."""
+
+
+def planned_study(file: Path, project: Path = PROJECT) -> Planned:
     """Returns the study to the stage that `file` was written for.
 
     Raises:
@@ -51,16 +60,17 @@ def planned_study(file: Path, project: Path = PROJECT) -> tuple[Params, Catalog]
     catalog = load_catalog()
     params = load_params(catalog=catalog)
     stage = file.stem
+    group, _, name = stage.partition("@")
     settings = _settings(params, catalog)
     if stage not in settings:
         raise TextrnnError(f"{file}: params.yaml declares no stage {stage!r}. Run `dvc repro`, which plans anew.")
     if not file.is_file():
         raise TextrnnError(f"{file}: no such file in {Path.cwd()}. Run `dvc repro`, which writes it first.")
     before = file.read_text(encoding="utf-8")
-    now = _text(settings[stage], _code(stage.partition("@")[0], project))
+    now = _text(settings[stage], _code(group, project))
     if before != now:
         raise TextrnnError(f"{file} was written before {_change(before, now)}. Run `dvc repro`, which plans anew.")
-    return params, catalog
+    return Planned(params, catalog, name)
 
 
 def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
