@@ -28,10 +28,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 """Without dropout, whose masks are each backend's own."""
 
 
-def computed(folder: Path, **environment: str) -> dict[str, Any]:
-    """What `report` prints in a process with these environment variables."""
+def printed(function: str, *arguments: str, **environment: str) -> dict[str, Any]:
+    """What a function of this module prints in a process with these environment variables."""
     process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"from {__name__} import report; report({str(folder)!r})"],
+        [sys.executable, "-W", "ignore", "-c", f"from {__name__} import *; {function}{arguments}"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]), **environment},
         capture_output=True,
         text=True,
@@ -54,11 +54,19 @@ def report(saved: str) -> None:
     result = {
         "policy": keras.config.dtype_policy().name,
         "steps": {cell: losses_and_logits(cell) for cell in SHAPES},
-        "cudnn": [cell for cell in SHAPES if keras.config.backend() == "tensorflow" and uses_cudnn(cell)],
+        "cudnn": keras.config.backend() == "tensorflow" and cudnn_operations(),
         "probabilities": predict(predict_function(model), make_tokens(texts, [0, 0, 0])).tolist(),
         "accuracy": learned_accuracy(),
     }
     print(json.dumps(result))
+
+
+def report_with_a_gpu() -> None:
+    """Prints the graphs' operations of cuDNN where TensorFlow says that it sees a GPU: no step of them can run."""
+    import tensorflow as tf
+
+    tf.config.list_physical_devices = tf.config.list_logical_devices = lambda device_type=None: ["a GPU"]
+    print(json.dumps(cudnn_operations()))
 
 
 def build(cell: str) -> Any:
@@ -72,10 +80,16 @@ def build(cell: str) -> Any:
     return model
 
 
-def uses_cudnn(cell: str) -> bool:
-    from textrnn.modeling.backend import predict_function
+def cudnn_operations() -> dict[str, list[list[str]]]:
+    """By cell, cuDNN's operations and their types: in the graph that scores, and in the one that trains."""
+    from textrnn.modeling.backend import predict_function, train_function
 
-    return "CudnnRNN" in str(predict_function(build(cell)).get_concrete_function().graph.as_graph_def())
+    def found(function: Any) -> list[str]:
+        operations = function.get_concrete_function().graph.get_operations()
+        return sorted({f"{each.type} {each.outputs[0].dtype.name}" for each in operations if "Cudnn" in each.type})
+
+    models = {cell: build(cell) for cell in SHAPES}
+    return {cell: [found(predict_function(model)), found(train_function(model))] for cell, model in models.items()}
 
 
 def losses_and_logits(cell: str) -> list[float]:
@@ -133,7 +147,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(saved: Path) -> dict[str, Any]:
     """By TensorFlow, on a processor, in float32."""
-    return computed(saved, **PROCESSOR)
+    return printed("report", str(saved), **PROCESSOR)
+
+
+def on_gpu(precision: str) -> dict[str, list[list[str]]]:
+    """What `cudnn_operations` finds on a GPU. Keras has none of cuDNN's for SimpleRNN."""
+    numbers = "bfloat16" if precision == MIXED else "float32"
+    forwards, backwards = f"CudnnRNNV3 {numbers}", f"CudnnRNNBackpropV3 {numbers}"
+    steps = [[forwards], [backwards, forwards]]
+    return {"lstm": steps, "gru": steps, "simple_rnn": [[], []]}
 
 
 def assert_alike(found: dict[str, Any], expected: dict[str, Any], values: float, probabilities: float) -> None:
@@ -149,15 +171,22 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any], values: float,
 def test_another_backend_computes_as_tensorflow_does(backend: str, saved: Path, expected: dict[str, Any]) -> None:
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install -e '.[{backend}]'")
-    found = computed(saved, **{**PROCESSOR, "KERAS_BACKEND": backend})
+    found = printed("report", str(saved), **{**PROCESSOR, "KERAS_BACKEND": backend})
     assert_alike(found, expected, values=1e-4, probabilities=1e-5)
 
 
 def test_mixed_precision_learns_as_much(saved: Path, expected: dict[str, Any]) -> None:
-    found = computed(saved, **{**PROCESSOR, "TEXTRNN_PRECISION": MIXED})
+    found = printed("report", str(saved), **{**PROCESSOR, "TEXTRNN_PRECISION": MIXED})
     assert (found["policy"], expected["policy"]) == (MIXED, "float32")
     assert all(found["steps"][cell] != expected["steps"][cell] for cell in SHAPES)
     assert_alike(found, expected, values=0.05, probabilities=0.02)
+
+
+@pytest.mark.parametrize("precision", ["float32", MIXED])
+def test_where_there_is_a_gpu_cudnn_scores_and_trains(precision: str, expected: dict[str, Any]) -> None:
+    """On machines without one, too: which operations a graph is made of, only running them takes a GPU."""
+    assert printed("report_with_a_gpu", **{**PROCESSOR, "TEXTRNN_PRECISION": precision}) == on_gpu(precision)
+    assert not any(any(operations) for operations in expected["cudnn"].values())
 
 
 @pytest.mark.parametrize(("precision", "values"), [("float32", 1e-2), (MIXED, 0.05)])
@@ -168,11 +197,11 @@ def test_a_gpu_computes_with_cudnn_and_learns_as_much(
 
     if not tf.config.list_physical_devices("GPU"):
         pytest.skip("TensorFlow sees no GPU: on a machine with one, pip install -e '.[gpu]' in place of '.[cpu]'")
-    found = computed(saved, KERAS_BACKEND="tensorflow", TEXTRNN_PRECISION=precision)
-    assert (found["cudnn"], expected["cudnn"]) == (["lstm", "gru"], [])
+    found = printed("report", str(saved), KERAS_BACKEND="tensorflow", TEXTRNN_PRECISION=precision)
+    assert found["cudnn"] == on_gpu(precision)
     assert_alike(found, expected, values=values, probabilities=0.02)
 
 
 def test_an_unknown_precision_is_refused(saved: Path) -> None:
     with pytest.raises(AssertionError, match=rf"TEXTRNN_PRECISION must be one of float32, {MIXED}\. Received: 'x'"):
-        computed(saved, **{**PROCESSOR, "TEXTRNN_PRECISION": "x"})
+        printed("report", str(saved), **{**PROCESSOR, "TEXTRNN_PRECISION": "x"})

@@ -37,6 +37,9 @@ _keep_freed_memory()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN picks kernels by processor: other bytes elsewhere
+# Trainings side by side share a GPU, of which each would take nearly all the memory as it starts.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
