@@ -75,25 +75,21 @@ class LSTM(_OnProcessor, keras.layers.LSTM):
 class _Loop(_OnProcessor):
     """What the others have in common: the loop over time, forwards and backwards.
 
-    A layer says how a step goes on from its `gates`, the product of its kernel with the column
-    `[input, last output, 1]`, and how gradients go back from there. (Under plainer names than these
-    the layers would lose `forward`, which is torch's.)
-
-    Everything lies as [features, batch]: there the gates are rows, and taking them apart copies nothing.
+    A layer says how a step goes on from its `gates` [batch, gates], the product of the rows
+    `[input, last output, 1]` with its kernel, and how gradients go back from there. (Under plainer
+    names than these the layers would lose `forward`, which is torch's.)
     """
 
     units: int
     saved: tuple[int, ...]
-    """How many times `units` rows each tensor has that `step_forward` keeps for `step_backward`."""
+    """How many times `units` columns each tensor has that `step_forward` keeps for `step_backward`."""
 
     def outputs(self, sequences: Tensor, training: bool) -> Tensor:
-        """See `_OnProcessor`. Transposed twice each way: the swap is there to meet the neighbour's."""
-        inputs = tf.transpose(swapped(sequences), [0, 2, 1])
-        computed = self._run(inputs, self.kernel(), keep=training)
-        return swapped(tf.transpose(computed, [0, 2, 1]))
+        """See `_OnProcessor`."""
+        return swapped(self._run(swapped(sequences), self.kernel(), keep=training))
 
     def kernel(self) -> Tensor:
-        """Returns float32 [gates, features + units + 1]: all weights of a step, the bias as the last column."""
+        """Returns float32 [features + units + 1, gates]: all weights of a step, the bias as the last row."""
         raise NotImplementedError
 
     def step_forward(self, gates: Tensor, old: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -105,33 +101,33 @@ class _Loop(_OnProcessor):
         raise NotImplementedError
 
     def _run(self, inputs: Tensor, kernel: Tensor, keep: bool) -> Tensor:
-        """Returns the outputs `[time, units, batch]` for inputs `[time, features, batch]`.
+        """Returns the outputs `[time, batch, units]` for inputs `[time, batch, features]`.
 
         With `keep`, what a gradient needs is kept from the forward pass; without, which takes a small
         part of the memory, a gradient goes forward once more first.
         """
-        features, units = inputs.shape[1], self.units
+        features, units = inputs.shape[2], self.units
 
         def run(inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
-            time, batch = tf.shape(inputs)[0], tf.shape(inputs)[2]
+            time, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
             rounds = -(-time // STEPS)
             steps = rounds * STEPS  # those behind `time` see zeros, and nobody looks at what comes of them
             behind = [[0, steps - time], [0, 0], [0, 0]]
-            zeros, one = tf.zeros([units, batch], inputs.dtype), tf.ones([1, batch], inputs.dtype)
+            zeros, one = tf.zeros([batch, units], inputs.dtype), tf.ones([batch, 1], inputs.dtype)
             array = partial(tf.TensorArray, inputs.dtype, steps, clear_after_read=False, infer_shape=False)
             given = array().unstack(tf.pad(inputs, behind))
 
             def forwards(keep: bool) -> Any:
-                """The outputs, and what is kept: each step's column, and what `step_forward` saves."""
+                """The outputs, and what is kept: each step's rows, and what `step_forward` saves."""
 
                 def onward(t: Tensor, output: Tensor, outputs: Any, kept: Any) -> Any:
                     for at in (t + step for step in range(STEPS)):
-                        column = tf.concat([given.read(at), output, one], 0)
-                        output, saved = self.step_forward(tf.matmul(kernel, column), output)
+                        rows = tf.concat([given.read(at), output, one], 1)
+                        output, saved = self.step_forward(tf.matmul(rows, kernel), output)
                         outputs = outputs.write(at, output)
                         if keep:
                             kept = tuple(
-                                place.write(at, value) for place, value in zip(kept, (column, *saved), strict=True)
+                                place.write(at, value) for place, value in zip(kept, (rows, *saved), strict=True)
                             )
                     return t + STEPS, output, outputs, kept
 
@@ -142,16 +138,18 @@ class _Loop(_OnProcessor):
             outputs, kept = forwards(keep)
 
             def gradient(of_outputs: Tensor) -> tuple[Tensor, Tensor]:
-                columns, *saved = kept if keep else forwards(keep=True)[1]
-                arriving, transposed = array().unstack(tf.pad(of_outputs, behind)), tf.transpose(kernel[:, :-1])
+                given_rows, *saved = kept if keep else forwards(keep=True)[1]
+                arriving, transposed = array().unstack(tf.pad(of_outputs, behind)), tf.transpose(kernel[:-1])
 
                 def backward(t: Tensor, of_output: Tensor, of_kernel: Tensor, of_inputs: Any) -> Any:
                     for at in (t - step for step in range(STEPS)):
-                        values = (_read(place, at, rows * units) for place, rows in zip(saved, self.saved, strict=True))
+                        values = (
+                            _read(place, at, times * units) for place, times in zip(saved, self.saved, strict=True)
+                        )
                         of_gates, direct = self.step_backward(tuple(values), of_output + arriving.read(at))
-                        column = _read(columns, at, features + units + 1)
-                        of_kernel += tf.matmul(of_gates, column, transpose_b=True)
-                        of_input, of_output = tf.split(tf.matmul(transposed, of_gates), [features, units], 0)
+                        rows = _read(given_rows, at, features + units + 1)
+                        of_kernel += tf.matmul(rows, of_gates, transpose_a=True)
+                        of_input, of_output = tf.split(tf.matmul(of_gates, transposed), [features, units], 1)
                         of_inputs = of_inputs.write(at, of_input)
                         of_output = of_output if direct is None else of_output + direct
                     return t - STEPS, of_output, of_kernel, of_inputs
@@ -162,7 +160,7 @@ class _Loop(_OnProcessor):
                 )
                 return of_inputs.stack()[:time], of_kernel
 
-            return tf.ensure_shape(outputs.stack()[:time], [None, units, None]), gradient
+            return tf.ensure_shape(outputs.stack()[:time], [None, None, units]), gradient
 
         return tf.custom_gradient(run)(inputs, kernel)
 
@@ -173,7 +171,7 @@ class SimpleRNN(_Loop, keras.layers.SimpleRNN):
     saved = (1,)
 
     def kernel(self) -> Tensor:
-        """Rows: the one gate."""
+        """Columns: the one gate."""
         return _kernel(self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
 
     def step_forward(self, gates: Tensor, old: Tensor) -> Any:
@@ -192,7 +190,7 @@ class GRU(_Loop, keras.layers.GRU):
     saved = (2, 1, 1, 1)
 
     def kernel(self) -> Tensor:
-        """Rows: update and reset gate, and the candidate in two parts: what the input and what the output give."""
+        """Columns: update and reset gate, and the candidate in two parts: what the input and what the output give."""
         kernel, recurrent, bias = self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias
         gates = 2 * self.units
         return tf.concat(
@@ -201,35 +199,35 @@ class GRU(_Loop, keras.layers.GRU):
                 _kernel(kernel[:, gates:], tf.zeros_like(recurrent[:, gates:]), bias[0, gates:]),
                 _kernel(tf.zeros_like(kernel[:, gates:]), recurrent[:, gates:], bias[1, gates:]),
             ],
-            0,
+            1,
         )
 
     def step_forward(self, gates: Tensor, old: Tensor) -> Any:
         """New output: update x old + (1 - update) x tanh(input's part + reset x output's part)."""
-        opening, of_input, of_output = tf.split(gates, [2 * self.units, self.units, self.units], 0)
+        opening, of_input, of_output = tf.split(gates, [2 * self.units, self.units, self.units], 1)
         opened = _sigmoid(opening)
-        update, reset = tf.split(opened, 2, 0)
+        update, reset = tf.split(opened, 2, 1)
         candidate = tf.tanh(of_input + reset * of_output)
         return candidate + update * (old - candidate), (opened, of_output, candidate, old)
 
     def step_backward(self, saved: tuple[Tensor, ...], gradient: Tensor) -> Any:
         """See `step_forward`."""
         opened, of_output, candidate, old = saved
-        update, reset = tf.split(opened, 2, 0)
+        update, reset = tf.split(opened, 2, 1)
         kept = gradient * update
         of_candidate = tf.raw_ops.TanhGrad(y=candidate, dy=gradient - kept)
-        of_opened = tf.concat([gradient * (old - candidate), of_candidate * of_output], 0)
+        of_opened = tf.concat([gradient * (old - candidate), of_candidate * of_output], 1)
         of_gates = [tf.raw_ops.SigmoidGrad(y=opened, dy=of_opened), of_candidate, of_candidate * reset]
-        return tf.concat(of_gates, 0), kept
+        return tf.concat(of_gates, 1), kept
 
 
-def _read(place: Tensor, step: Tensor, rows: int) -> Tensor:
-    return tf.ensure_shape(place.read(step), [rows, None])
+def _read(place: Tensor, step: Tensor, columns: int) -> Tensor:
+    return tf.ensure_shape(place.read(step), [None, columns])
 
 
 def _kernel(kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
     """Joins Keras' weights `[features, gates]`, `[units, gates]` and `[gates]`."""
-    return tf.transpose(tf.concat([kernel, recurrent, tf.reshape(bias, [1, -1])], 0))
+    return tf.concat([kernel, recurrent, tf.reshape(bias, [1, -1])], 0)
 
 
 def _sigmoid(gates: Tensor) -> Tensor:
