@@ -6,7 +6,8 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ MAX_TOKENS = 500
 def quiet_keras(threads: int | None = None) -> Any:
     """Imports Keras as any script does, with TensorFlow's own settings, but for the number of `threads`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+    with _silent_libraries():  # oneDNN announces itself before TensorFlow reads that variable
+        import keras
 
     if threads is not None:
         import tensorflow
@@ -30,6 +32,19 @@ def quiet_keras(threads: int | None = None) -> Any:
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
     return keras
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Nothing that is written to standard error arrives, by C++ either; exceptions come through."""
+    error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(error, 2)
+        os.close(error)
+        os.close(nowhere)
 
 
 def padded(keras: Any, file: Path) -> tuple[np.ndarray, np.ndarray]:
