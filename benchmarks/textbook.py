@@ -23,7 +23,7 @@ MAX_TOKENS = 500
 def quiet_keras(threads: int | None = None) -> Any:
     """Imports Keras as any script does, with TensorFlow's own settings, but for the number of `threads`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silent_libraries():  # oneDNN announces itself before TensorFlow reads that variable
+    with _without_standard_error():  # oneDNN announces itself before TensorFlow reads that variable
         import keras
 
     if threads is not None:
@@ -35,8 +35,8 @@ def quiet_keras(threads: int | None = None) -> Any:
 
 
 @contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Nothing that is written to standard error arrives, by C++ either; exceptions come through."""
+def _without_standard_error() -> Iterator[None]:
+    """Drops what is written to standard error meanwhile, by C++ too; exceptions come through."""
     error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

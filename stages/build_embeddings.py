@@ -1,4 +1,4 @@
-"""Stage `build_embeddings`: vocabulary and word vectors -> the matrix a network starts from."""
+"""Stage `build_embeddings@<embedding>`: vocabulary and word vectors -> the matrix a network starts from."""
 
 from __future__ import annotations
 

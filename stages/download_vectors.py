@@ -10,7 +10,7 @@ from textrnn.stage import run_stage
 
 
 def main(plan: Path, archive: Path) -> None:
-    """Downloads the vectors of PLAN's embedding into ARCHIVE, if PLAN holds; made here: leaves it empty."""
+    """Downloads the vectors of PLAN's embedding into ARCHIVE, if PLAN holds; leaves it empty for those made here."""
     params, catalog, name = planned_study(plan)
     entry = catalog.vector_source(params.embeddings[name].source)
     fetch(entry.source, entry.sha256, archive)

@@ -84,7 +84,7 @@ def test_vectors_are_not_unpacked_beside_the_archive(tmp_path):
 
 def test_trainings_and_prediction_are_compared(tmp_path):
     names = ["epoch", "nine", "order", "loop", "arithmetic", "predict"]
-    bench("--quick", "--reports", tmp_path, *only(*names))
+    assert "oneDNN" not in bench("--quick", "--reports", tmp_path, *only(*names))
     found = rows(tmp_path)
     assert list(found) == names
     for row in found.values():
@@ -308,6 +308,7 @@ def test_a_profile_reads_what_stages_noted(tmp_path):
     seeds = {"0": {"seconds": 2.5}, "1": {"seconds": 1.5}}
     (tmp_path / "timings" / "lstm.json").write_text(json.dumps({"seeds": seeds}))
     noted = [
+        ("plan", ["plan"], 100.5, 101, 101.5, 1),
         ("compare", ["plan/compare.json", "runs"], 120, 121, 125, 3.5),
         ("train", ["plan/train@lstm.json", "timings/lstm.json"], 101, 104, 110, 9),
     ]
@@ -315,6 +316,7 @@ def test_a_profile_reads_what_stages_noted(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in noted))
     assert read(log, tmp_path, 100) == [
+        Stage("plan", "", 0.5, 1, 1.5, 1, 0),
         Stage("train", "lstm", 1, 4, 10, 9, 4.0),
         Stage("compare", "", 20, 21, 25, 3.5, 0),
     ]

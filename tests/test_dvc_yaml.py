@@ -34,6 +34,7 @@ def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
     stage = declared(STAGES[name])
     instance = "" if "do" not in STAGES[name] else "@${item}" if name == "probe" else "@${key}"
     assert stage["deps"][0] == f"plan/{name}{instance}.json"
+    assert stage["cmd"].split()[1:4] == ["python", f"stages/{name}.py", stage["deps"][0]]
     assert "params" not in stage
     assert not [dep for dep in stage["deps"] if dep.endswith(".py")]
 

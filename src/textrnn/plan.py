@@ -42,16 +42,16 @@ def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict
 
 
 class Planned(NamedTuple):
-    """The study as one stage reads it."""
+    """The study, and which of its stages asks."""
 
     params: Params
     catalog: Catalog
     name: str
-    """Which of its kind the stage is: `lstm` of `train@lstm`, nothing where there is one only."""
+    """What is behind the @: `lstm` of `train@lstm`, and nothing where there is no other such stage."""
 
 
 def planned_study(file: Path, project: Path = PROJECT) -> Planned:
-    """Returns the study to the stage that `file` was written for.
+    """Returns the study, and which of its kind the stage is that `file` was written for.
 
     Raises:
         TextrnnError: the study is not valid, or the stage's settings or code are not what `file` says: they were

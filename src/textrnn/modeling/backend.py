@@ -37,9 +37,10 @@ _keep_freed_memory()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN picks kernels by processor: other bytes elsewhere
-# Trainings side by side share a GPU, of which each would take nearly all the memory as it starts.
+# Trainings side by side share a GPU: each takes memory as it needs it, with TensorFlow and with JAX.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")  # with one size alone cuDNN's layers repeat their results
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
@@ -58,19 +59,6 @@ def _hidden(*modules: str) -> Iterator[None]:
 with _hidden("matplotlib", "sklearn"):  # a third of Keras' import, for wrappers that nothing here uses
     import keras  # reads the variables above
 
-if keras.config.backend() == "tensorflow":
-    import tensorflow
-
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-    tensorflow.config.experimental.enable_op_determinism()
-elif keras.config.backend() == "torch":
-    import torch
-
-    torch.set_num_threads(1)
-elif keras.config.backend() == "jax":
-    import jax
-
 # bfloat16 has float32's range, so nothing overflows and losses need no scaling, as they would with float16.
 PRECISIONS = ("float32", "mixed_bfloat16")
 precision = os.environ.get("TEXTRNN_PRECISION", PRECISIONS[0])
@@ -78,11 +66,27 @@ if precision not in PRECISIONS:
     raise TextrnnError(f"TEXTRNN_PRECISION must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
 keras.config.set_dtype_policy(precision)
 
+if keras.config.backend() == "tensorflow":
+    import tensorflow
+
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    tensorflow.config.experimental.enable_op_determinism()
+    # TF32, in which TensorFlow multiplies float32 on GPUs that have it, keeps 10 bits of a fraction's 23.
+    tensorflow.config.experimental.enable_tensor_float_32_execution(precision != PRECISIONS[0])
+elif keras.config.backend() == "torch":
+    import torch
+
+    torch.set_num_threads(1)
+elif keras.config.backend() == "jax":
+    import jax
+
 # Without it JAX takes a second for a step. It compiles for each shape of a batch, and so would the others.
 jit_compile = keras.config.backend() == "jax"
 
-# Whether TensorFlow computes, and without a GPU.
-on_cpu_tensorflow = keras.config.backend() == "tensorflow" and not tensorflow.config.list_physical_devices("GPU")
+# Whether TensorFlow computes, with a GPU and without.
+on_gpu_tensorflow = keras.config.backend() == "tensorflow" and bool(tensorflow.config.list_physical_devices("GPU"))
+on_cpu_tensorflow = keras.config.backend() == "tensorflow" and not on_gpu_tensorflow
 
 __all__ = [
     "fused_adam",
@@ -90,6 +94,7 @@ __all__ = [
     "jit_compile",
     "keras",
     "on_cpu_tensorflow",
+    "on_gpu_tensorflow",
     "predict_function",
     "train_function",
 ]

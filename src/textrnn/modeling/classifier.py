@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import jit_compile, keras, on_cpu_tensorflow
+from textrnn.modeling.backend import jit_compile, keras, on_cpu_tensorflow, on_gpu_tensorflow
 from textrnn.modeling.layers import Embedding, PoolText, Readout, ReverseText, ZeroPadding
 from textrnn.modeling.optimizers import OPTIMIZERS
 from textrnn.modeling.recurrence import GRU, LSTM, SimpleRNN
@@ -110,12 +110,15 @@ def _read_out(states: Tensor, ids: Tensor, experiment: Experiment) -> Tensor:
 
 
 def _cell(experiment: Experiment) -> keras.layers.Layer:
+    # On a GPU TensorFlow would cast bfloat16 to float32 for cuDNN, and back.
+    full = keras.config.dtype_policy().variable_dtype if on_gpu_tensorflow else None
     return CELLS[experiment.cell](
         experiment.units,
         return_sequences=True,
         recurrent_dropout=experiment.recurrent_dropout,
         kernel_regularizer=_l2(experiment),
         recurrent_regularizer=_l2(experiment),
+        dtype=full,
     )
 
 

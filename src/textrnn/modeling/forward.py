@@ -4,7 +4,7 @@ The same function as the Keras model of `classifier.py`, from the same weights; 
 kind of network against it. So whoever uses a model needs no TensorFlow, whose import takes longer
 than ten thousand texts do, and which would be most of what a served model installs.
 
-Sequences lie as [features, time, batch]: there the gates of a step are rows, as in `recurrence.py`.
+Sequences lie as [features, time, batch]: there the gates of a step are rows, and taking them apart copies nothing.
 """
 
 from __future__ import annotations

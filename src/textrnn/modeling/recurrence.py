@@ -4,7 +4,7 @@ The weights, their names and the function that is computed are Keras'; only who 
 leaves the backward pass to automatic differentiation, which takes every little operation of a step
 back one by one, and keeps what it needs for that on a stack each. TensorFlow has all steps of an
 LSTM as one operation, with a gradient; the other two have a loop of our own here, in which a step is
-one matrix product and a few operations on its result, forwards and backwards. Row `loop` of
+one matrix product forwards, two backwards, and a few operations on their results. Row `loop` of
 `reports/benchmarks.md` says what that saves. With recurrent dropout in training, on a GPU (cuDNN), on
 other backends, and for an LSTM in another precision than float32, Keras loops.
 """
@@ -75,9 +75,12 @@ class LSTM(_OnProcessor, keras.layers.LSTM):
 class _Loop(_OnProcessor):
     """What the others have in common: the loop over time, forwards and backwards.
 
-    A layer says how a step goes on from its `gates` [batch, gates], the product of the rows
-    `[input, last output, 1]` with its kernel, and how gradients go back from there. (Under plainer
+    A layer says how a step goes on from its `gates`, the product of the rows `[input, last output, 1]`,
+    one for each text of the batch, with its kernel, and how gradients go back from there. (Under plainer
     names than these the layers would lose `forward`, which is torch's.)
+
+    To take the gates of rows apart copies them, but where they were rows themselves, whole sequences
+    would be transposed on the way in and out, and that takes longer.
     """
 
     units: int
@@ -89,7 +92,7 @@ class _Loop(_OnProcessor):
         return swapped(self._run(swapped(sequences), self.kernel(), keep=training))
 
     def kernel(self) -> Tensor:
-        """Returns float32 [features + units + 1, gates]: all weights of a step, the bias as the last row."""
+        """Returns `[features + units + 1, gates]`: all weights of a step, the bias as the last row."""
         raise NotImplementedError
 
     def step_forward(self, gates: Tensor, old: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -138,7 +141,7 @@ class _Loop(_OnProcessor):
             outputs, kept = forwards(keep)
 
             def gradient(of_outputs: Tensor) -> tuple[Tensor, Tensor]:
-                given_rows, *saved = kept if keep else forwards(keep=True)[1]
+                all_rows, *saved = kept if keep else forwards(keep=True)[1]
                 arriving, transposed = array().unstack(tf.pad(of_outputs, behind)), tf.transpose(kernel[:-1])
 
                 def backward(t: Tensor, of_output: Tensor, of_kernel: Tensor, of_inputs: Any) -> Any:
@@ -147,7 +150,7 @@ class _Loop(_OnProcessor):
                             _read(place, at, times * units) for place, times in zip(saved, self.saved, strict=True)
                         )
                         of_gates, direct = self.step_backward(tuple(values), of_output + arriving.read(at))
-                        rows = _read(given_rows, at, features + units + 1)
+                        rows = _read(all_rows, at, features + units + 1)
                         of_kernel += tf.matmul(rows, of_gates, transpose_a=True)
                         of_input, of_output = tf.split(tf.matmul(of_gates, transposed), [features, units], 1)
                         of_inputs = of_inputs.write(at, of_input)
