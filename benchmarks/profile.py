@@ -155,7 +155,8 @@ def read(log: Path, project: Path, called: float) -> list[Stage]:
     """
     stages = []
     for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
-        _, _, name = Path(line["arguments"][0]).stem.partition("@")  # its plan's; `plan` has that folder
+        plan = Path(line["arguments"][0])  # or, of the stage `plan` itself, the folder with all of them
+        _, _, name = plan.stem.partition("@")
         began, main, ended = (line[point] - called for point in ("began", "called", "ended"))
         stages.append(Stage(line["stage"], name, began, main, ended, line["cpu"], _fitting(line["arguments"], project)))
     return sorted(stages, key=lambda stage: stage.began)
