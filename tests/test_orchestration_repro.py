@@ -28,7 +28,7 @@ import signal, sys, time
 from pathlib import Path
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-Path(f"{sys.argv[1]}.runs").touch()
+Path(f"{Path(sys.argv[1]).stem}.runs").touch()
 time.sleep(600)
 """
 
