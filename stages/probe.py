@@ -27,13 +27,15 @@ def main(plan: Path, run: Path, tokens: Path, out: Path) -> None:
         )
     if digest(tokens) != trained.inputs["tokens"]:
         raise TextrnnError(f"{run} was trained on other tokens than those in {tokens}. Run `dvc repro`.")
-    valid = Tokens.load(tokens / "valid.parquet", Experiment.model_validate(trained.params))
+    file, experiment = tokens / "valid.parquet", Experiment.model_validate(trained.params)
+    valid = Tokens.load(file, experiment)
     rows, distances = long_texts(valid.lengths)
     ids = valid.ids[rows].to_list()
     table = pl.DataFrame(schema=GRADIENT_SCHEMA)
     for seed in trained.finished_seeds:
-        model, _, _ = load_model(run / "model" / str(seed))
-        table.extend(gradient_rows(seed, ids, gradient_norms(model, valid, rows, distances)))
+        model, encoder, _ = load_model(run / "model" / str(seed))
+        known = Tokens.load(file, experiment, encoder.vocabulary)
+        table.extend(gradient_rows(seed, ids, gradient_norms(model, known, rows, distances)))
     with write_folder(out) as folder:
         table.sort("seed", "id", "distance").write_parquet(folder / "gradients.parquet")
     shorter = int((valid.lengths < distances).sum())

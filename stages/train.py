@@ -22,6 +22,7 @@ from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_
 from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.reading import truncation
+from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
@@ -32,14 +33,26 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     """Trains PLAN's experiment, if PLAN holds."""
     params, _, name = planned_study(plan)
     experiment = params.experiments[name]
-    encoder = TextEncoder.load(tokens)
-    files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}
-    splits = {split: Tokens.load(file, experiment) for split, file in files.items()}
+    study = TextEncoder.load(tokens)
     start = Embedding.load(embedding)
-    if len(start.matrix) != len(encoder.vocabulary):
+    if len(start.of_vocabulary.matrix) != len(study.vocabulary):
         raise TextrnnError(
-            f"{embedding} has {len(start.matrix)} rows and the vocabulary {len(encoder.vocabulary)} words: "
+            f"{embedding} has {len(start.of_vocabulary.matrix)} rows and the vocabulary {len(study.vocabulary)} words: "
             "they were not built together. Run `dvc repro`."
+        )
+    encoder = TextEncoder(Vocabulary((*study.vocabulary.words, *start.file_words)), study.classes)
+    files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}
+    # Fine-tuning changes the vocabulary's vectors alone, so to it all other words are unknown.
+    trained = experiment.trainable_embedding
+    splits = {
+        split: Tokens.load(file, experiment, None if trained and split == "train" else encoder.vocabulary)
+        for split, file in files.items()
+    }
+    unknown = {split: texts.unknown() for split, texts in splits.items()}
+    if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
+        sys.stderr.write(
+            f"warning: no unknown word occurs in the training texts of {name}, so training never sees its vector: "
+            "set rare_word_dropout, or encode.min_count to 2\n"
         )
     resolved = experiment.model_dump()
     inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
@@ -54,7 +67,8 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
         defaults=params.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
-    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes), saved)
+    fixed_rows = len(start.file_words) if trained else 0
+    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes), saved, fixed_rows)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
@@ -82,6 +96,7 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
             },
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
             truncated={split: truncation(_text_lengths(file), experiment) for split, file in files.items()},
+            unknown=unknown,
         )
         write_run(folder, run, _predictions(results, splits), [row for result in results for row in result.history])
         live.end(run.cost, run.failure)

@@ -76,10 +76,27 @@ def test_a_source_has_no_say_in_padding_and_unknown() -> None:
     assert not embedding.matrix[:2].any()
 
 
+def test_words_of_the_file_alone_stand_behind_the_vocabulary_and_are_never_drawn(tmp_path: Path) -> None:
+    rows = np.concatenate([ROWS, [[50, 60, 70]]]).astype(np.float32)
+    embedding = Embedding.build(VOCABULARY, rows, np.array([4, 2, 5]), ["noir"])
+    plain = make_embedding()
+    assert embedding.spread == plain.spread
+    np.testing.assert_array_equal(embedding.draw(7)[:5], plain.draw(7))
+    assert embedding.draw(7)[5].tolist() == [50, 60, 70]
+    assert embedding.coverage(VOCABULARY, COUNTS) == {**plain.coverage(VOCABULARY, COUNTS), "file_words": 1}
+    embedding.save(tmp_path, embedding.coverage(VOCABULARY, COUNTS))
+    loaded = Embedding.load(tmp_path)
+    assert loaded.file_words == ("noir",)
+    np.testing.assert_array_equal(loaded.matrix, embedding.matrix)
+    np.testing.assert_array_equal(loaded.of_vocabulary.matrix, plain.matrix)
+    assert loaded.of_vocabulary.file_words == ()
+
+
 def test_coverage_counts_words_and_running_words() -> None:
     assert make_embedding().coverage(VOCABULARY, COUNTS) == {
         "dimension": 3,
         "spread": 2.16025,
+        "file_words": 0,
         "vocabulary": {"covered": 2, "total": 3, "share": 0.666667},
         "running_words": {"covered": 15, "total": 20, "share": 0.75},
         "most_frequent_uncovered": {"zzyzx": 3},
@@ -94,7 +111,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     loaded = Embedding.load(tmp_path / "a")
     np.testing.assert_array_equal(loaded.draw(5), embedding.draw(5))
     np.testing.assert_array_equal(loaded.covered, embedding.covered)
-    for name in ("matrix.npy", "covered.npy", "coverage.json"):
+    for name in ("matrix.npy", "covered.npy", "file_words.txt", "coverage.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 

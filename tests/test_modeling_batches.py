@@ -17,8 +17,9 @@ from tiny_experiments import make_experiment
 from tiny_models import LABELS, TEXTS, make_tokens
 
 from textrnn.modeling import batches
-from textrnn.modeling.batches import LENGTH_JITTER, Tokens, length_buckets
+from textrnn.modeling.batches import LENGTH_JITTER, Tokens, length_buckets, rare_word_chances
 from textrnn.text.encoding import SCHEMA
+from textrnn.text.vocabulary import Vocabulary
 
 many_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=40).map(np.array)
 batch_sizes = st.integers(1, 9)
@@ -41,9 +42,10 @@ def test_padded_stands_on_the_left_and_is_as_wide_as_its_longest_text() -> None:
 
 def test_load_reads_what_encode_corpus_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pl.DataFrame(
-        {"id": ["a", "b", "c", "d", "e"], "ids": TEXTS, "label": LABELS},
+        {"id": ["a", "b", "c", "d", "e"], "ids": TEXTS, "unknown": [[], [], [], ["seven"], []], "label": LABELS},
         SCHEMA,
     )
+    more = Vocabulary(("<pad>", "<unk>", *"abcde", "seven"))
     table.write_parquet(tmp_path / "train.parquet", row_group_size=3)
     for size in (1, 2, 5, 9):
         monkeypatch.setattr(batches, "SLICE", size)
@@ -54,6 +56,8 @@ def test_load_reads_what_encode_corpus_writes(tmp_path: Path, monkeypatch: pytes
         assert tokens.lengths.tolist() == [4, 1, 2, 3, 5]
         for row, text in enumerate(TEXTS):
             assert tokens.padded(np.array([row])).tolist() == [text]
+        known = Tokens.load(tmp_path / "train.parquet", make_experiment(max_tokens=9), more)
+        assert known.padded(np.array([3, 4])).tolist() == [[5, 7, 2, 0, 0], [4, 6, 2, 3, 5]]
         cut = Tokens.load(tmp_path / "train.parquet", make_experiment(max_tokens=2, keep="end", padding="left"))
         assert cut.lengths.tolist() == [2] * 5
         assert cut.padded(np.arange(5)).tolist() == [[4, 5], [0, 6], [3, 3], [1, 2], [3, 5]]
@@ -68,6 +72,21 @@ def test_taken_rows_are_those_of_the_whole() -> None:
         [3, 4],
     )
     assert taken.padded(np.array([0, 1])).tolist() == [[5, 1, 2, 0], [2, 3, 4, 5]]
+
+
+def test_words_and_unknown_words_are_counted_in_the_texts_that_were_taken() -> None:
+    tokens = make_tokens([[2, 1, 3], [1, 1], [0, 3, 3], [1]], [0, 0, 0, 0])
+    assert tokens.counts().tolist() == [1, 4, 1, 3]
+    assert tokens.take(np.array([2, 0])).counts().tolist() == [1, 1, 1, 3]
+    assert tokens.unknown() == {"tokens": 8, "unknown": 4, "texts": 2}
+    assert tokens.take(np.array([3, 2])).unknown() == {"tokens": 3, "unknown": 1, "texts": 1}
+
+
+def test_a_rare_word_is_unknown_with_the_probability_a_over_a_plus_n() -> None:
+    chances = rare_word_chances(np.array([9, 5, 1, 3, 0]), 1.0)
+    assert chances.dtype == np.float32
+    assert chances.tolist() == [0, 0, 0.5, 0.25, 1]
+    assert rare_word_chances(np.array([0, 0, 1]), 0.25).tolist() == [0, 0, pytest.approx(0.2)]
 
 
 LOAD = """
@@ -86,7 +105,7 @@ print(peak() - before, 4 * tokens.lengths.sum() + tokens.lengths.nbytes)
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads the peak of memory from Linux")
 def test_load_holds_the_tokens_once(tmp_path: Path) -> None:
-    text = pl.DataFrame({"id": ["x"], "ids": [[*range(400)]], "label": [0]}, SCHEMA)
+    text = pl.DataFrame({"id": ["x"], "ids": [[*range(400)]], "unknown": [["w"]], "label": [0]}, SCHEMA)
     for name, texts in (("few", batches.SLICE), ("many", 1 << 17)):
         pl.concat([text] * texts).write_parquet(tmp_path / f"{name}.parquet", row_group_size=1 << 16)
     done = subprocess.run(

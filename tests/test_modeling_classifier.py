@@ -313,7 +313,7 @@ KNOBS: dict[str, dict[str, Any]] = {
 
 def test_knobs_are_complete() -> None:
     tried = {key for setting in KNOBS.values() for key in setting}
-    of_the_trainer = {"batch_size", "epochs", "train_examples", "held_out"}
+    of_the_trainer = {"batch_size", "epochs", "train_examples", "held_out", "rare_word_dropout"}
     assert tried == set(Experiment.model_fields) - {"cell", "embedding"} - of_the_trainer
 
 
@@ -477,3 +477,23 @@ def test_swaps_of_batch_and_time_that_meet_are_left_out(cell: str, layers: int) 
     assert all(order == [1, 0, 2] for order in before)
     # One row per text goes from the readout to the head, and its gradient back.
     assert sum(len(turned(graph.post_optimization_graph)) for graph in graphs) <= 2
+
+
+@pytest.mark.parametrize("cell", ["lstm", "feedforward"])
+def test_fixed_rows_are_read_in_scoring_and_neither_seen_nor_changed_by_training(cell: str) -> None:
+    """Words 5 and 6 are fixed: scoring is that of a model with all rows alike, and a training step leaves them."""
+    readout = "mean" if cell == "feedforward" else "last"
+    experiment = make_experiment(cell=cell, readout=readout, learning_rate=0.5)
+    whole = build_classifier(experiment, make_embedding(), 2, seed=3)
+    apart = build_classifier(experiment, make_embedding(), 2, seed=3, fixed_rows=2)
+    ids = np.array([[2, 5, 6], [3, 4, 0]], np.int32)
+    np.testing.assert_array_equal(apart.predict_on_batch(ids), whole.predict_on_batch(ids))
+    seen = np.array([[2, 3, 4], [3, 4, 0]], np.int32)
+    targets = np.eye(2, dtype=np.float32)
+    for model in (whole, apart):
+        model.train_on_batch(seen, targets)
+    layer = apart.get_layer("embedding")
+    after = np.concatenate([keras.ops.convert_to_numpy(layer.embeddings), keras.ops.convert_to_numpy(layer.fixed)])
+    np.testing.assert_array_equal(after, whole.get_weights()[0])
+    np.testing.assert_array_equal(after[5:], make_embedding()[5:])
+    assert not np.allclose(after[2:5], make_embedding()[2:5])

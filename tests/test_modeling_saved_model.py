@@ -76,6 +76,26 @@ def test_what_is_saved_has_the_same_bytes_every_time_and_holds_no_date(
         assert {item.date_time[0] for item in archive.infolist()} == {1980}
 
 
+def test_rows_that_training_did_not_change_are_saved_behind_the_others(tmp_path: Path) -> None:
+    experiment = make_experiment(cell="gru")
+    model = build_classifier(experiment, make_embedding(), 3, seed=1, fixed_rows=3)
+    save_model(tmp_path / "0", experiment, ENCODER, model, model.get_weights())
+    loaded, _, _ = load_model(tmp_path / "0")
+    np.testing.assert_array_equal(loaded.get_weights()[0], make_embedding())
+    tokens = make_tokens([[2, 5, 6, 4]], [0])
+    np.testing.assert_array_equal(predict(loaded, tokens), predict(model, tokens))
+
+
+def test_how_many_words_of_a_text_are_known_is_in_the_table(saved: Path) -> None:
+    predictor = Predictor(saved)
+    table = predictor.table(pl.Series(["a good film, noir", "재밌어요 정말", "", "plot"]))
+    assert table.columns[4:] == ["words", "known_words", "warning"]
+    assert table["words"].to_list() == [5, 2, 0, 1]
+    assert table["known_words"].to_list() == [3, 0, 0, 1]
+    assert table["warning"].to_list() == ["", "none of its words is known", "none of its words is known", ""]
+    assert predictor.unfamiliar == 2
+
+
 def test_the_weights_given_are_saved_not_those_of_the_model(tmp_path: Path, model: keras.Model) -> None:
     averages = [weight + 1 for weight in model.get_weights()]
     save_model(tmp_path / "0", make_experiment(**RICH), ENCODER, model, averages)

@@ -48,6 +48,7 @@ CONTINUED: dict[str, dict[str, Any]] = {
         "cell": "simple_rnn",
         "bidirectional": True,
         "readout": "max",
+        "rare_word_dropout": 2.0,
         "spatial_dropout": 0.2,
         "l2": 0.01,
         "label_smoothing": 0.1,
@@ -341,3 +342,25 @@ def test_scores_by_hand() -> None:
     assert log_loss(labels, probabilities) == pytest.approx((0.693147 + 1.203973 + 0) / 3, rel=1e-5)
     assert log_loss(np.array([1]), probabilities[2:]) == pytest.approx(87.336545, rel=1e-6)  # -ln 2**-126
     assert np.isnan(log_loss(labels, probabilities * np.nan))
+
+
+def test_rare_words_are_read_as_unknown_in_training_alone() -> None:
+    """With a rate beyond all counts every word is, and training moves no other word's vector."""
+    trainer = make_trainer(rare_word_dropout=1e12, epochs=1)
+    result = trainer.run(0)
+    moved = np.abs(result.weights[0] - draw(0)).sum(axis=1) > 0
+    assert moved.tolist() == [False, True, *[False] * 5]
+    assert len(np.unique(result.probabilities["valid"], axis=0)) > 1
+
+
+def test_what_is_drawn_as_unknown_differs_between_steps_epochs_and_seeds() -> None:
+    trainer = make_trainer()
+    rows, chances = np.arange(6), np.full(7, 0.5, np.float32)
+    drawn = {
+        key: trainer._read(rows, key[-1], chances, key[:-1]).tobytes()
+        for key in ((0, 1, 1), (0, 1, 2), (0, 2, 1), (1, 1, 1))
+    }
+    assert len(set(drawn.values())) == 4
+    assert trainer._read(rows, 1, chances, (0, 1)).tobytes() == drawn[0, 1, 1]
+    ids = trainer._read(rows, 1, np.zeros(7, np.float32), (0, 1))
+    np.testing.assert_array_equal(ids, SPLITS["train"].padded(rows))

@@ -17,7 +17,8 @@ from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.saved_model import save_model
 from textrnn.run_folder import Run, digest, write_run
 from textrnn.text.encoder import TextEncoder
-from textrnn.text.vocabulary import Vocabulary
+from textrnn.text.encoding import SCHEMA
+from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
 STAGE = Path(__file__).parents[1] / "stages" / "probe.py"
 ENCODER = TextEncoder(Vocabulary(("<pad>", "<unk>", "good", "bad")), ("rotten", "fresh"))
@@ -30,9 +31,9 @@ LABELS = [0, 1, 1, 1]
 def write_tokens(folder: Path) -> None:
     folder.mkdir()
     ENCODER.save(folder)
-    table = {"id": list(TEXTS), "ids": list(TEXTS.values()), "label": LABELS}
-    schema = {"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32}
-    pl.DataFrame(table, schema=schema).write_parquet(folder / "valid.parquet")
+    unknown = [[""] * text.count(UNKNOWN) for text in TEXTS.values()]
+    table = {"id": list(TEXTS), "ids": list(TEXTS.values()), "unknown": unknown, "label": LABELS}
+    pl.DataFrame(table, schema=SCHEMA).write_parquet(folder / "valid.parquet")
 
 
 def write_experiment(folder: Path, **changes: Any) -> None:

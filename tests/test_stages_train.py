@@ -21,13 +21,16 @@ from tiny_models import LABELS, TEXTS
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.modeling.checkpoint import Checkpoints
+from textrnn.modeling.predictor import Predictor
 from textrnn.modeling.saved_model import TextEncoder, load_model
 from textrnn.modeling.training import Trainer
 from textrnn.run_folder import RunFolder, digest
-from textrnn.text.vocabulary import Vocabulary
+from textrnn.text.encoding import SCHEMA
+from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
 STAGE = Path(__file__).parents[1] / "stages" / "train.py"
 VOCABULARY = Vocabulary(("<pad>", "<unk>", "good", "bad", "film", "a", "plot"))
+FEEDFORWARD = {**PLAIN, "cell": "feedforward", "readout": "mean"}
 FAILURE = "the loss is no longer a finite number in epoch 1"
 
 SAVE_AND_DIE = """
@@ -57,14 +60,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("tokens", "embedding"):
         (folder / name).mkdir()
     TextEncoder(VOCABULARY, ("rotten", "fresh")).save(folder / "tokens")
-    schema = {"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32}
     for split in ("train", "valid", "test"):
-        table = {"id": [f"{split}-{row}" for row in range(5)], "ids": TEXTS, "label": LABELS}
-        pl.DataFrame(table, schema=schema).write_parquet(folder / "tokens" / f"{split}.parquet")
-    rows = np.random.default_rng(0).normal(0, 1, (2, 3)).astype(np.float32)
-    embedding = Embedding.build(VOCABULARY, rows, np.array([2, 3]))
+        unknown = [["noir" if word == UNKNOWN else "" for word in text if word == UNKNOWN] for text in TEXTS]
+        table = {"id": [f"{split}-{row}" for row in range(5)], "ids": TEXTS, "unknown": unknown, "label": LABELS}
+        pl.DataFrame(table, schema=SCHEMA).write_parquet(folder / "tokens" / f"{split}.parquet")
+    rows = np.random.default_rng(0).normal(0, 1, (3, 3)).astype(np.float32)
+    embedding = Embedding.build(VOCABULARY, rows, np.array([2, 3, 7]), ["noir"])
     embedding.save(folder / "embedding", embedding.coverage(VOCABULARY, np.ones(7, np.int64)))
-    plain = {**PLAIN, "cell": "feedforward", "readout": "mean"}
     experiments: dict[str, dict[str, Any]] = {
         "fine": {},
         "wild": {"l2": 1e38},
@@ -80,7 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "epochs": 4,
         },
     }
-    write_study(folder, experiments, ["fine"], train=plain)
+    write_study(folder, experiments, ["fine"], train=FEEDFORWARD)
     return folder
 
 
@@ -136,16 +138,22 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
     assert run.finished_seeds == [0, 2]
     assert run.history["seed"].tolist() == [0, 0, 2, 2]
     assert run.predictions["seed"].unique().to_list() == [0, 2]
-    assert run.parameters == {"total": 35, "trainable": 35}
+    assert run.parameters == {"total": 38, "trainable": 35}
     # Mean epochs 4/3, 5 texts, 3 times: 2 * 3 * 2 of the dense layer, 2 * 2 * 2 of the head.
     assert run.flops["training"] == pytest.approx(4 / 3 * 5 * 3 * (12 + 8))
     assert run.flops["prediction"] == 12 + 8
+    # The text `5 1 2`: in training its unknown word stays unknown, elsewhere it is a word of the vectors' file.
+    known = {"tokens": 15, "unknown": 0, "texts": 0}
+    assert run.unknown == {"train": {**known, "unknown": 1}, "valid": known, "test": known}
     ids, labels, probabilities = run.probabilities(2, "test")
     assert ids == [f"test-{row}" for row in range(5)]
     assert labels.tolist() == LABELS
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     assert sorted(path.name for path in (project / "runs" / "fine" / "model").iterdir()) == ["0", "2"]
     assert load_model(project / "runs" / "fine" / "model" / "2")[1].classes == ("rotten", "fresh")
+
+    predicted = Predictor(project / "runs" / "fine" / "model" / "2").table(pl.Series(["noir", "no words of ours"]))
+    assert predicted["known_words"].to_list() == [1, 0]
 
     timings = json.loads((project / "timings" / "fine.json").read_text())
     assert timings["fingerprint"] == run.fingerprint
@@ -275,3 +283,30 @@ def test_an_embedding_of_another_vocabulary(
     assert capsys.readouterr().err == (
         f"error: {tmp_path} has 4 rows and the vocabulary 7 words: they were not built together. Run `dvc repro`.\n"
     )
+
+
+def test_a_study_in_which_no_word_is_ever_unknown_is_warned_about(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = pl.read_parquet(project / "tokens" / "train.parquet")
+    known = tokens.with_columns(pl.col("ids").list.eval(pl.element().replace(UNKNOWN, 2)))
+    known.write_parquet(project / "tokens" / "train.parquet")
+    warning = "warning: no unknown word occurs in the training texts of fine, so training never sees its vector"
+    try:
+        assert train("fine", monkeypatch) == 0
+        assert warning in capsys.readouterr().err
+        write_study(project, {"fine": {"rare_word_dropout": 1.0}}, ["fine"], train=FEEDFORWARD)
+        assert train("fine", monkeypatch) == 0
+        assert warning not in capsys.readouterr().err
+    finally:
+        tokens.write_parquet(project / "tokens" / "train.parquet")
+
+
+def test_frozen_vectors_know_the_words_of_their_file_in_training_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_study(project, {"frozen": {"trainable_embedding": False}}, ["frozen"], train=FEEDFORWARD)
+    assert train("frozen", monkeypatch) == 0
+    run = RunFolder.load(project / "runs" / "frozen")
+    assert run.unknown["train"] == {"tokens": 15, "unknown": 0, "texts": 0}
+    assert run.parameters == {"total": 38, "trainable": 14}

@@ -17,7 +17,7 @@ from textrnn.corpus import tables
 from textrnn.corpus.tables import Corpus, open_table, read_slices, write_tables
 from textrnn.errors import TextrnnError
 from textrnn.params import Encode
-from textrnn.text.encoder import TextEncoder
+from textrnn.text.encoder import TextEncoder, with_known
 from textrnn.text.encoding import encode_corpus
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import PADDING, UNKNOWN, SeenWords, Vocabulary
@@ -125,9 +125,17 @@ def test_encodes_three_classes_and_counts_what_is_unknown() -> None:
     assert frames["train"].to_dict(as_series=False) == {
         "id": ["train0", "train1", "train2"],
         "ids": [[UNKNOWN, 3, UNKNOWN], [3], [2, 2, 2, 3]],
+        "unknown": [["good", "!"], [], []],
         "label": [2, 1, 0],
     }
-    assert frames["train"].schema == {"id": pl.String, "ids": pl.List(pl.Int32), "label": pl.Int32}
+    assert frames["train"].schema == {
+        "id": pl.String,
+        "ids": pl.List(pl.Int32),
+        "unknown": pl.List(pl.String),
+        "label": pl.Int32,
+    }
+    assert frames["valid"]["unknown"].to_list() == [[""], [], []]
+    assert frames["test"]["unknown"].to_list() == [["unseen"], ["good"], []]
     assert frames["unlabelled"]["label"].to_list() == [None]
     assert report["vocabulary"] == 4
     assert report["distinct_words_in_train"] == 4
@@ -140,6 +148,17 @@ def test_encodes_three_classes_and_counts_what_is_unknown() -> None:
         "tokens_per_text": {"min": 1, "mean": 2.67, "p50": 3, "p90": 3, "p99": 3, "max": 4},
     }
     assert report["splits"]["valid"]["texts_without_tokens"] == 1
+
+
+def test_a_larger_vocabulary_finds_its_words_among_the_unknown_ones() -> None:
+    table = pl.DataFrame(
+        {"ids": [[UNKNOWN, 3, UNKNOWN], [UNKNOWN], [2]], "unknown": [["good", "!"], [""], []]},
+        {"ids": pl.List(pl.Int32), "unknown": pl.List(pl.String)},
+    )
+    words = ("<pad>", "<unk>", "bad", "film")
+    assert with_known(table, Vocabulary((*words, "!", "noir"))).to_list() == [[UNKNOWN, 3, 4], [UNKNOWN], [2]]
+    assert with_known(table, Vocabulary((*words, "good", "!"))).to_list() == [[4, 3, 5], [UNKNOWN], [2]]
+    assert with_known(table, Vocabulary(words)).equals(table["ids"])
 
 
 def test_encoder_comes_back_from_its_folder(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def test_words_are_looked_up_by_number_as_by_name(slices: list[list[list[str]]])
     vocabulary = Vocabulary(("<pad>", "<unk>", "a", "'", "éb"))
     lookup = words.lookup(vocabulary)
     for part, numbered in zip(tokens, numbers, strict=True):
-        assert lookup(numbered).equals(vocabulary.lookup(part))
+        ids, unknown = lookup(numbered)
+        assert ids.equals(vocabulary.lookup(part))
+        assert unknown.to_list() == vocabulary.lacks(part).to_list()
+        assert unknown.to_list() == [[word for word in text if word not in vocabulary.words] for text in part.to_list()]
 
 
 def test_comes_back_from_its_file_one_word_per_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ PLAIN: dict[str, Any] = {
     "keep": "both",
     "reverse": False,
     "padding": "right",
+    "rare_word_dropout": 0.0,
     "cell": "lstm",
     "units": 2,
     "layers": 1,

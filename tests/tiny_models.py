@@ -18,7 +18,8 @@ LABELS = [0, 1, 1, 0, 1]
 def make_tokens(texts: Sequence[Sequence[int]] = TEXTS, labels: Sequence[int] = LABELS) -> Tokens:
     """A split whose examples are named `0`, `1`, …"""
     ids = [str(index) for index in range(len(texts))]
-    return Tokens(pl.LazyFrame({"id": ids, "ids": texts, "label": labels}, SCHEMA))
+    known = pl.Schema({name: SCHEMA[name] for name in ("id", "ids", "label")})
+    return Tokens(pl.LazyFrame({"id": ids, "ids": texts, "label": labels}, known))
 
 
 def make_embedding(seed: int = 0, words: int = 7, dimension: int = 3) -> np.ndarray:

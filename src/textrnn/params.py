@@ -21,6 +21,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Limit = Annotated[float, Field(ge=0, le=1)]
 
+FILE_WORDS = 20_000
+"""How many words of a file of vectors a network knows besides the vocabulary, unless the study says otherwise."""
+
 RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
 
 CONVOLUTION_WIDTH, POOLED = 7, 5
@@ -50,12 +53,17 @@ class Encode(Strict):
 
 
 class EmbeddingParams(Strict):
-    """One embedding matrix: a `source` from the catalog, and settings of what is made here."""
+    """One embedding matrix: a `source` from the catalog, and settings of what is made here.
+
+    A network that starts from published vectors also knows the first `file_words` words of their file that the
+    vocabulary lacks (None: `FILE_WORDS`; 0: none). Training does not change their vectors.
+    """
 
     source: Name
     dimension: Annotated[int, Field(ge=1, le=4096)] | None = None
     epochs: Count | None = None
     window: Count | None = None
+    file_words: Annotated[int, Field(ge=0)] | None = None
 
 
 class BaselineParams(Strict):
@@ -95,6 +103,11 @@ class Experiment(Strict):
     `early_stopping` the number of epochs without a better validation loss after which training
     stops and the best epoch's weights come back; `null` switches each off. `embedding_dropout`
     drops whole words, `spatial_dropout` whole embedding channels, `dropout` parts of the readout.
+
+    `rare_word_dropout` trains the vector of the unknown word: a word that occurs n times in the training
+    texts is read as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser &
+    Goldberg, TACL 2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al.
+    (ACL 2015). 0 switches it off.
     """
 
     embedding: Name
@@ -108,6 +121,7 @@ class Experiment(Strict):
     layers: Annotated[int, Field(ge=0, le=8)]
     bidirectional: bool
     readout: Literal["last", "max", "mean", "flatten"]
+    rare_word_dropout: Annotated[float, Field(ge=0)] = 1.0
     embedding_dropout: Fraction
     spatial_dropout: Fraction
     recurrent_dropout: Fraction
@@ -278,6 +292,11 @@ class Params(Strict):
                         f"{where}.{key}: belongs to embeddings trained here (word2vec), and they need it: "
                         + ("delete the key." if given else "add it.")
                     )
+            if embedding.file_words is not None and source.source == "none":
+                raise TextrnnError(
+                    f"{where}.file_words: belongs to published vectors, and {embedding.source!r} is made here. "
+                    "Delete the key."
+                )
 
 
 def load_params(path: Path = Path("params.yaml"), catalog: Catalog | None = None) -> Params:

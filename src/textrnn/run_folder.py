@@ -56,7 +56,8 @@ class Run:
     `flops` counts floating-point operations: `training` is the mean over seeds of what training took,
     `prediction` what a validation text takes on average.
     `truncated` counts by split what a training's network does not read of it: `texts` that are cut
-    short, and the `tokens` cut off.
+    short, and the `tokens` cut off. `unknown` counts by split the `tokens` that it reads, how many of
+    them are `unknown` to it, and the `texts` of which it knows no word.
     `inputs` holds a digest per input, `fingerprint` one of inputs, params and code together.
     """
 
@@ -71,6 +72,7 @@ class Run:
     flops: dict[str, float]
     failures: dict[str, str] = field(default_factory=dict)
     truncated: dict[str, dict[str, int]] = field(default_factory=dict)
+    unknown: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def status(self) -> str:

@@ -98,4 +98,5 @@ def neighbours(before: np.ndarray, after: np.ndarray, vocabulary: Vocabulary) ->
 def learned(run: RunFolder, embedding: Embedding, vocabulary: Vocabulary) -> pl.DataFrame:
     """Returns the `neighbours` table of the first finished seed of a run that trained its embedding."""
     seed = run.finished_seeds[0]
-    return neighbours(embedding.draw(seed), trained_embedding(run, seed).matrix, vocabulary)
+    before, after = embedding.of_vocabulary.draw(seed), trained_embedding(run, seed, vocabulary).matrix
+    return neighbours(before, after, vocabulary)

@@ -106,12 +106,12 @@ def _words(
 
     After it: of the first run that trains them, and of the first that learns them from scratch.
     """
-    embeddings = {name: Embedding.load(folders.embeddings / name) for name in params.embeddings}
+    embeddings = {name: Embedding.load(folders.embeddings / name).of_vocabulary for name in params.embeddings}
     trained = [run for run in ranked if run.finished_seeds and run.params.get("trainable_embedding")]
     learned = [run for run in trained if params.embeddings[run.params["embedding"]].source == "random"]
     # No embedding is named like that: names hold no spaces.
     after = {
-        f"{run.name} after training": trained_embedding(run, run.finished_seeds[0])
+        f"{run.name} after training": trained_embedding(run, run.finished_seeds[0], vocabulary)
         for run in (*trained[:1], *learned[:1])
     }
     found = {

@@ -134,11 +134,11 @@ def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd
     return table.astype({"right": "boolean"})
 
 
-def trained_embedding(run: RunFolder, seed: int) -> Embedding:
-    """Returns the word vectors to which training has brought a finished seed of the run."""
+def trained_embedding(run: RunFolder, seed: int, vocabulary: Vocabulary) -> Embedding:
+    """Returns the vectors to which training has brought the words of `vocabulary`, in a finished seed of the run."""
     file = run.path / "model" / str(seed) / "weights.npz"
     with np.load(file, allow_pickle=False) as weights:
-        matrix = weights["00-embeddings"]
+        matrix = weights["00-embeddings"][: len(vocabulary)]
     is_word = np.arange(len(matrix)) > UNKNOWN
     return Embedding(matrix, is_word, float(matrix.std()))
 
@@ -158,7 +158,9 @@ def word_map(run: RunFolder, before: Embedding, vocabulary: Vocabulary, ratios: 
     chosen = class_words(ratios, MAPPED)
     words = [word for word, _ in chosen]
     seed = run.finished_seeds[0]
-    clouds = np.concatenate([matrix[words] for matrix in (before.draw(seed), trained_embedding(run, seed).matrix)])
+    clouds = np.concatenate(
+        [matrix[words] for matrix in (before.draw(seed), trained_embedding(run, seed, vocabulary).matrix)]
+    )
     x, y = _principal_components(clouds).T
     return pd.DataFrame(
         {

@@ -1,9 +1,10 @@
-"""The matrix that a network's embedding starts from, one row per word of the vocabulary."""
+"""The matrix that a network's embedding starts from: the vocabulary's words, then words that only its source has."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,29 +21,38 @@ RANDOM_SPREAD = 0.05
 class Embedding:
     """What is known of the words' vectors; what is not known is drawn, anew for every seed.
 
-    matrix: float32 [vocabulary, dimension]; rows that are not covered are zeros.
-    covered: bool [vocabulary]: the source has a vector for this word. Never padding or unknown.
-    spread: standard deviation of the covered rows' numbers, which drawn numbers share.
+    matrix: float32 [words, dimension]: the vocabulary's words, then `file_words`. Rows that are not covered are zeros.
+    covered: bool [words]: the source has a vector for this word. Never padding or unknown.
+    spread: standard deviation of the numbers in the vocabulary's covered rows, which drawn numbers share.
+    file_words: words of the source that the vocabulary lacks. Training never sees them.
     """
 
     matrix: np.ndarray
     covered: np.ndarray
     spread: float
+    file_words: tuple[str, ...] = ()
 
     @classmethod
-    def build(cls, vocabulary: Vocabulary, rows: np.ndarray, index: np.ndarray) -> Self:
-        """Places `rows` (float32 [n, dimension]) at `index` (int [n], positions in the vocabulary)."""
+    def build(cls, vocabulary: Vocabulary, rows: np.ndarray, index: np.ndarray, file_words: Sequence[str] = ()) -> Self:
+        """Places `rows` (float32 [n, dimension]) at `index` (int [n], positions in the vocabulary and `file_words`)."""
         is_word = index > UNKNOWN  # a source's own "<pad>" or "<unk>" means something else than ours
         if not is_word.all():
             rows, index = rows[is_word], index[is_word]
-        matrix = np.zeros((len(vocabulary), rows.shape[1]), dtype=np.float32)
+        words = len(vocabulary) + len(file_words)
+        matrix = np.zeros((words, rows.shape[1]), dtype=np.float32)
         matrix[index] = rows
-        covered = np.zeros(len(vocabulary), dtype=np.bool_)
+        covered = np.zeros(words, dtype=np.bool_)
         covered[index] = True
-        return cls(matrix, covered, _spread(rows))
+        return cls(matrix, covered, _spread(rows[index < len(vocabulary)]), tuple(file_words))
+
+    @property
+    def of_vocabulary(self) -> Self:
+        """The same without `file_words`."""
+        words = len(self.matrix) - len(self.file_words)
+        return replace(self, matrix=self.matrix[:words], covered=self.covered[:words], file_words=())
 
     def draw(self, seed: int) -> np.ndarray:
-        """Returns the complete matrix for one seed: float32 [vocabulary, dimension].
+        """Returns the complete matrix for one seed: float32 [words, dimension].
 
         Padding is zeros; a covered word has its vector; all others (unknown, and words that the
         source lacks) are drawn from a normal distribution around 0 with `spread`.
@@ -60,21 +70,25 @@ class Embedding:
         `counts` (int [vocabulary]) says how often each word stands in the training texts. Unknown
         words are no part of the vocabulary, but of running words they are, as not covered.
         """
-        words, covered = len(vocabulary) - (UNKNOWN + 1), int(self.covered.sum())
-        running, covered_running = int(counts[UNKNOWN:].sum()), int(counts[self.covered].sum())
-        missing = [i for i in np.argsort(-counts, kind="stable") if i > UNKNOWN and not self.covered[i]]
+        has_vector = self.of_vocabulary.covered
+        words, covered = len(vocabulary) - (UNKNOWN + 1), int(has_vector.sum())
+        running, covered_running = int(counts[UNKNOWN:].sum()), int(counts[has_vector].sum())
+        missing = [i for i in np.argsort(-counts, kind="stable") if i > UNKNOWN and not has_vector[i]]
         return {
             "dimension": self.matrix.shape[1],
             "spread": self.spread,
+            "file_words": len(self.file_words),
             "vocabulary": _share(covered, words),
             "running_words": _share(covered_running, running),
             "most_frequent_uncovered": {vocabulary.words[i]: int(counts[i]) for i in missing[:20]},
         }
 
     def save(self, folder: Path, coverage: dict[str, Any]) -> None:
-        """Writes `matrix.npy`, `covered.npy` and `coverage.json` into the existing `folder`."""
+        """Writes `matrix.npy`, `covered.npy`, `file_words.txt` and `coverage.json` into the existing `folder`."""
         np.save(folder / "matrix.npy", self.matrix)
         np.save(folder / "covered.npy", self.covered)
+        text = "".join(f"{word}\n" for word in self.file_words)
+        (folder / "file_words.txt").write_text(text, encoding="utf-8", newline="\n")
         text = json.dumps(coverage, indent=2, ensure_ascii=False)
         (folder / "coverage.json").write_text(text + "\n", encoding="utf-8")
 
@@ -84,7 +98,8 @@ class Embedding:
         if not (folder / "coverage.json").is_file():
             raise TextrnnError(f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`.")
         coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
-        return cls(np.load(folder / "matrix.npy"), np.load(folder / "covered.npy"), coverage["spread"])
+        file_words = tuple((folder / "file_words.txt").read_bytes().decode("utf-8").split("\n")[:-1])
+        return cls(np.load(folder / "matrix.npy"), np.load(folder / "covered.npy"), coverage["spread"], file_words)
 
 
 def _spread(rows: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,9 @@ import numpy as np
 import polars as pl
 
 from textrnn.params import Experiment
+from textrnn.text.encoder import with_known
 from textrnn.text.reading import read
+from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
 LENGTH_JITTER = 2.0
 """Tokens, uniform: texts change neighbours from epoch to epoch, and batches stay almost even."""
@@ -33,15 +35,15 @@ class Tokens:
         lengths: tokens per text, int64 [examples]
     """
 
-    def __init__(self, table: pl.LazyFrame, reading: Callable[[pl.Series], pl.Series] = lambda ids: ids) -> None:
+    def __init__(self, table: pl.LazyFrame, reading: Callable[[pl.DataFrame], pl.Series] = itemgetter("ids")) -> None:
         """Reads `table` with the columns `id` (str), `ids` (list[int32]) and `label` (int32), in slices.
 
-        `reading` makes of a slice's `ids` what is kept of them, list[int32].
+        `reading` makes of a slice what is kept of its texts, list[int32].
         """
         starts = range(0, max(table.select(pl.len()).collect().item(), 1), SLICE)
 
         def texts(start: int) -> pl.Series:
-            return reading(table.slice(start, SLICE).select("ids").collect()["ids"])
+            return reading(table.slice(start, SLICE).drop("id", "label").collect())
 
         examples = table.select("id", "label").collect()
         self.ids = examples["id"]
@@ -56,12 +58,32 @@ class Tokens:
             place += len(values)
 
     @classmethod
-    def load(cls, path: Path, experiment: Experiment) -> Self:
-        """Reads what the network of `experiment` reads of the texts in a file that `encode_corpus` wrote."""
-        return cls(pl.scan_parquet(path), partial(read, experiment=experiment))
+    def load(cls, path: Path, experiment: Experiment, vocabulary: Vocabulary | None = None) -> Self:
+        """Reads what the network of `experiment` reads of the texts in a file that `encode_corpus` wrote.
+
+        Args:
+            vocabulary: what the network knows, if that is more than the study's vocabulary.
+        """
+
+        table = pl.scan_parquet(path)
+        if vocabulary is None:
+            return cls(table.select("id", "ids", "label"), lambda rows: read(rows["ids"], experiment))
+        return cls(table, lambda rows: read(with_known(rows, vocabulary), experiment))
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def counts(self) -> np.ndarray:
+        """Returns how often each word occurs, int64 [highest index + 1]."""
+        return np.bincount(self._flat())
+
+    def unknown(self) -> dict[str, int]:
+        """Returns how many `tokens` are read, how many of them are `unknown`, and in how many `texts` all are."""
+        words, starts = self._flat(), np.cumsum(self.lengths) - self.lengths
+        unknown, words = (
+            np.add.reduceat(kind, starts, dtype=np.int64) for kind in (words == UNKNOWN, words != PADDING)
+        )
+        return {"tokens": int(words.sum()), "unknown": int(unknown.sum()), "texts": int((unknown == words).sum())}
 
     def take(self, rows: np.ndarray) -> Self:
         """Returns the texts in `rows` (int [n]), in that order; their words are not copied."""
@@ -70,6 +92,12 @@ class Tokens:
         taken._starts = self._starts[rows]
         return taken
 
+    def _flat(self) -> np.ndarray:
+        """All words of these texts, one text after the other, int32."""
+        behind = np.cumsum(self.lengths) - self.lengths
+        words: np.ndarray = self._values[np.arange(self.lengths.sum()) + np.repeat(self._starts - behind, self.lengths)]
+        return words
+
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """Returns int32 [rows, longest of them], each text from the left, zeros behind it."""
         lengths = self.lengths[rows][:, None]
@@ -77,6 +105,20 @@ class Tokens:
         inside = position < lengths
         source = np.where(inside, self._starts[rows][:, None] + position, 0)
         return np.where(inside, self._values[source], 0).astype(np.int32)
+
+
+def rare_word_chances(counts: np.ndarray, rate: float) -> np.ndarray:
+    """Returns the probability with which training reads each word as unknown, float32 [words].
+
+    It is a / (a + n) for a word that occurs n times (`Experiment.rare_word_dropout`).
+
+    Args:
+        counts: int64 [words], as `Tokens.counts` returns it.
+        rate: a, above 0.
+    """
+    chances = (rate / (rate + counts)).astype(np.float32)
+    chances[: UNKNOWN + 1] = 0
+    return chances
 
 
 def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:

@@ -22,17 +22,27 @@ CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 Tensor = Any
 
 
-def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int, seed: int) -> keras.Model:
+def build_classifier(
+    experiment: Experiment, embedding: np.ndarray, classes: int, seed: int, fixed_rows: int = 0
+) -> keras.Model:
     """Returns a compiled model from token ids `int32 [batch, time]` to logits `float32 [batch, classes]`.
 
     Args:
-        embedding: float32 [vocabulary, dimension], the embedding's first values; row 0 is padding.
+        embedding: float32 [words, dimension], the embedding's first values; row 0 is padding.
         seed: of every initial weight and every dropout mask.
+        fixed_rows: how many rows at the end belong to words that no training text has.
     """
     keras.utils.set_random_seed(seed)
     ids = keras.Input((None,), dtype="int32", name="ids")
-    kind = Embedding if _swaps_meet(experiment) else keras.layers.Embedding
-    lookup = kind(*embedding.shape, trainable=experiment.trainable_embedding, name="embedding")
+    seen = len(embedding) - fixed_rows
+    lookup = Embedding(
+        seen,
+        embedding.shape[1],
+        fixed_rows,
+        time_major=_swaps_meet(experiment),
+        trainable=experiment.trainable_embedding,
+        name="embedding",
+    )
     sequence = _dropped(lookup(ids), experiment)
     words = ids if experiment.padding == "right" else keras.ops.ones_like(ids)  # there padding counts as a word
     if experiment.cell == "feedforward":
@@ -46,7 +56,7 @@ def build_classifier(experiment: Experiment, embedding: np.ndarray, classes: int
     full = keras.config.dtype_policy().variable_dtype  # also where the rest computes with fewer digits
     logits = keras.layers.Dense(classes, kernel_regularizer=_l2(experiment), dtype=full, name="logits")(features)
     model = keras.Model(ids, logits)
-    lookup.set_weights([embedding])
+    lookup.set_weights([embedding[:seen], embedding[seen:]] if fixed_rows else [embedding])
     model.compile(
         optimizer=OPTIMIZERS[experiment.optimizer](
             learning_rate=experiment.learning_rate,

@@ -20,6 +20,9 @@ from textrnn.text.vocabulary import PADDING
 ops = keras.ops
 Tensor = Any
 
+FIXED = "fixed"
+"""The name of the embedding's rows that training does not change."""
+
 
 def swapped(sequence: Tensor) -> Tensor:
     """Returns [time, batch, ...] for [batch, time, ...], and the other way round.
@@ -53,11 +56,44 @@ def _picked(sequence: Tensor, at: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("textrnn")
 class Embedding(keras.layers.Embedding):
-    """Keras', with time first inside: for where a swap follows, see `swapped`."""
+    """Keras', with `fixed_rows` more rows, which training neither sees nor changes.
 
-    def call(self, inputs: Tensor) -> Tensor:
+    A training step takes time for every row that could change, whether it occurs in the batch or not.
+
+    Args:
+        time_major: whether a swap follows, see `swapped`.
+    """
+
+    def __init__(
+        self, input_dim: int, output_dim: int, fixed_rows: int = 0, time_major: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(input_dim, output_dim, **kwargs)
+        self.fixed_rows, self.time_major = fixed_rows, time_major
+
+    def build(self, input_shape: Any = None) -> None:
+        """Adds the fixed rows behind those that Keras has."""
+        super().build(input_shape)
+        if self.fixed_rows:
+            self.fixed = self.add_weight(
+                shape=(self.fixed_rows, self.output_dim), initializer="zeros", trainable=False, name=FIXED
+            )
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Returns float32 [batch, time, features]."""
-        return swapped(super().call(swapped(inputs)))
+        rows = self.embeddings
+        if self.fixed_rows and not training:
+            rows = ops.concatenate([rows, self.fixed])
+        ids = swapped(inputs) if self.time_major else inputs
+        vectors = ops.cast(ops.take(rows, ids, axis=0), self.compute_dtype)
+        return swapped(vectors) if self.time_major else vectors
+
+    def compute_output_spec(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns the shape and type of what `call` returns."""
+        return super().compute_output_spec(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what Keras needs to make this layer again."""
+        return {**super().get_config(), "fixed_rows": self.fixed_rows, "time_major": self.time_major}
 
 
 @keras.saving.register_keras_serializable("textrnn")

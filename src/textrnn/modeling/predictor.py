@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,12 @@ from threadpoolctl import threadpool_limits
 from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.forward import Network
 from textrnn.modeling.model_files import not_of_one_model, read_model
+from textrnn.text.encoder import never_empty
 from textrnn.text.reading import read, truncation
+from textrnn.text.vocabulary import UNKNOWN
+
+UNFAMILIAR = "none of its words is known"
+"""What the column `warning` says of a text whose label means nothing."""
 
 
 class Predictor:
@@ -20,6 +24,7 @@ class Predictor:
 
     Attributes:
         cut_short: of how many texts, since the start, it did not read every token.
+        unfamiliar: of how many texts, since the start, `table` scored although it knows none of their words.
 
     Args:
         folder: `runs/<experiment>/model/<seed>/`, or a copy of it.
@@ -32,7 +37,7 @@ class Predictor:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self._threads = threads
         threadpool_limits(1, "blas")  # of this process: a thread takes a batch, not a part of a little matrix product
-        self.cut_short = 0
+        self.cut_short = self.unfamiliar = 0
         weights, self._encoder, self._experiment = read_model(folder)
         try:
             self._network = Network(self._experiment, list(weights.values()), len(self.classes))
@@ -50,17 +55,30 @@ class Predictor:
         Args:
             texts: str, none of them null.
         """
-        if texts.is_empty():
-            return np.empty((0, len(self.classes)), np.float32)
-        encoded = pl.DataFrame({"ids": self._encoder.encode(texts)})
-        self.cut_short += truncation(encoded["ids"].list.len(), self._experiment)["texts"]
-        examples = encoded.lazy().with_columns(id=pl.lit(""), label=pl.lit(0, pl.Int32))
-        tokens = Tokens(examples, partial(read, experiment=self._experiment))
-        return predict(self._network.logits, tokens, self._threads)
+        return self._probabilities(self._encoder.encode(texts))
 
     def table(self, texts: pl.Series) -> pl.DataFrame:
-        """Returns `label` (str) and, for each class, `probability_<class>` (float32): a row per text."""
-        probabilities = self.probabilities(texts)
+        """Returns a row per text.
+
+        Columns: `label` (str); `probability_<class>` (float32) for each class; `words` (int64), how many the text has;
+        `known_words` (int64), how many of them the model knows; `warning` (str), empty where it knows any.
+        """
+        ids = self._encoder.lookup(texts)
+        probabilities = self._probabilities(never_empty(ids))
         labels = [self.classes[index] for index in probabilities.argmax(axis=1)]
         columns = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(self.classes)}
-        return pl.DataFrame({"label": pl.Series(labels, dtype=pl.String), **columns})
+        words = ids.list.len().cast(pl.Int64)
+        known = words - ids.list.count_matches(UNKNOWN)
+        self.unfamiliar += int((known == 0).sum())
+        return pl.DataFrame(
+            {"label": pl.Series(labels, dtype=pl.String), **columns, "words": words, "known_words": known}
+        ).with_columns(warning=pl.when(known_words=0).then(pl.lit(UNFAMILIAR)).otherwise(pl.lit("")))
+
+    def _probabilities(self, ids: pl.Series) -> np.ndarray:
+        """The same for encoded texts, list[int32]."""
+        if ids.is_empty():
+            return np.empty((0, len(self.classes)), np.float32)
+        self.cut_short += truncation(ids.list.len(), self._experiment)["texts"]
+        examples = pl.LazyFrame({"ids": ids}).with_columns(id=pl.lit(""), label=pl.lit(0, pl.Int32))
+        tokens = Tokens(examples, lambda rows: read(rows["ids"], self._experiment))
+        return predict(self._network.logits, tokens, self._threads)

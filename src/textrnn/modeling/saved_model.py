@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.layers import FIXED
 from textrnn.modeling.model_files import EMBEDDING, not_of_one_model, read_model
 from textrnn.params import Experiment
 from textrnn.text.encoder import TextEncoder
@@ -26,7 +28,7 @@ def save_model(
     folder.mkdir(parents=True)
     text = json.dumps(experiment.model_dump(), indent=2, sort_keys=True)
     (folder / "experiment.json").write_text(text + "\n", encoding="utf-8")
-    arrays = dict(zip(_names(model), weights, strict=True))
+    arrays = _named(model, weights)
     np.savez(folder / "weights.npz", allow_pickle=False, **arrays)
     encoder.save(folder)
 
@@ -39,13 +41,20 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
     """
     weights, encoder, experiment = read_model(folder)
     model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)
-    shapes = {name: weight.shape for name, weight in zip(_names(model), model.weights, strict=True)}
+    shapes = {name: weight.shape for name, weight in _named(model, model.weights).items()}
     if shapes != {name: array.shape for name, array in weights.items()}:
         raise not_of_one_model(folder)
     model.set_weights([weights[name] for name in shapes])
     return model, encoder, experiment
 
 
-def _names(model: keras.Model) -> list[str]:
-    """`00-embeddings`, `01-kernel`, …: Keras' own paths hold numbers that depend on what the process built before."""
-    return [f"{index:02d}-{weight.name}" for index, weight in enumerate(model.weights)]
+def _named(model: keras.Model, weights: list[Any]) -> dict[str, Any]:
+    """`00-embeddings`, `01-kernel`, …: Keras' own paths hold numbers that depend on what the process built before.
+
+    Rows of the embedding that training did not change are no longer apart from the others.
+    """
+    by_name = [(weight.name, value) for weight, value in zip(model.weights, weights, strict=True)]
+    fixed = [value for name, value in by_name if name == FIXED]
+    kept = [(name, value) for name, value in by_name if name != FIXED]
+    named = {f"{index:02d}-{name}": value for index, (name, value) in enumerate(kept)}
+    return {**named, EMBEDDING: np.concatenate([named[EMBEDDING], *fixed])} if fixed else named

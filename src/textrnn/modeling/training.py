@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from textrnn.modeling.backend import keras, predict_function, train_function
-from textrnn.modeling.batches import Tokens, length_buckets, predict
+from textrnn.modeling.batches import Tokens, length_buckets, predict, rare_word_chances
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.params import Experiment
 from textrnn.run_folder import HELD_OUT
+from textrnn.text.vocabulary import UNKNOWN
 
-DRAWING = 1
-"""Beside the seed, what the generator starts from that draws rows: another one than that of the batches."""
+DRAWING, DROPPING = 1, 2
+"""With the seed, what the generators start from that draw rows and unknown words: others than that of the batches."""
 
 Weights = list[np.ndarray]
 Row = dict[str, Any]
@@ -53,6 +54,7 @@ class Trainer:
         draw: the embedding's first values for a seed, float32 [vocabulary, dimension].
         classes: how many there are.
         checkpoints: what a killed training goes on from, and saves itself to.
+        fixed_rows: how many of the embedding's rows, at its end, belong to words that `splits["train"]` lacks.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Trainer:
         draw: Callable[[int], np.ndarray],
         classes: int,
         checkpoints: Checkpoints | None = None,
+        fixed_rows: int = 0,
     ) -> None:
         self.experiment = experiment
         self.splits = splits
         self.draw = draw
         self.classes = classes
         self.checkpoints = checkpoints
+        self.fixed_rows = fixed_rows
         self.model: keras.Model | None = None
         self._targets = np.eye(classes, dtype=np.float32)[splits["train"].labels]
 
@@ -104,7 +108,9 @@ class Trainer:
         model = self._fresh_model(seed)
         rng, done = np.random.default_rng(seed), 0
         rows, held_out = self.drawn(seed)
-        lengths = self.splits["train"].lengths[rows]
+        texts = self.splits["train"].take(rows)
+        lengths, rare = texts.lengths, self.experiment.rare_word_dropout
+        chances = rare_word_chances(texts.counts(), rare) if rare else None
         if position:
             rng.bit_generator.state, done = position["rng"], position["done"]
             self._restore(model, position["variables"])
@@ -120,7 +126,8 @@ class Trainer:
         for epoch in range(len(result.history) + 1, self.experiment.epochs + 1):
             rng_state = rng.bit_generator.state
             batches = [rows[batch] for batch in length_buckets(lengths, self.experiment.batch_size, rng)]
-            trained = self._train_epoch(model, batches, done, partial(offer_checkpoint, rng_state))
+            read = partial(self._read, chances=chances, drawn=(seed, DROPPING, epoch))
+            trained = self._train_epoch(model, batches, read, done, partial(offer_checkpoint, rng_state))
             evaluated = self._weights(model)
             probabilities = self._predict(model, evaluated, self.splits["valid"])
             row = {"seed": seed, "epoch": epoch, **self._measured(model, trained, probabilities)}
@@ -158,7 +165,7 @@ class Trainer:
         return {"total": int(self.fitted.count_params()), "trainable": trainable}
 
     def _fresh_model(self, seed: int) -> keras.Model:
-        fresh = build_classifier(self.experiment, self.draw(seed), self.classes, seed)
+        fresh = build_classifier(self.experiment, self.draw(seed), self.classes, seed, self.fixed_rows)
         if self.model is None:
             self.model = fresh
             self._step, self._logits = train_function(fresh), predict_function(fresh)
@@ -172,19 +179,36 @@ class Trainer:
         for variable, value in zip(_changing(model), values, strict=True):
             variable.assign(value)
 
+    def _read(self, rows: np.ndarray, step: int, chances: np.ndarray | None, drawn: tuple[int, ...]) -> np.ndarray:
+        """What training reads of `rows` in this step: int32 [rows, longest of them], rare words as unknown by chance.
+
+        Each step has a generator of its own, so a training that continues within an epoch draws the same.
+        """
+        ids = self.splits["train"].padded(rows)
+        if chances is None:
+            return ids
+        is_dropped = np.random.default_rng([*drawn, step]).random(ids.shape, np.float32) < chances[ids]
+        return np.where(is_dropped, np.int32(UNKNOWN), ids)
+
     def _train_epoch(
-        self, model: keras.Model, batches: list[np.ndarray], done: int, on_step: Callable[[int], None]
+        self,
+        model: keras.Model,
+        batches: list[np.ndarray],
+        read: Callable[[np.ndarray, int], np.ndarray],
+        done: int,
+        on_step: Callable[[int], None],
     ) -> dict[str, float]:
         """Takes a step for each of `batches` but the first `done`, which a restored model has behind it.
 
-        Calls `on_step` with the number of each step but the last. Returns the mean `loss` and
-        `accuracy` over the epoch's texts, and the mean `gradient_norm` over its steps.
+        `read` gives the ids of a batch for the number of its step. Calls `on_step` with the number of each
+        step but the last. Returns the mean `loss` and `accuracy` over the epoch's texts, and the mean
+        `gradient_norm` over its steps.
         """
         if done == 0:
             model.reset_metrics()
             model.optimizer.gradient_norms.assign(0.0)
         for step, rows in enumerate(batches[done:], start=done + 1):
-            metrics = self._step(self.splits["train"].padded(rows), self._targets[rows])
+            metrics = self._step(read(rows, step), self._targets[rows])
             if step < len(batches):
                 on_step(step)
         norms = float(keras.ops.convert_to_numpy(model.optimizer.gradient_norms))

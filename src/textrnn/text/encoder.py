@@ -27,7 +27,11 @@ class TextEncoder:
 
         A text without any token becomes `[UNKNOWN]`.
         """
-        return never_empty(self.vocabulary.lookup(tokenize(texts)))
+        return never_empty(self.lookup(texts))
+
+    def lookup(self, texts: pl.Series) -> pl.Series:
+        """Returns the same without that placeholder: list[int32], empty for a text without any token."""
+        return self.vocabulary.lookup(tokenize(texts))
 
     def decode(self, ids: Sequence[int]) -> list[str]:
         """Returns the words of `ids` without the padding; words that were unknown come back as `<unk>`."""
@@ -48,6 +52,19 @@ class TextEncoder:
         settings = json.loads(path.read_text(encoding="utf-8"))
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         return cls(vocabulary, tuple(settings["classes"]))
+
+
+def with_known(table: pl.DataFrame, vocabulary: Vocabulary) -> pl.Series:
+    """Returns the texts in `table`, which has the columns `ids` and `unknown` of `encode_corpus`, as list[int32].
+
+    A word in `unknown` that `vocabulary` has is no longer `UNKNOWN`.
+    """
+    found = vocabulary.lookup(table["unknown"]).explode(empty_as_null=False)
+    if (found == UNKNOWN).all():
+        return table["ids"]
+    words = table.select("ids").with_row_index("text").explode("ids")
+    replaced = words["ids"].scatter((words["ids"] == UNKNOWN).arg_true(), found)
+    return words.with_columns(replaced).group_by("text", maintain_order=True).agg("ids")["ids"]
 
 
 def never_empty(ids: pl.Series) -> pl.Series:

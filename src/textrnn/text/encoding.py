@@ -16,14 +16,19 @@ from textrnn.text.encoder import TextEncoder, never_empty
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import UNKNOWN, SeenWords, Vocabulary
 
-SCHEMA = pl.Schema({"id": pl.String(), "ids": pl.List(pl.Int32), "label": pl.Int32()})
+SCHEMA = pl.Schema({"id": pl.String(), "ids": pl.List(pl.Int32), "unknown": pl.List(pl.String), "label": pl.Int32()})
+
+
+Encoded = tuple[pl.Series, pl.Series]
+"""A slice of texts: word indices (list[int32]), and the words without one (list[str])."""
 
 
 def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEncoder, dict[str, Any]]:
     """Writes the encoded splits of the corpus in the folder `corpus` to `target`, one `<split>.parquet` each.
 
     The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids`
-    (list[int32]), `label` (int32 class index; null where unlabelled), rows in the corpus' order.
+    (list[int32]), `unknown` (list[str]: the words that `UNKNOWN` replaces in `ids`, in order; "" where a
+    text has no word), `label` (int32 class index; null where unlabelled), rows in the corpus' order.
     Texts are never all in memory: a corpus may be larger.
 
     Returns:
@@ -39,7 +44,8 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
         splits = {"train": _encode_split(files["train"], ids, classes, target)}
     for split, file in files.items():
         if split != "train":
-            ids = (vocabulary.lookup(tokenize(texts)) for texts in _texts(file))
+            tokens = (tokenize(texts) for texts in _texts(file))
+            ids = ((vocabulary.lookup(each), vocabulary.lacks(each)) for each in tokens)
             splits[split] = _encode_split(file, ids, classes, target)
     report = {"vocabulary": len(vocabulary), "distinct_words_in_train": len(seen), "splits": splits}
     return TextEncoder(vocabulary, classes), report
@@ -47,8 +53,8 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
 
 def index_words(
     slices: Iterable[pl.Series], seen: SeenWords, settings: Encode, scratch: Path
-) -> tuple[Vocabulary, Iterator[pl.Series]]:
-    """Returns the vocabulary of the texts in `slices` (str), and slice by slice their word indices (list[int32]).
+) -> tuple[Vocabulary, Iterator[Encoded]]:
+    """Returns the vocabulary of the texts in `slices` (str), and slice by slice their words.
 
     Every text is tokenized once; as numbers in the folder `scratch` its words wait for the vocabulary.
 
@@ -68,14 +74,15 @@ def _texts(file: Path) -> Iterator[pl.Series]:
     return (rows["text"] for rows in read_slices(file, "text"))
 
 
-def _encode_split(file: Path, slices: Iterable[pl.Series], classes: Sequence[str], target: Path) -> dict[str, Any]:
-    """Writes the texts in `file`, as the word indices in `slices`, to `target`; returns the report on them."""
+def _encode_split(file: Path, slices: Iterable[Encoded], classes: Sequence[str], target: Path) -> dict[str, Any]:
+    """Writes the texts in `file`, as the words in `slices`, to `target`; returns the report on them."""
     lengths, unknown = [], 0
     with open_table(target / file.name, SCHEMA) as append:
-        for rows, found in zip(read_slices(file, "id", "label"), slices, strict=True):
+        for rows, (found, lacked) in zip(read_slices(file, "id", "label"), slices, strict=True):
             ids = never_empty(found)
+            words = pl.select(pl.when(found.list.len() == 0).then(pl.lit([""])).otherwise(lacked)).to_series()
             label = rows["label"].cast(pl.Enum(classes)).to_physical().cast(pl.Int32)
-            append(pl.DataFrame({"id": rows["id"], "ids": ids, "label": label}))
+            append(pl.DataFrame({"id": rows["id"], "ids": ids, "unknown": words, "label": label}))
             lengths.append(found.list.len().cast(pl.Int64))  # sums of uint32 wrap around
             unknown += int((ids.explode() == UNKNOWN).sum())
     return _split_report(pl.concat(lengths), unknown)

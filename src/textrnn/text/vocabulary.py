@@ -49,6 +49,11 @@ class Vocabulary:
         known = tokens.cast(pl.List(pl.Enum(self.words)), strict=False)
         return known.list.eval(pl.element().to_physical().fill_null(UNKNOWN).cast(pl.Int32))
 
+    def lacks(self, tokens: pl.Series) -> pl.Series:
+        """Returns the words of `tokens` (list[str]) that have no index, as list[str] in their order."""
+        known = pl.element().cast(pl.Enum(self.words), strict=False)
+        return tokens.list.eval(pl.element().filter(known.is_null()))
+
     def save(self, path: Path) -> None:
         """Writes one word per line to `path`: line i (from 0) holds the word of index i."""
         path.write_text("".join(f"{word}\n" for word in self.words), encoding="utf-8", newline="\n")
@@ -99,10 +104,15 @@ class SeenWords:
             "count", "word", descending=[True, False]
         )
 
-    def lookup(self, vocabulary: Vocabulary) -> Callable[[pl.Series], pl.Series]:
-        """Returns what `vocabulary.lookup` is for words, as a function of their numbers (list[uint32])."""
-        indices = vocabulary.lookup(pl.Series([self._words()]))
-        return indices.list.gather
+    def lookup(self, vocabulary: Vocabulary) -> Callable[[pl.Series], tuple[pl.Series, pl.Series]]:
+        """Returns `vocabulary.lookup` and `vocabulary.lacks` as one function of words' numbers (list[uint32])."""
+        words = pl.Series([self._words()])
+        indices = vocabulary.lookup(words)
+        unknown = (indices.explode() == UNKNOWN).arg_true()
+        return lambda numbers: (
+            indices.list.gather(numbers),
+            words.list.gather(numbers.list.eval(pl.element().filter(pl.element().is_in(unknown.implode())))),
+        )
 
     def _words(self) -> pl.Series:
         return self._type.categories.to_series().cast(pl.String).head(len(self))
