@@ -79,7 +79,7 @@ def test_neighbours_are_covered_words() -> None:
 
 def test_after_training_every_word_but_padding_and_unknown_has_neighbours(tmp_path: Path) -> None:
     matrix = np.array([[1, 0], [1, 0], [1, 0.2], [0, 1], [1, 0], [1, 1], [0.1, 1]], np.float32)
-    trained = trained_embedding(trained_run(tmp_path, matrix), 0)
+    trained = trained_embedding(trained_run(tmp_path, np.concatenate([matrix, matrix])), 0, WORDS)
     table = neighbours({"lstm": trained}, WORDS, RATIOS)
     assert dict(zip(table["word"], table["nearest"], strict=True)) == {
         "awful": "dull, the, superb, warm",

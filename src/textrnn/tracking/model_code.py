@@ -18,7 +18,7 @@ from textrnn.modeling.predictor import Predictor
 
 
 class TextClassifier(PythonModel):
-    """A frame with the column `text` in, a frame with `label` and `probability_<class>` out."""
+    """A frame with the column `text` in, a frame with the columns of `Predictor.table` out."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the saved model that lies in the MLflow model."""

@@ -53,6 +53,9 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec("string", "label"),
         *(ColSpec("float", f"probability_{name}") for name in classes),
+        ColSpec("long", "words"),
+        ColSpec("long", "known_words"),
+        ColSpec("string", "warning"),
     ]
     named = package.with_name("model")  # the name that the files get inside
     shutil.copytree(saved, named)
