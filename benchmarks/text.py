@@ -93,7 +93,8 @@ def _embed(archive: Path, entry: VectorsEntry, vocabulary: Path) -> Figures:
 
     words = Vocabulary.load(vocabulary)
     held, started = held_memory(), time.perf_counter()
-    embedding = Embedding.build(words, *read_vectors(archive, entry, words.words))
+    found = read_vectors(archive, entry, words.words)
+    embedding = Embedding.build(words, found.rows, found.index)
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,

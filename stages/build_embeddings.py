@@ -36,7 +36,8 @@ def _vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vectors float32 [n, dimension] and their positions in the vocabulary, int [n]."""
     if entry.format not in ("random", "word2vec-training"):
-        return read_vectors(only_file(downloads), entry, vocabulary.words)
+        found = read_vectors(only_file(downloads), entry, vocabulary.words)
+        return found.rows, found.index
     assert settings.dimension  # what is made here states its settings: `Params.check_against` has seen to it
     if entry.format == "random":
         return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64)

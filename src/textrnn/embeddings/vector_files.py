@@ -1,0 +1,293 @@
+"""The formats of published word vectors. Each reader streams a file once, and keeps the rows that are sought."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import NoReturn, cast
+
+import numpy as np
+import polars as pl
+
+from textrnn.catalog import VectorsEntry
+from textrnn.corpus.archive import open_member
+from textrnn.embeddings.sought import Sought, is_utf8, nfc
+from textrnn.errors import TextrnnError
+
+_BLOCK = 1 << 20
+_LONGEST_WORD = 1 << 12
+"""Bytes of a word with spaces in a binary file, at most."""
+
+_PLAIN = re.compile(rb"[^\x00-\x20\x7f]* ")
+_CERTAIN = re.compile(_PLAIN.pattern + rb"(?![^\x00-\x1f\x7f]{0,%d} )" % _LONGEST_WORD)
+_TEXT = re.compile(rb"[^\x00-\x1f\x7f]{0,%d}" % _LONGEST_WORD)
+
+Found = Iterator[tuple[list[int], np.ndarray]]
+"""Some of a file's rows, in its order: the positions of their words, and their numbers."""
+
+
+def refuse(archive: Path, finding: str) -> NoReturn:
+    """Raises the `TextrnnError` that says what is wrong with `archive`, and what to do."""
+    raise TextrnnError(
+        f"{archive}: {finding}. Check the entry's format, member and dimension in catalog.yaml; "
+        "if they are right, the file is not: choose another source."
+    )
+
+
+def _read_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
+    """Lines `word 0.1 -0.2 …`; word2vec's have a header line `rows dimension` above them, some of GloVe's, too."""
+    for positions, lines in sought.choose(_rows_of_text(archive, entry, sought)):
+        yield positions, _parse(archive, lines, _dimension(entry))
+
+
+def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+    """Yields each word that may be kept with its line's number and the numbers in that line as text."""
+    dimension, wanted = _dimension(entry), sought.positions
+    with _open(archive, entry.member) as stream:
+        line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
+        promised = _header(archive, entry, first)
+        start = 1 if promised is None else 2
+        number, blank, with_number = start - 1, 0, 0
+        for number, line in enumerate(chain([first], stream) if promised is None else stream, start):
+            row = line
+            if line.count(b" ") == dimension:
+                end = line.find(b" ")
+            elif line.strip():
+                row, end = _tidy(archive, line, number, dimension)
+                with_number += _is_number(row[row.rfind(b" ", 0, end) + 1 : end]) and b" " in row[:end]
+            else:
+                blank += 1
+                continue
+            word = row[:end]
+            if not word.isascii():
+                word = nfc(word)
+            if word in wanted or sought.room:
+                if b"\t" in row:  # looked for here alone: it takes long
+                    row, end = _tidy(archive, line, number, dimension)
+                yield nfc(row[:end]), (number, row[end:].strip())
+        rows = number - start + 1 - blank
+        if promised is None and 0 < rows == with_number:  # a header would have settled the dimension
+            values = _numbers_at_end(row.split())
+            refuse(archive, f"line {number} has {values} numbers, and each line must have {dimension}")
+        if not line.endswith(b"\n") and (rows < (promised or 0) or line.endswith((b".", b"-", b"+", b"e", b"E"))):
+            refuse(archive, f"the file ends within line {number}, after {line[-20:]!r}")
+        if promised is not None and rows != promised:
+            sys.stderr.write(
+                f"warning: {archive}: the header promises {promised:,} vectors, and {rows:,} are there: all are read\n"
+            )
+
+
+def _tidy(archive: Path, line: bytes, number: int, dimension: int) -> tuple[bytes, int]:
+    """Returns a line with an unexpected number of spaces, rewritten with one between fields, and where its word ends.
+
+    Rightly so: word2vec ends lines with one, others use tabs, and the last `dimension` fields are the
+    vector: GloVe 840B has words with spaces in them (`. . .`), and they may end in a number (`area 51`).
+    """
+    line = line.replace(b"\t", b" ").rstrip()
+    if line.count(b" ") == dimension:
+        return line, line.find(b" ")
+    fields = line.split()
+    values = _numbers_at_end(fields)
+    if values < dimension:
+        refuse(archive, f"line {number} has {values} numbers, and each line must have {dimension}")
+    word = line.rsplit(None, dimension)[0].strip()
+    return b" ".join([word, *fields[-dimension:]]), len(word)
+
+
+def _numbers_at_end(fields: list[bytes]) -> int:
+    """How many of the last fields are numbers; the first is a word in any case."""
+    return next((i for i, field in enumerate(reversed(fields[1:])) if not _is_number(field)), len(fields) - 1)
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return b"_" not in field
+
+
+def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.ndarray:
+    """Returns the lines' numbers, float32 [lines, dimension], in a sixth of the time of `float`."""
+    texts = [text for _, text in lines]
+    schema = {str(column): pl.Float32 for column in range(dimension)}
+    try:
+        table = pl.read_csv(b"\n".join(texts), separator=" ", quote_char=None, has_header=False, schema=schema)
+        if table.height == len(lines) and not any(column.null_count() for column in table):
+            return table.to_numpy()
+    except pl.exceptions.PolarsError:
+        pass  # one message for both: which line it is, polars does not say
+    wrong = (n for n, text in lines if [_is_number(f) for f in text.split(b" ")] != [True] * dimension)
+    refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, apart by one space")
+
+
+def _read_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
+    """A header line, then for each row: the word, a space, little-endian float32 numbers."""
+    for positions, rows in sought.choose(_rows_of_binary(archive, entry, sought)):
+        yield positions, np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
+
+
+def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterator[tuple[bytes, bytes]]:
+    """Yields each word that may be kept with its numbers.
+
+    The original program ends each row with a line feed, gensim does not. gensim writes words with
+    spaces as they are, so that where a word ends is not always the first space: `_end_of_word`.
+    """
+    width = 4 * _dimension(entry)
+    ahead = 2 * (_LONGEST_WORD + width)  # what it takes to judge a row and the beginning of the next
+    with _open(archive, entry.member) as stream:
+        promised = cast(int, _header(archive, entry, stream.readline(64)))
+        length = f"the header promises {promised} vectors of {width} bytes, and the file has another length"
+        rest, start, feed = b"", 0, None
+        for left in reversed(range(promised)):
+            if len(rest) - start < ahead:
+                rest, start = rest[start:] + stream.read(_BLOCK + ahead), 0
+            if len(rest) - start <= width:
+                refuse(archive, length)
+            certain = _CERTAIN.match(rest, start)
+            space = certain.end() - 1 if certain else _end_of_word(archive, rest, start, width, feed, left)
+            word, end = rest[start:space], space + 1 + width
+            if end > len(rest):
+                refuse(archive, length)
+            if not word.isascii():
+                word = nfc(word)
+            if word in sought.positions or sought.room:
+                yield word, rest[space + 1 : end]
+            start = end + rest.startswith(b"\n", end)
+            if feed is None:
+                feed = start > end
+            elif feed != (start > end) and left:
+                refuse(archive, f"row {promised - left} does not end as the rows before it (line feed or none)")
+        if (rest[start:] + stream.read(2)).strip(b"\n"):
+            refuse(archive, length)
+
+
+def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool | None, left: int) -> int:
+    """Returns the place of the space that ends a word which may hold others, or refuses the file.
+
+    It is the only one that is followed by sane numbers (zeros, or of a size that misread bytes hardly
+    ever have throughout) and, `feed` and how many rows are `left` considered, by a word or the end.
+    """
+
+    def fits(space: int) -> bool:
+        end = space + 1 + width
+        if end > len(rest):
+            return False
+        numbers = np.abs(np.frombuffer(rest, "<f4", width // 4, space + 1))
+        if not ((numbers == 0) | ((numbers > 2.0**-60) & (numbers < 2.0**40))).all():
+            return False
+        if not left:
+            return rest[end : end + 2] in (b"", b"\n")
+        fed = rest.startswith(b"\n", end)
+        following = _PLAIN.match(rest, end + fed)
+        return feed in (None, fed) and following is not None and (fed or is_utf8(following[0]))
+
+    text = cast(re.Match[bytes], _TEXT.match(rest, start))[0]
+    spaces = [start + i for i, byte in enumerate(text) if byte == 0x20]
+    if spaces and not is_utf8(rest[start : spaces[0]]):
+        return spaces[0]  # word2vec cuts long words within a character, and knows no spaces within words
+    fitting = [space for space in spaces if is_utf8(rest[start:space]) and fits(space)]
+    if len(fitting) != 1:
+        reason = "no space in it is" if not fitting else f"{len(fitting)} spaces in it are"
+        refuse(
+            archive,
+            f"where the word ends that begins {rest[start : start + 40]!r} cannot be told: {reason} followed by "
+            f"{width} bytes of sane numbers and another word. Words hold no control characters; if they hold spaces, "
+            "save the vectors as word2vec-text (in gensim: save_word2vec_format(…, binary=False))",
+        )
+    return fitting[0]
+
+
+def _header(archive: Path, entry: VectorsEntry, line: bytes) -> int | None:
+    """Returns how many rows word2vec's first line promises; None where a file of format `glove` has no such line."""
+    fields = line.split()
+    is_header = len(fields) == 2 and all(field.isdigit() for field in fields)
+    if entry.format == "glove" and (not is_header or entry.dimension == 1):
+        return None
+    if not is_header:
+        refuse(archive, f"line 1 must be word2vec's header (rows and dimension), and begins {line[:40]!r}")
+    rows, dimension = map(int, fields)
+    if dimension != entry.dimension:
+        refuse(archive, f"the header says {dimension} dimensions, and catalog.yaml {entry.dimension}")
+    return rows
+
+
+def _read_npy(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
+    """NumPy's format, stored by rows or by columns, one of them at a time in memory."""
+    dimension, tally = _dimension(entry), count()
+    numbered = zip(_read_words(archive, entry.words), tally, strict=False)
+    needed = ((word, row) for word, row in numbered if word in sought.positions or sought.room)
+    chosen = list(sought.choose(needed))
+    found = {row: position for positions, rows in chosen for position, row in zip(positions, rows, strict=True)}
+    words = next(tally)
+    with _open(archive, entry.member) as stream:
+        try:
+            version = np.lib.format.read_magic(stream)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, by_columns, dtype = read_header(stream)
+        except ValueError as error:
+            refuse(archive, f"member {entry.member!r} is no NumPy array ({error})")
+        if shape != (words, dimension) or dtype.kind != "f":
+            refuse(
+                archive,
+                f"the matrix must hold floats [{words} words, {dimension} dimensions], and holds {dtype} {list(shape)}",
+            )
+        outer, inner = (dimension, words) if by_columns else (words, dimension)
+        lines = (_read_numbers(archive, stream, dtype, inner) for _ in range(outer))
+        if by_columns:
+            picked = list(found)
+            vectors = np.stack([column[picked] for column in lines], axis=1)
+        else:
+            vectors = np.array([vector for row, vector in enumerate(lines) if row in found]).reshape(-1, dimension)
+    yield list(found.values()), vectors
+
+
+def _read_numbers(archive: Path, stream: io.BufferedReader, dtype: np.dtype, count: int) -> np.ndarray:
+    content = stream.read(count * dtype.itemsize)
+    if len(content) != count * dtype.itemsize:
+        refuse(archive, "the matrix ends too early")
+    return np.frombuffer(content, dtype)
+
+
+def _read_words(archive: Path, member: str | None) -> Iterator[bytes]:
+    with _open(archive, member) as stream:
+        first = stream.readline()
+        if not first.startswith(b"PAR1"):
+            for line in chain([first.removeprefix(codecs.BOM_UTF8)], stream):
+                yield nfc(line.removesuffix(b"\n").removesuffix(b"\r"))
+            return
+        table = pl.read_parquet(io.BytesIO(first + stream.read()))
+    texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
+    if len(texts) != 1 or table[texts[0]].null_count():
+        refuse(archive, f"member {member!r} must have one column of words, without gaps; it has {table.schema}")
+    yield from (nfc(word.encode()) for word in table[texts[0]])
+
+
+@contextmanager
+def _open(archive: Path, member: str | None) -> Iterator[io.BufferedReader]:
+    """`open_member` with a large buffer: a zip member's own `readline` takes half as long again."""
+    with open_member(archive, member) as stream:
+        yield io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK)
+
+
+def _dimension(entry: VectorsEntry) -> int:
+    if entry.dimension is None:
+        raise ValueError(f"vectors of format {entry.format} are made here, and not read")
+    return entry.dimension
+
+
+READERS: dict[str, Callable[[Path, VectorsEntry, Sought], Found]] = {
+    "glove": _read_text,
+    "word2vec-text": _read_text,
+    "word2vec-binary": _read_binary,
+    "npy": _read_npy,
+}
+"""The reader of each format in catalog.yaml: archive, entry and what is sought to what is found."""
