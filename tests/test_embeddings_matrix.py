@@ -192,8 +192,16 @@ def test_stage_with_random_vectors_needs_no_download() -> None:
     assert Embedding.load(Path("embeddings/random-4d")).draw(0).shape == (5, 4)
 
 
+def write_many_texts() -> None:
+    """As many as it takes that no word falls to word2vec's down-sampling of frequent words."""
+    for split, ids in {"train": [[2, 4, 1], [4, 4]], "unlabelled": [[3, 2, 4, 3]]}.items():
+        frame = pl.DataFrame({"ids": ids * 200}, schema={"ids": pl.List(pl.Int32)})
+        frame.write_parquet(Path("tokens") / f"{split}.parquet")
+
+
 @pytest.mark.usefixtures("project")
 def test_stage_trains_on_the_unlabelled_texts_too() -> None:
+    write_many_texts()
     assert build("trained-2d")["vocabulary"] == {"covered": 3, "total": 3, "share": 1.0}
     Path("tokens/unlabelled.parquet").unlink()
     assert build("trained-2d")["vocabulary"] == {"covered": 2, "total": 3, "share": 0.666667}
@@ -201,6 +209,7 @@ def test_stage_trains_on_the_unlabelled_texts_too() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
+    write_many_texts()
     build("trained-2d")
     folders = ["nothing", "tokens", "embeddings/again"]
     command = [sys.executable, str(STAGE), "plan/build_embeddings@trained-2d.json", *folders]

@@ -20,8 +20,8 @@ from textrnn.errors import TextrnnError
 
 _OUT_OF_PROPORTION = 1e6
 """Times the median norm. Norms of trained vectors differ by a factor of a hundred; those of misread bytes by 1e20."""
-_TOO_LARGE = 1e12
-"""Norm of a vector that no network can start from, however large the others are."""
+_HARMLESS, _TOO_LARGE = 1e3, 1e12
+"""Norms up to which a vector is taken, and above which none is, however small or large the others are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more:
     Raises:
         TextrnnError: the file is not of its format or dimension, or is cut short; it has none of
             `words`; a vector to be returned holds a number that is not finite, or its norm is
-            above 1e6 times the median norm or above 1e12; where a word ends in a binary file
+            above 1e6 times the median norm (1e3 at least, 1e12 at most); where a word ends in a binary file
             cannot be told.
     """
     sought = Sought(words, more)
@@ -89,10 +89,11 @@ def _check_numbers(archive: Path, vectors: Vectors, words: Sequence[str]) -> Non
             "Mend the file, or choose another source."
         )
     median = np.quantile(norms[norms > 0], 0.5, method="lower") if norms.any() else 0.0
-    large = norms > min(_OUT_OF_PROPORTION * median, _TOO_LARGE)
+    limit = np.clip(_OUT_OF_PROPORTION * median, _HARMLESS, _TOO_LARGE)
+    large = norms > limit
     if large.any():
         refuse(
             archive,
-            f"{name(large)} has norm {norms[large][0]:.3g}, out of all proportion to the others' (median "
-            f"{median:.3g}; at most {_OUT_OF_PROPORTION:g} times that and {_TOO_LARGE:g} is taken for a vector)",
+            f"{name(large)} has norm {norms[large][0]:.3g}, out of all proportion to the others': their median is "
+            f"{median:.3g}, and norms above {limit:.3g} come from bytes that are read wrongly",
         )

@@ -25,7 +25,10 @@ _LONGEST_WORD = 1 << 12
 """Bytes of a word with spaces in a binary file, at most."""
 
 _PLAIN = re.compile(rb"[^\x00-\x20\x7f]* ")
-_CERTAIN = re.compile(_PLAIN.pattern + rb"(?![^\x00-\x1f\x7f]{0,%d} )" % _LONGEST_WORD)
+_CERTAIN = re.compile(
+    _PLAIN.pattern + rb"(?!(?:[\x09-\x0d\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){0,%d} )" % _LONGEST_WORD
+)
+"""The word of nearly every row: what comes up to the next space is no UTF-8, so numbers have begun."""
 _TEXT = re.compile(rb"[^\x00-\x1f\x7f]{0,%d}" % _LONGEST_WORD)
 
 Found = Iterator[tuple[list[int], np.ndarray]]
@@ -47,17 +50,19 @@ def _read_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
 
 
 def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-    """Yields each word that may be kept with its line's number and the numbers in that line as text."""
+    """Yields each word that may be kept with its line's number and the numbers in that line as text.
+
+    Blank lines are passed over. A header whose count is wrong is warned about.
+    """
     dimension, wanted = _dimension(entry), sought.positions
     with _open(archive, entry.member) as stream:
-        line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
+        row = line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
         promised = _header(archive, entry, first)
         start = 1 if promised is None else 2
         number, blank, with_number = start - 1, 0, 0
         for number, line in enumerate(chain([first], stream) if promised is None else stream, start):
-            row = line
             if line.count(b" ") == dimension:
-                end = line.find(b" ")
+                row, end = line, line.find(b" ")
             elif line.strip():
                 row, end = _tidy(archive, line, number, dimension)
                 with_number += _is_number(row[row.rfind(b" ", 0, end) + 1 : end]) and b" " in row[:end]
@@ -74,7 +79,7 @@ def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterato
         rows = number - start + 1 - blank
         if promised is None and 0 < rows == with_number:  # a header would have settled the dimension
             values = _numbers_at_end(row.split())
-            refuse(archive, f"line {number} has {values} numbers, and each line must have {dimension}")
+            refuse(archive, f"lines have {values} numbers, and each line must have {dimension}")
         if not line.endswith(b"\n") and (rows < (promised or 0) or line.endswith((b".", b"-", b"+", b"e", b"E"))):
             refuse(archive, f"the file ends within line {number}, after {line[-20:]!r}")
         if promised is not None and rows != promised:
@@ -139,7 +144,7 @@ def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Itera
     The original program ends each row with a line feed, gensim does not. gensim writes words with
     spaces as they are, so that where a word ends is not always the first space: `_end_of_word`.
     """
-    width = 4 * _dimension(entry)
+    width, wanted = 4 * _dimension(entry), sought.positions
     ahead = 2 * (_LONGEST_WORD + width)  # what it takes to judge a row and the beginning of the next
     with _open(archive, entry.member) as stream:
         promised = cast(int, _header(archive, entry, stream.readline(64)))
@@ -148,16 +153,18 @@ def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Itera
         for left in reversed(range(promised)):
             if len(rest) - start < ahead:
                 rest, start = rest[start:] + stream.read(_BLOCK + ahead), 0
-            if len(rest) - start <= width:
+            if certain := _CERTAIN.match(rest, start):
+                space = certain.end() - 1
+            elif len(rest) - start > width:
+                space = _end_of_word(archive, rest, start, width, feed, left)
+            else:
                 refuse(archive, length)
-            certain = _CERTAIN.match(rest, start)
-            space = certain.end() - 1 if certain else _end_of_word(archive, rest, start, width, feed, left)
             word, end = rest[start:space], space + 1 + width
             if end > len(rest):
                 refuse(archive, length)
             if not word.isascii():
                 word = nfc(word)
-            if word in sought.positions or sought.room:
+            if word in wanted or sought.room:
                 yield word, rest[space + 1 : end]
             start = end + rest.startswith(b"\n", end)
             if feed is None:
