@@ -195,7 +195,7 @@ def test_stage_with_random_vectors_needs_no_download() -> None:
 def write_many_texts() -> None:
     """As many as it takes that no word falls to word2vec's down-sampling of frequent words."""
     for split, ids in {"train": [[2, 4, 1], [4, 4]], "unlabelled": [[3, 2, 4, 3]]}.items():
-        frame = pl.DataFrame({"ids": ids * 200}, schema={"ids": pl.List(pl.Int32)})
+        frame = pl.DataFrame({"ids": ids * 2000}, schema={"ids": pl.List(pl.Int32)})
         frame.write_parquet(Path("tokens") / f"{split}.parquet")
 
 
