@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from textrnn.catalog import VectorsEntry
 from textrnn.embeddings import word2vec
 from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.sources import read_vectors
-from textrnn.params import EmbeddingParams
+from textrnn.params import FILE_WORDS, EmbeddingParams
 from textrnn.plan import planned_study
 from textrnn.stage import only_file, run_stage, write_folder
 from textrnn.text.vocabulary import Vocabulary
@@ -33,20 +34,21 @@ def main(plan: Path, downloads: Path, tokens: Path, folder: Path) -> None:
 
 def _vectors(
     entry: VectorsEntry, settings: EmbeddingParams, downloads: Path, tokens: Path, vocabulary: Vocabulary
-) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors float32 [n, dimension] and their positions in the vocabulary, int [n]."""
+) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
+    """Vectors float32 [n, dimension], their positions in the vocabulary and behind it, and the words behind it."""
     if entry.format not in ("random", "word2vec-training"):
-        found = read_vectors(only_file(downloads), entry, vocabulary.words)
-        return found.rows, found.index
+        more = FILE_WORDS if settings.file_words is None else settings.file_words
+        found = read_vectors(only_file(downloads), entry, vocabulary.words, more)
+        return found.rows, found.index, found.further
     assert settings.dimension  # what is made here states its settings: `Params.check_against` has seen to it
     if entry.format == "random":
-        return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64)
+        return np.empty((0, settings.dimension), dtype=np.float32), np.empty(0, dtype=np.int64), ()
     assert settings.epochs
     assert settings.window
     # Unlabelled texts too, where the study has them; validation and test texts, never.
     files = [tokens / "train.parquet", tokens / "unlabelled.parquet"]
     ids = pl.concat([pl.read_parquet(file, columns=["ids"]) for file in files if file.is_file()])["ids"]
-    return word2vec.train(ids, vocabulary.words, settings.dimension, settings.epochs, settings.window)
+    return *word2vec.train(ids, vocabulary.words, settings.dimension, settings.epochs, settings.window), ()
 
 
 if __name__ == "__main__":

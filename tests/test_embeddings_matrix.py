@@ -180,6 +180,17 @@ def test_stage_with_downloaded_vectors() -> None:
     coverage = build("tiny-3d", "downloads")
     assert coverage["source"] == "tiny-3d"
     assert coverage["running_words"] == {"covered": 4, "total": 5, "share": 0.8}
+    built = Embedding.load(Path("embeddings/tiny-3d"))
+    assert (built.file_words, built.matrix[5].tolist()) == (("the",), [9, 9, 9])
+    np.testing.assert_array_equal(built.of_vocabulary.matrix, make_embedding().matrix)
+
+
+def test_stage_takes_no_word_of_the_file_alone_where_the_study_wants_none(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["embeddings"]["tiny-3d"]["file_words"] = 0
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    write_plan(project)
+    assert build("tiny-3d", "downloads")["file_words"] == 0
     np.testing.assert_array_equal(Embedding.load(Path("embeddings/tiny-3d")).matrix, make_embedding().matrix)
 
 
