@@ -69,13 +69,6 @@ def test_without_any_vector_all_words_are_drawn() -> None:
     assert not embedding.draw(0)[0].any()
 
 
-def test_a_source_has_no_say_in_padding_and_unknown() -> None:
-    rows = np.array([[8, 8, 8], [9, 9, 9], [1, 2, 3]], dtype=np.float32)
-    embedding = Embedding.build(VOCABULARY, rows, np.array([0, 1, 2]))
-    assert embedding.covered.tolist() == [False, False, True, False, False]
-    assert not embedding.matrix[:2].any()
-
-
 def test_words_of_the_file_alone_stand_behind_the_vocabulary_and_are_never_drawn(tmp_path: Path) -> None:
     rows = np.concatenate([ROWS, [[50, 60, 70]]]).astype(np.float32)
     embedding = Embedding.build(VOCABULARY, rows, np.array([4, 2, 5]), ["noir"])

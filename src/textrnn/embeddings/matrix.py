@@ -35,9 +35,6 @@ class Embedding:
     @classmethod
     def build(cls, vocabulary: Vocabulary, rows: np.ndarray, index: np.ndarray, file_words: Sequence[str] = ()) -> Self:
         """Places `rows` (float32 [n, dimension]) at `index` (int [n], positions in the vocabulary and `file_words`)."""
-        is_word = index > UNKNOWN  # a source's own "<pad>" or "<unk>" means something else than ours
-        if not is_word.all():
-            rows, index = rows[is_word], index[is_word]
         words = len(vocabulary) + len(file_words)
         matrix = np.zeros((words, rows.shape[1]), dtype=np.float32)
         matrix[index] = rows
