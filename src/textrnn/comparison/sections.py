@@ -6,7 +6,6 @@ Words and texts of the corpus come from strangers: they are escaped.
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +15,11 @@ from tabulate import tabulate
 from textrnn.comparison.comparisons import BASELINE, BEST, DECLARED
 from textrnn.comparison.leaderboard import main_cells, score_text
 from textrnn.comparison.metrics import BINS
+from textrnn.comparison.plots.lettering import visible
 from textrnn.comparison.protocol import PROTOCOL_COLUMNS
 from textrnn.comparison.slices import EVIDENCE
 from textrnn.comparison.tables import SPLITS
+from textrnn.markdown import escape
 
 
 @dataclass(frozen=True)
@@ -494,7 +495,7 @@ def _hardest(hardest: pd.DataFrame) -> str:
         return "No experiment finished, so no text was predicted."
     texts = "\n".join(
         f"- **{_escape(row['label'])}**, {row['wrong']} of {row['of']} wrong ({_escape(row['id'])}): "
-        + _escape(row["text"])
+        + _escape(" ".join(row["text"].split()))
         for _, row in hardest.iterrows()
     )
     return (
@@ -644,9 +645,8 @@ def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], w
 
 
 def _escape(text: object) -> str:
-    r"""Any text as Markdown that shows just it, on one line: `a|b` becomes `a\|b`."""
-    one_line = " ".join(str(text).split())
-    return one_line.translate({ord(mark): f"\\{mark}" for mark in string.punctuation})
+    """A stranger's word, name or text as Markdown that shows just it."""
+    return escape(visible(str(text)))
 
 
 def _number(value: float, digits: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from textrnn.comparison.plots.lettering import label, labels, width
 from textrnn.comparison.plots.sheet import MARKERS, Sheet, key_width, line_looks, percent, present
 
 _CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 _LETTER, _LINE = 0.06, 0.12
 """Inches of a letter and a line of 7-point text."""
+
+_KEYS = 24
+"""So many lines of the key stand in a column as high as the map of words."""
 
 
 def memory(table: pd.DataFrame) -> Figure:
@@ -39,6 +44,8 @@ def memory(table: pd.DataFrame) -> Figure:
         axes.plot(own["distance"], own["norm"], markevery=max(1, len(own) // 10), **look)
     axes.set(yscale="log", xlabel="distance from the end of the text, in tokens", ylabel="relative gradient norm")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    for power in axes.get_yticklabels(which="both"):
+        power.set_parse_math(True)
     sheet.key(looks)
     return sheet.figure
 
@@ -89,25 +96,29 @@ def words(table: pd.DataFrame) -> Figure:
         table: a row per word, at most 40 to be legible: `word`, `klass`, and its places `x_before`,
             `y_before`, `x_after`, `y_after`.
     """
-    marks = zip(dict.fromkeys(table["klass"]), cycle(_CLASS_COLOURS), cycle(MARKERS), strict=False)
+    classes = list(dict.fromkeys(table["klass"]))
+    marks = zip(classes, labels(classes), cycle(_CLASS_COLOURS), cycle(MARKERS), strict=False)
     looks: dict[str, dict[str, Any]] = {
-        klass: {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none"}
-        for klass, colour, marker in marks
+        klass: {"label": written, "color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none"}
+        for klass, written, colour, marker in marks
     }
     text = "The words that speak most for a class, in two dimensions. Both maps have the same axes."
     heading, panel = ("What the embedding learned", text), (4.5, 4.2)
-    sheet = Sheet(2, 2, panel, (0.2, 0), heading, margin=(0.15, 0.15), right=key_width(looks))
+    columns = ceil(len(looks) / _KEYS)
+    right = key_width((look["label"] for look in looks.values()), columns)
+    sheet = Sheet(2, 2, panel, (0.2, 0), heading, margin=(0.15, 0.15), right=right)
+    written = [label(word) for word in table["word"]]
     clouds = [table[[f"x_{when}", f"y_{when}"]].to_numpy(dtype="float64") for when in ("before", "after")]
     for index, points in enumerate(np.split(_fit(np.concatenate(clouds), panel), 2)):
         axes = sheet.figure.add_subplot(sheet.cell(index))
-        centres = place_words(points, list(table["word"]), panel)
-        for row, point, centre in zip(table.itertuples(), points, centres, strict=True):
-            look = looks[str(row.klass)]
+        centres = place_words(points, written, panel)
+        for klass, word, point, centre in zip(table["klass"], written, points, centres, strict=True):
+            look = looks[klass]
             axes.plot(*point, **look)
-            reach = np.array([_LETTER * len(str(row.word)) / 2, _LINE / 2])
+            reach = np.array([_LETTER * width(word) / 2, _LINE / 2])
             end = np.clip(point, centre - reach, centre + reach)
             axes.plot(*zip(point, end, strict=True), color=look["color"], linewidth=0.5, alpha=0.5)
-            axes.text(centre[0], centre[1], str(row.word), fontsize=7, color=look["color"], ha="center", va="center")
+            axes.text(centre[0], centre[1], word, fontsize=7, color=look["color"], ha="center", va="center")
         axes.set(
             xlim=(0, panel[0]),
             ylim=(0, panel[1]),
@@ -116,7 +127,7 @@ def words(table: pd.DataFrame) -> Figure:
             title=("before training", "after training")[index],
         )
         axes.spines[:].set_visible(True)
-    sheet.key(looks)
+    sheet.key(looks, columns)
     return sheet.figure
 
 
@@ -144,7 +155,7 @@ def place_words(points: np.ndarray, names: Sequence[str], panel: tuple[float, fl
     """
     around = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
     steps = np.array([np.multiply(way, far) for far, way in product((0.04, 0.1, 0.18, 0.28, 0.4), around)])
-    reaches = np.array([[_LETTER * len(name) / 2, _LINE / 2] for name in names])
+    reaches = np.array([[_LETTER * width(name) / 2, _LINE / 2] for name in names])
     centres, written = points.astype(np.float64), np.zeros_like(reaches)
     for index in [*range(len(names))] * 3:
         others = np.arange(len(names)) != index

@@ -11,7 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from textrnn.comparison.metrics import calibration_error
+from textrnn.comparison.plots.lettering import labels, width
 from textrnn.comparison.plots.sheet import COLOURS, INK, MUTED, Sheet, percent, present
+
+NUMBERED, CELLS = 20, 12_000
+"""Up to so many classes the cells of a matrix have numbers in them; a picture has so many cells at most."""
 
 
 def learning_curves(curves: pd.DataFrame, models: Mapping[str, str]) -> Figure:
@@ -59,32 +63,41 @@ def _padded(values: pd.DataFrame) -> tuple[float, float]:
 
 
 def confusion(counts: pd.DataFrame, models: Mapping[str, str]) -> Figure:
-    """A matrix per run, each row (actual class) in percent."""
+    """A matrix per run, each row (actual class) in percent; of many classes without numbers, and of the first runs."""
     names, classes = present(counts, models), list(dict.fromkeys(counts["actual"]))
-    turn, longest = len(classes) > 3, max((len(name) for name in classes), default=0)
+    written = labels(classes)
+    longest = max(map(width, written), default=0)
+    shown = names[: max(1, CELLS // max(len(classes), 1) ** 2)]
+    numbered = len(classes) <= NUMBERED
+    cell = (0.34, 0.3) if numbered else (0.16, 0.16)
+    panel = (max(1.75, cell[0] * len(classes)), max(0.9, cell[1] * len(classes)))
+    turn = len(classes) > 3 or 0.075 * longest * len(classes) > panel[0]
+    text = "Percent of each actual class, all seeds together."
+    if len(shown) < len(names):
+        text += f" The first {len(shown)} of {len(names)} runs; confusion.csv has all."
     sheet = Sheet(
-        len(names),
-        6 if len(classes) <= 5 else 4,
-        panel=(max(1.75, 0.34 * len(classes)), max(0.9, 0.3 * len(classes))),
+        len(shown),
+        6 if len(classes) <= 5 else 4 if numbered else 2,
+        panel,
         gap=(0.15, 0.4),
-        text=("Confusion on the test split", "Percent of each actual class, all seeds together."),
+        text=("Confusion on the test split", text),
         margin=(0.5 + 0.075 * longest, 0.5 + 0.075 * longest * turn),
     )
-    for index, name in enumerate(names):
+    for index, name in enumerate(shown):
         axes = sheet.figure.add_subplot(sheet.cell(index))
         own = counts[counts["experiment"] == name].pivot(index="actual", columns="predicted", values="count")
         matrix = own.loc[classes, classes].to_numpy(dtype="float64")
-        share = matrix / matrix.sum(axis=1, keepdims=True)
+        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # a class may have no test text
         axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1.15, edgecolors="white", linewidth=1.5)
-        for (actual, predicted), value in np.ndenumerate(share):
+        for (actual, predicted), value in np.ndenumerate(share) if numbered else ():
             ink = "white" if value > 0.6 else INK
             axes.text(predicted + 0.5, actual + 0.5, f"{100 * value:.0f}", ha="center", va="center", color=ink)
         axes.invert_yaxis()
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
         middles = np.arange(len(classes)) + 0.5
-        axes.set_xticks(middles, classes, rotation=90 * turn)
-        axes.set_yticks(middles, classes)
+        axes.set_xticks(middles, written, rotation=90 * turn)
+        axes.set_yticks(middles, written)
         sheet.label(axes, index, "predicted", "actual")
         sheet.title(axes, name, models[name])
     return sheet.figure

@@ -6,9 +6,10 @@ colour-blind readers can tell apart.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
+
+from textrnn.comparison.plots import lettering
 
 COLOURS = {
     "simple_rnn": "#009E73",
@@ -45,6 +48,7 @@ _STYLE = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,  # `$5 to $10` is a class, no formula
     "text.color": INK,
     "axes.edgecolor": "#BBBBBB",
     "axes.labelcolor": INK,
@@ -69,15 +73,23 @@ _STYLE = {
 }
 
 
-def drawing() -> AbstractContextManager[None]:
-    """Returns the context in which figures are made and saved: a user's own matplotlib settings have no say."""
-    return style.context(["default", _STYLE])
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The context in which figures are made and saved: a user's own matplotlib settings have no say."""
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)  # a font of some other script may have no bold letters
+    try:
+        with style.context(["default", _STYLE]):
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def save(folder: Path, name: str, figure: Figure) -> None:
-    """Writes `folder/name.svg`, without a date."""
+    """Writes `folder/name.svg`, without a date, with fonts that have the letters of its text."""
     metadata = {"Date": None, "Creator": None, "Title": name.replace("_", " ")}
-    figure.savefig(folder / f"{name}.svg", format="svg", metadata=metadata)
+    lettering.write(figure, lambda: figure.savefig(folder / f"{name}.svg", format="svg", metadata=metadata))
 
 
 def percent(value: float, _position: float) -> str:
@@ -107,9 +119,9 @@ def line_looks(models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def key_width(names: Iterable[str]) -> float:
+def key_width(names: Iterable[str], columns: int = 1) -> float:
     """Returns the room in inches that `Sheet.key` needs at the right for `names`."""
-    return 0.75 + 0.068 * max(map(len, names), default=0)
+    return columns * (0.75 + 0.068 * max(map(lettering.width, names), default=0))
 
 
 class Sheet:
@@ -163,13 +175,17 @@ class Sheet:
         fits = int(self.panel[0] / 0.078)
         axes.set_title(name if len(name) <= fits else name[: fits - 1] + "…", color=COLOURS[model])
 
-    def key(self, looks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Names the lines or marks at the right of the panels, one below the other, each as it is drawn."""
-        marks = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+    def key(self, looks: Mapping[str, Mapping[str, Any]], columns: int = 1) -> None:
+        """Names the lines or marks at the right of the panels, one below the other, each as it is drawn.
+
+        A look may bring a `label` that is not its name.
+        """
+        marks = [Line2D([], [], **{"label": name, **look}) for name, look in looks.items()]
         width, height = self.figure.get_size_inches()
         place = (self._grid.right + 0.12 / width, self._grid.top + 0.04 / height)
         self.figure.legend(
             handles=marks,
+            ncols=columns,
             loc="upper left",
             bbox_to_anchor=place,
             borderpad=0,

@@ -1,0 +1,171 @@
+"""Text of strangers in pictures: what of it is written, and a font that has its letters.
+
+The pictures' own font knows Latin, Greek, Cyrillic and some more. Letters that it lacks are drawn with the first
+font that has them: of a Python package, which is the same everywhere, or of the machine.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
+from os.path import commonprefix
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
+from matplotlib.text import Text
+
+ROOM = 28
+"""So many Latin letters of a name or word are written at most."""
+
+PACKAGES = ("koreanize_matplotlib", "noto_cjk_sans_otc", "manimgx_fonts")
+"""Python packages with fonts, none of which is imported: the first changes matplotlib's settings when it is."""
+
+_INSTALL = {
+    "Hangul": "Debian's fonts-nanum, or the Python package koreanize-matplotlib",
+    **dict.fromkeys(
+        ("Cjk", "Hiragana", "Katakana"), "Debian's fonts-noto-cjk, or the Python package noto-cjk-sans-otc"
+    ),
+    "Symbol": "Debian's fonts-symbola, or the Python package manimgx-fonts",
+}
+_OTHERS = "Debian's fonts-noto-core, or the Python package manimgx-fonts"
+
+_JOINERS = "\u200c\u200d"
+"""Which are not seen, and without which Persian, Hindi and families of emoji look otherwise."""
+
+_told: set[str] = set()
+
+
+def label(text: str, room: int = ROOM) -> str:
+    """Returns `text` as a picture shows it: `visible`, and with more than `room` Latin letters cut in the middle."""
+    shown = visible(text)
+    if width(shown) <= room:
+        return shown
+    head, tail = shown[: 2 * room], shown[-2 * room :]
+    while width(head) > 2 * room // 3:
+        head = head[:-1]
+    while width(tail) > room - 1 - width(head):
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Returns the `label` of each name; of long names that begin alike what they differ in."""
+    shown = [label(name) for name in names]
+    for double in {each for each in shown if shown.count(each) > 1}:
+        alike = {place: visible(names[place]) for place, each in enumerate(shown) if each == double}
+        start = max(len(commonprefix(list(alike.values()))) - 4, 1)
+        for place, name in alike.items():
+            shown[place] = label("…" + name[start:])
+    return shown
+
+
+def visible(text: str) -> str:
+    r"""Returns `text` on one line, with all that is not seen, or turns what stands around it, written out.
+
+    Example:
+        A line's end is `\n`, a mark that turns letters around `\u202e`, a space at an end or after another one `␣`.
+    """
+    shown = "".join(
+        letter if letter.isprintable() or letter in _JOINERS else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+    return re.sub(r"^ | $| (?= )|(?<= ) ", "␣", shown) or '""'
+
+
+def width(text: str) -> int:
+    """Returns how many Latin letters take the room of `text`, about: a Korean one takes that of two."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
+
+
+def write(figure: Figure, draw: Callable[[], None]) -> None:
+    """Calls `draw`, which draws `figure`, and again with other fonts where letters were missing.
+
+    Says once in a process, on standard error, for which script no font was found, and what to install.
+    """
+    missing = _undrawn(draw)
+    if more := dict.fromkeys(family for _, letters in _scripts(missing) if (family := _family(letters))):
+        for text in figure.findobj(Text):
+            text.set_fontfamily([*text.get_fontfamily(), *more])
+        missing = _undrawn(draw)
+    for script, letters in _scripts(missing):
+        if script not in _told:
+            _told.add(script)
+            sys.stderr.write(
+                f"warning: pictures show boxes for {script} letters such as {letters[0]}: no font here has them. "
+                f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force compare`.\n"
+            )
+
+
+def _undrawn(draw: Callable[[], None]) -> set[str]:
+    """The letters for which `draw` found no glyph; its other warnings are passed on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw()
+    missing = set()
+    for warning in caught:
+        if found := re.match(r"Glyph (\d+) .* missing from", str(warning.message)):
+            missing.add(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return missing
+
+
+def _scripts(letters: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The letters by script, such as `Hangul`, both sorted. What is no letter, such as an emoji, is a `Symbol`."""
+    found: dict[str, list[str]] = {}
+    for letter in sorted(letters):
+        is_symbol = unicodedata.category(letter)[0] not in "LM"
+        script = "Symbol" if is_symbol else unicodedata.name(letter, "Other").split()[0].title()
+        found.setdefault(script, []).append(letter)
+    return sorted(found.items())
+
+
+@cache
+def _fonts() -> list[tuple[str, str]]:
+    """Family and file of every font, in the order in which they are tried: those of `PACKAGES`, Noto's, the others."""
+    installed = [(entry.name, entry.fname) for entry in fontManager.ttflist]
+    brought = []
+    for file in _package_files():
+        fontManager.addfont(file)
+        brought.append((get_font(file).family_name, str(file)))
+    installed.sort(key=lambda font: (not font[0].startswith("Noto Sans"), *font))
+    # The last resort has boxes alone.
+    return [*brought, *(font for font in installed if "Last Resort" not in font[0] and "LastResort" not in font[0])]
+
+
+def _package_files() -> Iterator[Path]:
+    for package in PACKAGES:
+        spec = find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            yield from sorted(file for file in Path(folder).rglob("*") if file.suffix in (".ttf", ".otf", ".ttc"))
+
+
+def _family(letters: Iterable[str]) -> str | None:
+    """The first font that has all of the letters, else the one with most of them; `None` where none has any."""
+    wanted, best, most = set(letters), None, 0
+    for family, file in _fonts():
+        has = sum(_draws(file, letter) for letter in wanted)
+        if has > most:
+            best, most = family, has
+        if has == len(wanted):
+            break
+    return best
+
+
+def _draws(file: str, letter: str) -> bool:
+    """Whether the font has an outline for the letter: in fonts of colours there are pictures instead."""
+    try:
+        font = get_font(file)
+        if not font.get_char_index(ord(letter)):
+            return False
+        font.load_char(ord(letter))
+        return len(font.get_path()[0]) > 0
+    except (OSError, RuntimeError):
+        return False
