@@ -214,7 +214,7 @@ def test_a_failing_download_is_named(project):
     assert failed.status == 1
     assert "failed to reproduce 'download_vectors@glove'" in failed.text
     assert wrong in failed.text
-    assert failed.text.splitlines()[-1].startswith("error: `dvc repro encode_corpus build_embeddings` failed")
+    assert failed.text.splitlines()[-1].startswith("error: `dvc repro encode_corpus rehearse build_embeddings` failed")
 
 
 def test_a_diverging_training_is_named_and_the_others_stand(project):

@@ -61,7 +61,7 @@ def test_editing_one_experiment_reruns_it_and_compare(project):
 
 def test_editing_the_comparison_retrains_nothing(project):
     project.append("src/textrnn/comparison/plots/sheet.py", "ANOTHER = 1\n")
-    assert project.dvc("repro").stages == ["compare", "plan"]
+    assert project.dvc("repro").stages == ["compare", "plan", "rehearse"]
     assert changed(project) == []
     assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots/sheet.py"]
 
@@ -95,7 +95,7 @@ def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
     done = project.dvc("repro", "build_embeddings")
     assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus", "plan"]
     # What was not asked for waits: no download, no baseline.
-    assert changed(project) == ["compare", "probe@lstm", "train@gru", "train@lstm", "train@mean"]
+    assert changed(project) == ["compare", "probe@lstm", "rehearse", "train@gru", "train@lstm", "train@mean"]
     assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
 
 
@@ -329,7 +329,7 @@ def test_a_corpus_that_a_user_adds(project):
     project.edit("catalog.yaml", lambda catalog: catalog["corpora"].update({"stars": entry}))
     project.edit("params.yaml", lambda params: params.update(corpus="stars"))
     done = project.dvc("repro", "encode_corpus", "baseline@nb-svm")
-    assert done.stages == ["baseline@nb-svm", "download_corpus", "encode_corpus", "plan", "prepare_corpus"]
+    assert done.stages == ["baseline@nb-svm", "download_corpus", "encode_corpus", "plan", "prepare_corpus", "rehearse"]
     assert json.loads(project.read("data/tokens/encoder.json"))["classes"] == ["low", "middle", "high"]
     assert {"great", "so", "awful"} <= set(project.read("data/tokens/vocabulary.txt").splitlines())
     run = json.loads(project.read("runs/nb-svm/run.json"))

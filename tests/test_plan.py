@@ -52,6 +52,7 @@ def test_there_is_a_file_for_every_stage() -> None:
         "encode_corpus",
         "prepare_corpus",
         "probe@lstm",
+        "rehearse",
         "train@gru",
         "train@lstm",
     ]
@@ -121,6 +122,7 @@ def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) 
         "compare",
         "encode_corpus",
         "probe@lstm",
+        "rehearse",
         "train@gru",
         "train@lstm",
     }

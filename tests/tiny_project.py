@@ -81,6 +81,7 @@ STAGES = [
     "plan",
     "prepare_corpus",
     "probe@lstm",
+    "rehearse",
     "train@gru",
     "train@lstm",
     "train@mean",

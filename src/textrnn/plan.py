@@ -91,6 +91,7 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
             "prepare": study["prepare"],
         },
         "encode_corpus": {"encode": study["encode"]},
+        "rehearse": {},  # about the corpus: experiments and their names bring nothing that cannot be drawn
         **{f"download_vectors@{name}": entry.model_dump(include=DOWNLOAD) for name, entry in vectors.items()},
         **{
             f"build_embeddings@{name}": {

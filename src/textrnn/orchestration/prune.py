@@ -10,7 +10,7 @@ import yaml
 
 from textrnn.params import Params
 
-FIRST = ("plan", "download_corpus", "prepare_corpus", "encode_corpus")
+FIRST = ("plan", "download_corpus", "prepare_corpus", "encode_corpus", "rehearse")
 """The stages that every study has, up to where it branches; `compare`, the last, comes after all."""
 
 

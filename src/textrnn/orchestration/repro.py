@@ -38,7 +38,7 @@ BUSY_SECONDS = 600
 PARALLEL = ("baseline", "train", "probe")
 """What runs side by side; but in this order what bears the same name behind the @: a probe reads a training's run."""
 
-UPSTREAM = ("encode_corpus", "build_embeddings")
+UPSTREAM = ("encode_corpus", "rehearse", "build_embeddings")
 
 RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' is cached")
 """What DVC says of a stage as it starts it, or restores its outputs instead."""
