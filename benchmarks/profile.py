@@ -40,6 +40,7 @@ COLOURS = {
     "download_corpus": "#999999",
     "prepare_corpus": "#F0E442",
     "encode_corpus": "#E69F00",
+    "rehearse": "#DDCC77",
     "download_vectors": "#222222",
     "build_embeddings": "#009E73",
     "baseline": "#56B4E9",
@@ -47,7 +48,7 @@ COLOURS = {
     "probe": "#CC79A7",
     "compare": "#D55E00",
 }
-"""The kinds of stages in the pipeline's order, in the colours of Okabe & Ito."""
+"""The kinds of stages in the pipeline's order, in colours of Okabe & Ito, and of Tol."""
 
 AFTER = "after the last"
 """What DVC, MLflow and the leaderboard on screen take when all stages are done."""

@@ -15,6 +15,7 @@ import polars as pl
 
 from textrnn.comparison import run_report, study
 from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.model_files import EMBEDDING
 from textrnn.params import Params
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
 from textrnn.text.encoder import TextEncoder
@@ -119,12 +120,12 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
     for seed in run.seeds:
         for split, rows in splits.items():
             guesses = draw.dirichlet(np.ones(len(run.classes)), len(rows))
-            predictions.append(prediction_rows(seed, split, rows["id"], rows["label"].to_numpy(), guesses))
+            predictions.append(prediction_rows(seed, split, rows["id"].to_list(), rows["label"].to_numpy(), guesses))
         if run.params.get("trainable_embedding"):
             vectors = draw.standard_normal((len(encoder.vocabulary), DIMENSION), dtype=np.float32)
             model = folder / "model" / str(seed)
             model.mkdir(parents=True)
-            np.savez(model / "weights.npz", **{"00-embeddings": vectors})
+            np.savez(model / "weights.npz", allow_pickle=False, **{EMBEDDING: vectors})
     measures = [*HISTORY_COLUMNS[2:], *([HELD_OUT] if run.params.get("held_out") else [])]
     history: list[dict[str, Any]] = [
         {"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)}

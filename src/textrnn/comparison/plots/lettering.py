@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
-from os.path import commonprefix
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -59,9 +58,10 @@ def labels(names: Sequence[str]) -> list[str]:
     shown = [label(name) for name in names]
     for double in {each for each in shown if shown.count(each) > 1}:
         alike = {place: visible(names[place]) for place, each in enumerate(shown) if each == double}
-        start = max(len(commonprefix(list(alike.values()))) - 4, 1)
+        letters = enumerate(zip(*alike.values(), strict=False))
+        differ = next((place for place, each in letters if len(set(each)) > 1), min(map(len, alike.values())))
         for place, name in alike.items():
-            shown[place] = label("…" + name[start:])
+            shown[place] = label("…" + name[max(differ - 4, 1) :])
     return shown
 
 
