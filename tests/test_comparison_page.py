@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_report import PICTURES, empty_report, make_report
 
@@ -185,6 +186,41 @@ def test_what_strangers_wrote_is_shown_as_it_is_and_does_nothing(tmp_path: Path)
     # A row that a stray bar had cut would have another number of cells than its header.
     for table in re.findall(r"<table.*?</table>", html, flags=re.DOTALL):
         assert len({len(row) for row in _rows(table)}) == 1
+
+
+NAMES = [
+    "<b>",
+    "a|b",
+    "_private",
+    "[x](http://y)",
+    "`x`",
+    "$x$",
+    "# x",
+    "- x",
+    "1. x",
+    "*",
+    "&lt;",
+    "\\",
+    "a\x0bb",
+    "\u202eb",
+]
+
+
+def test_names_of_classes_are_shown_as_they_are_or_written_out(study: tuple[Path, Report], tmp_path: Path) -> None:
+    tables = study[1].tables
+    words = pd.concat([tables["words"].iloc[[0]].assign(klass=name, word=name) for name in NAMES])
+    hardest = pd.concat([tables["hardest"].iloc[[0]].assign(label=name, text=f"two\n {name}") for name in NAMES])
+    named = {**tables, "words": words, "hardest": hardest}
+
+    page.write(tmp_path, replace(study[1], tables=named))
+
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    parsed, shown = Page(html), [*NAMES[:-2], r"a\x0bb", r"\u202eb"]
+    assert [row for row in _rows(html) if row[0] == row[-1] and row[0] in shown] == [[name, name] for name in shown]
+    assert parsed.texts("strong")[: len(shown)] == shown
+    texts = [text.rpartition("): ")[2] for text in parsed.texts("li") if "75 of 75 wrong" in text]
+    assert texts == [f"two {name}" for name in [*NAMES[:-2], "a b", r"\u202eb"]]
+    assert not any(0x20 > ord(letter) != 0x0A for letter in html)
 
 
 def test_says_which_factors_do_nothing(study: tuple[Path, Report], html: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -15,12 +18,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from textrnn.comparison import leaderboard, tables
-from textrnn.comparison.plots import draw
+from textrnn.comparison.plots import draw, lettering
 from textrnn.comparison.plots.effects import effects
 from textrnn.comparison.plots.insight import memory, place_words, slices, words
 from textrnn.comparison.plots.leaderboard import leaderboard as leaderboard_picture
-from textrnn.comparison.plots.panels import reliability
-from textrnn.comparison.plots.sheet import COLOURS, drawing
+from textrnn.comparison.plots.lettering import label, labels, visible, width
+from textrnn.comparison.plots.panels import confusion, reliability
+from textrnn.comparison.plots.sheet import COLOURS, drawing, save
 from textrnn.run_folder import RunFolder
 
 PICTURES = {"leaderboard.svg", "learning_curves.svg", "confusion.svg", "reliability.svg"}
@@ -308,3 +312,169 @@ def test_ten_classes_of_words_and_one_of_each_thing(tmp_path: Path) -> None:
 
     assert all(f"<!-- category-{number} -->" in pictures["words.svg"] for number in range(10))
     assert all(name in pictures for name in ("effects.svg", "memory.svg", "slices.svg"))
+
+
+ODD = [
+    "$5 to $10",
+    "$20 up",
+    r"$\frac{1}$",
+    "<b>",
+    "_private",
+    "-->",
+    "a\x0bb",
+    "tab\there",
+    "two\nlines",
+    "",
+]
+ODD += ["\u202eback", "\u200f", " a", "a ", "a  b", "a b", "\xa0", "😀", "x" * 200, "x" * 199 + "y", "x" * 201]
+
+
+def _classes(folder: Path, classes: list[str], runs: int = 1) -> list[RunFolder]:
+    """Runs that are right about one text of each class."""
+    rows = range(len(classes))
+    predictions = {split: ([str(row) for row in rows], list(rows), np.eye(len(classes))) for split in ("valid", "test")}
+    return [make_run(folder, f"run-{run}", classes=classes, predictions=predictions) for run in range(runs)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_and_words_of_strangers_are_written_as_they_are_and_fit(tmp_path: Path) -> None:
+    runs = _classes(tmp_path / "runs", ODD)
+    spoken = pd.concat([WORDS.iloc[[0]].assign(klass=name, word=name) for name in ODD], ignore_index=True)
+
+    pictures = _draw(tmp_path / "out", runs, words=spoken)
+
+    for picture in ("confusion.svg", "words.svg"):
+        svg = ElementTree.fromstring(pictures[picture])
+        assert float(svg.attrib["viewBox"].split()[2]) < 72 * 16
+        for written in (
+            "$5 to $10",
+            "$20 up",
+            "_private",
+            "␣a",
+            "a␣",
+            "a␣␣b",
+            "a b",
+            r"\x0bb",
+            r"two\nlines",
+            r"\u202eback",
+        ):
+            assert f"{written} -->" in pictures[picture], written
+    assert len(set(labels(ODD))) == len(ODD)
+
+
+def test_powers_of_ten_are_still_set_as_powers() -> None:
+    (axes,) = memory(MEMORY).axes
+
+    assert all(text.get_parse_math() for text in axes.get_yticklabels(which="both"))
+
+
+def test_of_sixty_classes_the_first_runs_are_drawn_without_numbers_and_it_says_so(tmp_path: Path) -> None:
+    runs = _classes(tmp_path, [f"class {number}" for number in range(60)], runs=5)
+
+    figure = confusion(tables.build(runs)["confusion"], {run.name: "lstm" for run in runs})
+
+    assert len(figure.axes) == 3
+    assert not any(axes.texts for axes in figure.axes)
+    assert figure.texts[1].get_text().endswith("The first 3 of 5 runs; confusion.csv has all.")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_without_a_test_text_has_no_share() -> None:
+    counts = pd.DataFrame(
+        [("lstm", "a", "a", 2), ("lstm", "a", "b", 2), ("lstm", "b", "a", 0), ("lstm", "b", "b", 0)],
+        columns=["experiment", "actual", "predicted", "count"],
+    )
+
+    (axes,) = confusion(counts, {"lstm": "lstm"}).axes
+
+    assert _texts(axes) == ["50", "50", "0", "0"]
+
+
+def test_what_is_not_seen_is_written_out() -> None:
+    assert visible("plain text, 한국어, नमस्ते, می‌خواهم") == "plain text, 한국어, नमस्ते, می‌خواهم"
+    assert visible("a\tb\x00\u2066") == r"a\tb\x00\u2066"
+    assert visible(" a  b ") == "␣a␣␣b␣"
+    assert visible("") == '""'
+
+
+def test_a_long_name_is_cut_in_the_middle_by_what_its_letters_take() -> None:
+    assert label("a name that is much longer than that", 12) == "a name t…hat"
+    assert (width("가나다"), width("e\u0301"), width("👩\u200d🚀")) == (6, 1, 4)
+    assert label("가나다라마바사아", 12) == "가나다라…아"
+    alike = [f"one long name of which the {count} part is a very long one" for count in ("1st", "2nd")]
+    assert labels(["short", *alike]) == ["short", "…the 1st part is a… long one", "…the 2nd part is a… long one"]
+
+
+STIX = Path(mpl.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf")
+ONLY_IN_STIX, NOWHERE = "\u2316", "\uac00"
+
+
+@pytest.fixture
+def fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No message was given yet, and fonts are looked for anew."""
+    monkeypatch.setattr(lettering, "_told", set())
+    monkeypatch.setattr(lettering, "PACKAGES", ())
+    before = lettering._families
+    before.cache_clear()
+    yield monkeypatch
+    before.cache_clear()
+
+
+def _write(folder: Path, name: str, text: str) -> str:
+    figure = Figure()
+    figure.text(0.1, 0.5, text)
+    save(folder, name, figure)
+    return (folder / f"{name}.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_pictures_font_lacks_come_from_another(
+    fonts: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = _write(tmp_path, "plain", "a word")
+    mixed = _write(tmp_path, "mixed", f"a word {ONLY_IN_STIX}")
+
+    assert "STIX" in mixed and "LastResort" not in mixed
+    assert "STIX" not in plain == _write(tmp_path, "plain", "a word")
+    assert mixed == _write(tmp_path, "mixed", f"a word {ONLY_IN_STIX}")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_no_font_has_the_letters_it_says_so_once_and_what_to_install(
+    fonts: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fonts.setattr(lettering, "_families", list)
+
+    for name in ("one", "two"):
+        _write(tmp_path, name, f"{NOWHERE} and \u3042")
+
+    hangul, kana = capfd.readouterr().err.splitlines()
+    assert hangul == (
+        "warning: pictures show boxes for Hangul letters such as 가: no font here has them. Install Debian's "
+        "fonts-nanum, or the Python package koreanize-matplotlib, and draw again: `dvc repro --force compare`."
+    )
+    assert "fonts-noto-cjk" in kana
+
+
+def test_a_font_of_a_python_package_comes_first_and_the_package_is_not_imported(
+    fonts: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "letters_of_a_test"
+    (package / "fonts").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('changes settings')")
+    shutil.copy(STIX, package / "fonts")
+    fonts.syspath_prepend(tmp_path)
+    fonts.setattr(lettering, "PACKAGES", ("letters_of_a_test", "not_installed"))
+
+    assert lettering._families()[0] == "STIXGeneral"
+    lettering.fontManager.ttflist = [entry for entry in lettering.fontManager.ttflist if "of_a_test" not in entry.fname]
+
+
+@pytest.mark.skipif(not find_spec("koreanize_matplotlib"), reason="the package with the Korean font is not installed")
+@pytest.mark.filterwarnings("error")
+def test_korean_is_drawn_with_the_font_that_the_environment_brings(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert "NanumGothic" in _write(tmp_path, "korean", "재밌어요")
+    assert capfd.readouterr().err == ""

@@ -10,7 +10,7 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,30 +128,25 @@ def _scripts(letters: Iterable[str]) -> list[tuple[str, list[str]]]:
 
 
 @cache
-def _fonts() -> list[tuple[str, str]]:
-    """Family and file of every font, in the order in which they are tried: those of `PACKAGES`, Noto's, the others."""
-    installed = [(entry.name, entry.fname) for entry in fontManager.ttflist]
+def _families() -> list[str]:
+    """The families of fonts in the order in which they are tried: those of `PACKAGES`, Noto's, then by name."""
+    installed = sorted(fontManager.get_font_names(), key=lambda name: (not name.startswith("Noto Sans"), name))
     brought = []
-    for file in _package_files():
-        fontManager.addfont(file)
-        brought.append((get_font(file).family_name, str(file)))
-    installed.sort(key=lambda font: (not font[0].startswith("Noto Sans"), *font))
-    # The last resort has boxes alone.
-    return [*brought, *(font for font in installed if "Last Resort" not in font[0] and "LastResort" not in font[0])]
-
-
-def _package_files() -> Iterator[Path]:
     for package in PACKAGES:
         spec = find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
-            yield from sorted(file for file in Path(folder).rglob("*") if file.suffix in (".ttf", ".otf", ".ttc"))
+            for file in sorted(file for file in Path(folder).rglob("*") if file.suffix in (".ttf", ".otf", ".ttc")):
+                fontManager.addfont(file)
+                brought.append(get_font(file).family_name)
+    # The last resort has boxes alone.
+    return [name for name in dict.fromkeys([*brought, *installed]) if "LastResort" not in name.replace(" ", "")]
 
 
 def _family(letters: Iterable[str]) -> str | None:
-    """The first font that has all of the letters, else the one with most of them; `None` where none has any."""
+    """The first family that has all of the letters, else the one with most of them; `None` where none has any."""
     wanted, best, most = set(letters), None, 0
-    for family, file in _fonts():
-        has = sum(_draws(file, letter) for letter in wanted)
+    for family in _families():
+        has = sum(_draws(family, letter) for letter in wanted)
         if has > most:
             best, most = family, has
         if has == len(wanted):
@@ -159,13 +154,13 @@ def _family(letters: Iterable[str]) -> str | None:
     return best
 
 
-def _draws(file: str, letter: str) -> bool:
-    """Whether the font has an outline for the letter: in fonts of colours there are pictures instead."""
+def _draws(family: str, letter: str) -> bool:
+    """Whether the font has an outline for the letter: fonts of colours have pictures instead."""
     try:
-        font = get_font(file)
+        font = get_font(fontManager.findfont(family, fallback_to_default=False))
         if not font.get_char_index(ord(letter)):
             return False
         font.load_char(ord(letter))
         return len(font.get_path()[0]) > 0
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return False

@@ -1,0 +1,121 @@
+"""The stage `rehearse`: what the report cannot draw or write of a corpus is found before anything trains."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tiny_experiments import write_study
+
+from textrnn.comparison import run_report, study
+from textrnn.comparison.plots import draw
+from textrnn.corpus.quality import quality_report
+from textrnn.corpus.tables import Corpus
+from textrnn.errors import TextrnnError
+from textrnn.params import Encode
+from textrnn.text.encoding import encode_corpus
+
+STAGE = Path(__file__).parents[1] / "stages" / "rehearse.py"
+FOLDERS = (Path("plan/rehearse.json"), Path("corpus"), Path("tokens"), Path("rehearsal"))
+CLASSES = ("$5 to $10", "$20 up", "a|b")
+EXPERIMENTS: dict[str, dict[str, Any]] = {
+    "like-the-probed-one": {"units": 3},
+    "frozen": {"trainable_embedding": False},
+    "probed": {},
+    "gru": {"cell": "gru", "held_out": 0.2},
+}
+BASELINES = {
+    "majority": {"kind": "majority"},
+    "nb-svm": {"kind": "nb_svm", "ngrams": 1, "min_count": 1, "inverse_regularization": 1.0},
+}
+
+
+@pytest.fixture
+def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The stage in a project that has a corpus and tokens, and nothing that was trained."""
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, EXPERIMENTS, ["probed"], baselines=BASELINES)
+    rows = 40 * len(CLASSES)
+    frames = {
+        split: pl.DataFrame(
+            {
+                "id": [f"{split}-{row}" for row in range(rows)],
+                "text": [f"{split} <i>{row}</i> $x$ and ${row % len(CLASSES)}" for row in range(rows)],
+                "label": [CLASSES[row % len(CLASSES)] for row in range(rows)],
+                "group": [f"{split} `{row % 5}`" for row in range(rows)],
+            }
+        )
+        for split in ("train", "valid", "test")
+    }
+    corpus = Corpus("reviews", CLASSES, frames)
+    for folder in FOLDERS[1:3]:
+        folder.mkdir()
+    corpus.save(Path("corpus"), quality_report(corpus, {}, {}))
+    encoder, report = encode_corpus(Path("corpus"), Encode(vocabulary_size=500, min_count=1), Path("tokens"))
+    encoder.save(Path("tokens"))
+    Path("tokens/report.json").write_text(json.dumps(report))
+    stage: Callable[..., None] = runpy.run_path(str(STAGE))["main"]
+    return stage
+
+
+def test_draws_and_writes_what_the_study_and_mlflow_will_get_on_the_corpus_own_names(
+    main: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for module, name in ((study, "report"), (run_report, "mlflow")):
+        write = module.write
+        monkeypatch.setattr(
+            module, "write", lambda folder, *rest, w=write, n=name: (w(folder, *rest), shutil.copytree(folder, n))
+        )
+
+    main(*FOLDERS)
+
+    report = {file.name for file in Path("report").iterdir()}
+    assert {
+        f"{name}.svg" for name in ("leaderboard", "effects", "learning_curves", "confusion", "reliability")
+    } < report
+    assert {"memory.svg", "slices.svg", "words.svg", "index.html", "report.md", "protocol.csv", "hardest.csv"} < report
+    for picture in ("report/confusion.svg", "report/words.svg", "mlflow/confusion.svg"):
+        assert "<!-- $5 to $10 -->" in Path(picture).read_text()
+    assert "$20 up" in Path("mlflow/mistakes.csv").read_text()
+    # Of the experiments one for each thing that there is to report, the probed one first.
+    assert {file.stem for file in Path("report/metrics").iterdir()} == {"probed", "frozen", "gru", *BASELINES}
+    assert not Path("runs").exists()
+    assert capfd.readouterr().err == ""
+
+
+def test_says_the_same_whatever_the_study(main: Callable[..., None], tmp_path: Path) -> None:
+    main(*FOLDERS)
+    before = {file.name: file.read_bytes() for file in Path("rehearsal").iterdir()}
+    write_study(tmp_path, {"other": {"cell": "gru"}}, ["other"], study="other", seeds=[7])
+
+    main(*FOLDERS)
+
+    assert {file.name: file.read_bytes() for file in Path("rehearsal").iterdir()} == before
+    assert list(before) == ["rehearsed.txt"]
+
+
+@pytest.mark.parametrize("error", [TextrnnError("class names are too odd."), ValueError("a formula")])
+def test_what_cannot_be_drawn_is_told_with_the_word_that_nothing_was_trained(
+    main: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(draw, "study", fail)
+    with pytest.raises(type(error)) as raised:
+        main(*FOLDERS)
+
+    if isinstance(error, TextrnnError):
+        assert str(raised.value) == (
+            "the report cannot be made for this corpus: class names are too odd. Nothing was trained."
+        )
+    else:
+        assert raised.value is error
+        assert capfd.readouterr().err.startswith("The report cannot be made for this corpus, and nothing was trained.")
+    assert not Path("rehearsal").exists()
