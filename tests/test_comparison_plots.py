@@ -16,6 +16,7 @@ from fake_runs import alone, make_run, tiny_predictions
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from textrnn.comparison import leaderboard, tables
 from textrnn.comparison.plots import draw, lettering
@@ -452,9 +453,22 @@ def test_where_no_font_has_the_letters_it_says_so_once_and_what_to_install(
     hangul, kana = capfd.readouterr().err.splitlines()
     assert hangul == (
         "warning: pictures show boxes for Hangul letters such as 가: no font here has them. Install Debian's "
-        "fonts-nanum, or the Python package koreanize-matplotlib, and draw again: `dvc repro --force compare`."
+        "fonts-nanum, or the Python package koreanize-matplotlib, and draw again: `dvc repro --force "
+        "--single-item compare`."
     )
     assert "fonts-noto-cjk" in kana
+
+
+def test_a_font_that_was_installed_after_matplotlib_made_its_list_is_found(
+    fonts: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fonts.setattr(fontManager, "ttflist", [entry for entry in fontManager.ttflist if "STIX" not in entry.name])
+    assert "STIXGeneral" not in lettering._families()
+
+    lettering._families.cache_clear()
+    (tmp_path / "broken.ttf").write_text("no font")
+    fonts.setattr(lettering, "findSystemFonts", lambda: [str(tmp_path / "broken.ttf"), str(STIX)])
+    assert "STIXGeneral" in lettering._families()
 
 
 def test_a_font_of_a_python_package_comes_first_and_the_package_is_not_imported(
@@ -465,10 +479,10 @@ def test_a_font_of_a_python_package_comes_first_and_the_package_is_not_imported(
     (package / "__init__.py").write_text("raise ImportError('changes settings')")
     shutil.copy(STIX, package / "fonts")
     fonts.syspath_prepend(tmp_path)
+    fonts.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     fonts.setattr(lettering, "PACKAGES", ("letters_of_a_test", "not_installed"))
 
     assert lettering._families()[0] == "STIXGeneral"
-    lettering.fontManager.ttflist = [entry for entry in lettering.fontManager.ttflist if "of_a_test" not in entry.fname]
 
 
 @pytest.mark.skipif(not find_spec("koreanize_matplotlib"), reason="the package with the Korean font is not installed")

@@ -11,12 +11,13 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager, get_font
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.text import Text
 
 ROOM = 28
@@ -28,7 +29,7 @@ PACKAGES = ("koreanize_matplotlib", "noto_cjk_sans_otc", "manimgx_fonts")
 _INSTALL = {
     "Hangul": "Debian's fonts-nanum, or the Python package koreanize-matplotlib",
     **dict.fromkeys(
-        ("Cjk", "Hiragana", "Katakana"), "Debian's fonts-noto-cjk, or the Python package noto-cjk-sans-otc"
+        ("CJK", "Hiragana", "Katakana"), "Debian's fonts-noto-cjk, or the Python package noto-cjk-sans-otc"
     ),
     "Symbol": "Debian's fonts-symbola, or the Python package manimgx-fonts",
 }
@@ -99,7 +100,7 @@ def write(figure: Figure, draw: Callable[[], None]) -> None:
             _told.add(script)
             sys.stderr.write(
                 f"warning: pictures show boxes for {script} letters such as {letters[0]}: no font here has them. "
-                f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force compare`.\n"
+                f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force --single-item compare`.\n"
             )
 
 
@@ -121,15 +122,18 @@ def _scripts(letters: Iterable[str]) -> list[tuple[str, list[str]]]:
     """The letters by script, such as `Hangul`, both sorted. What is no letter, such as an emoji, is a `Symbol`."""
     found: dict[str, list[str]] = {}
     for letter in sorted(letters):
-        is_symbol = unicodedata.category(letter)[0] not in "LM"
-        script = "Symbol" if is_symbol else unicodedata.name(letter, "Other").split()[0].title()
-        found.setdefault(script, []).append(letter)
+        script = unicodedata.name(letter, "other").split()[0] if unicodedata.category(letter)[0] in "LM" else "symbol"
+        found.setdefault(script if script == "CJK" else script.title(), []).append(letter)
     return sorted(found.items())
 
 
 @cache
 def _families() -> list[str]:
     """The families of fonts in the order in which they are tried: those of `PACKAGES`, Noto's, then by name."""
+    known = {entry.fname for entry in fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - known):  # installed after matplotlib made its list, which it keeps
+        with suppress(OSError, RuntimeError):
+            fontManager.addfont(path)
     installed = sorted(fontManager.get_font_names(), key=lambda name: (not name.startswith("Noto Sans"), name))
     brought = []
     for package in PACKAGES:
