@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from textrnn.comparison import leaderboard, study
+from textrnn.comparison.plots import lettering
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.prune import prune_folder, prune_lock
 from textrnn.plan import planned_study
@@ -30,6 +32,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
         )
     with write_folder(report) as fresh:
         study.write(fresh, params, study.Folders(runs, corpus, tokens, embeddings, probes))
+    sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
     leaderboard.show(report, Console(highlight=False))
 
 

@@ -412,8 +412,8 @@ ONLY_IN_STIX, NOWHERE = "\u2316", "\uac00"
 
 @pytest.fixture
 def fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """No message was given yet, and fonts are looked for anew."""
-    monkeypatch.setattr(lettering, "_told", set())
+    """No box was drawn yet, and fonts are looked for anew."""
+    monkeypatch.setattr(lettering, "_boxes", {})
     monkeypatch.setattr(lettering, "PACKAGES", ())
     before = lettering._families
     before.cache_clear()
@@ -438,23 +438,22 @@ def test_letters_that_the_pictures_font_lacks_come_from_another(
     assert "STIX" in mixed and "LastResort" not in mixed
     assert "STIX" not in plain == _write(tmp_path, "plain", "a word")
     assert mixed == _write(tmp_path, "mixed", f"a word {ONLY_IN_STIX}")
-    assert capfd.readouterr().err == ""
+    assert (capfd.readouterr().err, lettering.advice()) == ("", [])
 
 
 @pytest.mark.filterwarnings("error")
-def test_where_no_font_has_the_letters_it_says_so_once_and_what_to_install(
-    fonts: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_where_no_font_has_the_letters_there_is_advice_on_each_script_and_no_warning(
+    fonts: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fonts.setattr(lettering, "_families", list)
 
     for name in ("one", "two"):
         _write(tmp_path, name, f"{NOWHERE} and \u3042")
 
-    hangul, kana = capfd.readouterr().err.splitlines()
+    hangul, kana = lettering.advice()
     assert hangul == (
-        "warning: pictures show boxes for Hangul letters such as 가: no font here has them. Install Debian's "
-        "fonts-nanum, or the Python package koreanize-matplotlib, and draw again: `dvc repro --force "
-        "--single-item compare`."
+        "pictures show boxes for Hangul letters such as 가: no font here has them. Install Debian's fonts-nanum, or "
+        "the Python package koreanize-matplotlib, and draw again: `dvc repro --force --single-item compare`."
     )
     assert "fonts-noto-cjk" in kana
 

@@ -176,6 +176,20 @@ def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: 
     assert _files(project / "reports" / "tiny") == files
 
 
+def test_letters_that_no_font_has_are_told_once(project: Path) -> None:
+    for name, more in {"lstm": {"epochs": 2}, "gru": {}, "nb-svm": {"kind": "baseline"}}.items():
+        shutil.rmtree(project / "runs" / name)
+        make_run(project / "runs", name, classes=["\U00012000", "fresh"], **more)
+
+    done = _compare(project)
+
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "warning: pictures show boxes for Cuneiform letters such as \U00012000: no font here has them. "
+    )
+
+
 def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _compare(project).returncode == 0
     monkeypatch.chdir(project)

@@ -7,7 +7,6 @@ font that has them: of a Python package, which is the same everywhere, or of the
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +37,8 @@ _OTHERS = "Debian's fonts-noto-core, or the Python package manimgx-fonts"
 _JOINERS = "\u200c\u200d"
 """Which are not seen, and without which Persian, Hindi and families of emoji look otherwise."""
 
-_told: set[str] = set()
+_boxes: dict[str, str] = {}
+"""A letter that no font has, by its script."""
 
 
 def label(text: str, room: int = ROOM) -> str:
@@ -86,22 +86,23 @@ def width(text: str) -> int:
 
 
 def write(figure: Figure, draw: Callable[[], None]) -> None:
-    """Calls `draw`, which draws `figure`, and again with other fonts where letters were missing.
-
-    Says once in a process, on standard error, for which script no font was found, and what to install.
-    """
+    """Calls `draw`, which draws `figure`, and again with other fonts where letters were missing."""
     missing = _undrawn(draw)
     if more := dict.fromkeys(family for _, letters in _scripts(missing) if (family := _family(letters))):
         for text in figure.findobj(Text):
             text.set_fontfamily([*text.get_fontfamily(), *more])
         missing = _undrawn(draw)
     for script, letters in _scripts(missing):
-        if script not in _told:
-            _told.add(script)
-            sys.stderr.write(
-                f"warning: pictures show boxes for {script} letters such as {letters[0]}: no font here has them. "
-                f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force --single-item compare`.\n"
-            )
+        _boxes.setdefault(script, letters[0])
+
+
+def advice() -> list[str]:
+    """Returns a sentence for each script of which this process has drawn boxes: no font here has its letters."""
+    return [
+        f"pictures show boxes for {script} letters such as {letter}: no font here has them. "
+        f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force --single-item compare`."
+        for script, letter in _boxes.items()
+    ]
 
 
 def _undrawn(draw: Callable[[], None]) -> set[str]:
