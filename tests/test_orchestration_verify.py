@@ -127,5 +127,5 @@ def test_without_a_lock_there_is_nothing_to_compare(tmp_path):
 
 def test_outside_of_git_the_files_to_copy_are_unknown(tmp_path):
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    with pytest.raises(TextrnnError, match="is no git repository"):
+    with pytest.raises(TextrnnError, match="not a git repository"):
         verify(tmp_path, 1, 0.02, Console())

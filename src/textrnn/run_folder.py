@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from textrnn.errors import TextrnnError
+from textrnn.yaml_file import parse_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,14 +109,19 @@ class RunFolder(Run):
         """Reads `path/run.json`; the tables are read when first asked for.
 
         Raises:
-            TextrnnError: there is no run in `path`.
+            TextrnnError: there is no run in `path`, or its `run.json` is broken or not of this code.
         """
         file = path / "run.json"
         if not file.is_file():
             raise TextrnnError(f"{path} holds no finished run (no run.json). Run `dvc repro`.")
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content.pop("status")
-        return cls(**content, path=path)
+        way_out = f"Delete {path}, and run `dvc checkout`, or `dvc repro` if DVC's cache lacks it."
+        content = parse_json(read_text(file), str(file), way_out)
+        content.pop("status", None)
+        try:
+            return cls(**content, path=path)
+        except TypeError as error:  # a key too many, or one too few
+            reason = str(error).partition("() ")[2]
+            raise TextrnnError(f"{file} was written by other code: {reason}. {way_out}") from None
 
     @cached_property
     def history(self) -> pd.DataFrame:

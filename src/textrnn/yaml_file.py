@@ -1,7 +1,12 @@
-"""Reads YAML strictly: a key that stands twice is an error, not the last one's win."""
+"""Reads YAML and JSON files that people and git merge: each fault is one message with file, line and a way out.
+
+YAML is read strictly: a key that stands twice is an error, not the last one's win.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -33,6 +38,10 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
+MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
+"""What git writes into a file of which it could not merge two versions."""
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Returns the mapping in the YAML file at `path`.
 
@@ -44,11 +53,60 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: no such file in {Path.cwd()}. Run this in the project's top folder, "
             "where params.yaml, catalog.yaml and dvc.yaml lie."
         )
-    try:
-        with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, _StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TextrnnError(f"{path} is not valid YAML: {error}") from error
+    content = parse_yaml(read_text(path), str(path))
     if not isinstance(content, dict):
         raise TextrnnError(f"{path} must hold a mapping of keys to values. Received: {content!r}")
     return content
+
+
+def parse_yaml(text: str, name: str, loader: Any = _StrictLoader) -> Any:
+    """Returns the content of the YAML in `text`; `name` opens each message.
+
+    Raises:
+        TextrnnError: it is not YAML, or holds the markers of a merge.
+    """
+    check_merged(text, name)
+    stream = io.StringIO(text)
+    stream.name = name  # by which YAML's own messages call it
+    try:
+        return yaml.load(stream, loader)
+    except yaml.YAMLError as error:
+        raise TextrnnError(f"{name} is not valid YAML: {error}") from None
+
+
+def parse_json(text: str, name: str, way_out: str) -> dict[str, Any]:
+    """Returns the JSON object in `text`; `name` opens each message, and `way_out` ends it.
+
+    Raises:
+        TextrnnError: it is no JSON object, or holds the markers of a merge.
+    """
+    check_merged(text, name)
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise TextrnnError(f"{name} is not valid JSON: {error}. {way_out}") from None
+    if not isinstance(content, dict):
+        raise TextrnnError(f"{name} must hold a JSON object. {way_out}")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """Returns the text in `path`.
+
+    Raises:
+        TextrnnError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextrnnError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8, or `git restore` it.") from None
+
+
+def check_merged(text: str, name: str) -> None:
+    """Raises a `TextrnnError` where `text` still holds two versions between which nobody has chosen yet."""
+    if found := MARKER.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise TextrnnError(
+            f"{name}, line {line}: a merge left two versions there, with its markers ({found[1]}). Choose one side, "
+            f"`git checkout --ours {name}` or `git checkout --theirs {name}`, or edit the file; then `textrnn repro`."
+        )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from textrnn import git
 from textrnn.comparison.sampling import seed_prior, units
 from textrnn.comparison.significance import Estimate, contrast
 from textrnn.errors import TextrnnError
@@ -187,7 +188,7 @@ def _of_revision(project: Path, name: str, rev: str) -> RunFolder:
         try:
             run = RunFolder.load(Path(scratch))
             run.predictions  # noqa: B018  # read while the file is there
-        except (TypeError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        except (TextrnnError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
             raise TextrnnError(
                 f"{RUNS}/{name} at {rev} was written by code that wrote runs differently, and cannot be read: "
                 f"{_first_line(error)}. Name another revision."
@@ -210,8 +211,10 @@ def _fetch(project: Path, name: str, rev: str, target: Path) -> None:
     # Not before: it takes a second, which a comparison within the working tree does without.
     from dvc.api import DVCFileSystem
 
-    with closing(DVCFileSystem(str(project), rev=rev)) as files:
-        known = _finished(files, rev)
+    top = git.prefix(project)  # in a larger git repository the project is one below its top
+    runs = f"/{top}{RUNS}"
+    with closing(DVCFileSystem(str(project), rev=rev, subrepos=bool(top))) as files:
+        known = _finished(files, runs, rev)
         if name not in known:
             raise TextrnnError(
                 f"{RUNS}/{name} at {rev}: that revision has no such finished run. "
@@ -219,7 +222,7 @@ def _fetch(project: Path, name: str, rev: str, target: Path) -> None:
             )
         try:
             for file in READ:
-                files.get_file(f"/{RUNS}/{name}/{file}", str(target / file))
+                files.get_file(f"{runs}/{name}/{file}", str(target / file))
         except Exception as error:  # every kind of remote raises its own
             raise TextrnnError(
                 f"{RUNS}/{name} at {rev} is not in DVC's cache, and a default remote does not give it: "
@@ -229,8 +232,8 @@ def _fetch(project: Path, name: str, rev: str, target: Path) -> None:
             ) from None
 
 
-def _finished(files: DVCFileSystem, rev: str) -> list[str]:
-    """Returns the names of the runs that a revision's dvc.lock has."""
+def _finished(files: DVCFileSystem, runs: str, rev: str) -> list[str]:
+    """Returns the names of the runs that a revision's dvc.lock has in the folder `runs`."""
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.scm import RevError  # type: ignore[import-untyped]
 
@@ -238,7 +241,7 @@ def _finished(files: DVCFileSystem, rev: str) -> list[str]:
         if not rev:
             raise RevError("without one DVC would take the working tree")
         # What a revision declares, but had not run, has no hash there.
-        return sorted(Path(entry["name"]).name for entry in files.ls(f"/{RUNS}") if "md5" in entry)
+        return sorted(Path(entry["name"]).name for entry in files.ls(runs) if "md5" in entry)
     except RevError:
         raise TextrnnError(
             f"--rev {rev!r}: git knows no such revision here. Name a branch, a tag or a commit (see `git log`)."

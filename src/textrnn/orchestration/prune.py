@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from textrnn.params import Params
+from textrnn.tracking.dvc_lock import read_stages
 
 FIRST = ("plan", "download_corpus", "prepare_corpus", "encode_corpus", "rehearse")
 """The stages that every study has, up to where it branches; `compare`, the last, comes after all."""
@@ -28,8 +29,7 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     """
     if not lock.is_file():
         return []
-    content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    stages = content.get("stages") or {}
+    stages = read_stages(lock)
     place = {name: index for index, name in enumerate([*FIRST, *declared_stages(params)])}
     stale = sorted(name for name in stages if name.split("@")[0] in _groups(params) and name not in place)
     ordered = sorted(stages.keys() - set(stale), key=lambda name: (place.get(name, len(place)), name))
@@ -38,7 +38,7 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     kept = {out["path"] for name in ordered for out in stages[name].get("outs", ())}
     for out in [out for name in stale for out in stages[name].get("outs", ()) if out["path"] not in kept]:
         _delete(lock.parent / out["path"])
-    content["stages"] = {name: stages[name] for name in ordered}
+    content = {"schema": "2.0", "stages": {name: stages[name] for name in ordered}}
     text = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000)
     fresh = lock.with_suffix(".tmp")
     fresh.write_text(text, encoding="utf-8")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from statsmodels.stats.multitest import multipletests
 from tabulate import tabulate
 
+from textrnn import git
 from textrnn.comparison.leaderboard import si
 from textrnn.comparison.pairwise import PairwiseComparison, compare
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import Work, walks
+from textrnn.orchestration.verify import REPORT_AGAIN
 from textrnn.params import Params
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.data_check import CorpusCheck
+from textrnn.tracking.dvc_lock import outputs, parse_stages
+from textrnn.yaml_file import parse_json, parse_yaml
 
 PICTURES = ("leaderboard.svg", "learning_curves.svg")
 FLIPPED = {"better": "worse", "worse": "better", "unclear": "unclear"}
@@ -50,14 +52,12 @@ class Revision:
     @classmethod
     def of_commit(cls, project: Path, label: str, commit: str) -> Self:
         """Reads what git has at a commit."""
-
-        def git(*arguments: str) -> str:
-            return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True).stdout
-
-        def names(folder: str) -> Iterable[str]:
-            return git("ls-tree", "-r", "--name-only", commit, folder).splitlines()
-
-        return cls._read(label, commit, lambda name: git("show", f"{commit}:{name}"), names)
+        return cls._read(
+            label,
+            commit,
+            lambda name: git.content(project, commit, name),
+            lambda folder: git.files(project, commit, folder),
+        )
 
     @classmethod
     def of_working_tree(cls, project: Path) -> Self:
@@ -72,12 +72,13 @@ class Revision:
 
     @classmethod
     def _read(cls, label: str, commit: str, read: Callable[[str], str], names: Callable[[str], Iterable[str]]) -> Self:
-        params = yaml.safe_load(read("params.yaml")) or {}
-        stages = (yaml.load(read("dvc.lock"), yaml.CSafeLoader) or {}).get("stages", {})
-        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ()) if "md5" in out}
-        runs = {path.removeprefix("runs/"): md5 for path, md5 in outs.items() if path.startswith("runs/")}
+        where = f" at {label}" if commit else ""
+        params = (parse_yaml(text, f"params.yaml{where}") if (text := read("params.yaml")) else None) or {}
+        stages = parse_stages(text, f"dvc.lock{where}") if (text := read("dvc.lock")) else {}
+        runs = {path[len("runs/") :]: md5 for path, md5 in outputs(stages).items() if path.startswith("runs/")}
         files = names(f"reports/{params.get('study')}/metrics/")
-        return cls(label, commit, params, runs, stages, {Path(name).stem: json.loads(read(name)) for name in files})
+        metrics = {Path(name).stem: parse_json(read(name), f"{name}{where}", REPORT_AGAIN) for name in files}
+        return cls(label, commit, params, runs, stages, metrics)
 
     @property
     def best(self) -> str | None:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-import yaml
-
 from textrnn.comparison.pairwise import silent_logs
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import dvc_command, environment
+from textrnn.tracking.dvc_lock import read_stages
 
 DOWNLOAD, DOWNLOADS = "download_", "data/downloads/"
 """Stages and folders of what is fetched from outside, which nobody needs any more once it has been read."""
@@ -26,9 +25,8 @@ def pull(dvc: Callable[..., object]) -> None:
 
 def locked_stages() -> dict[str, list[str]]:
     """Returns the paths of the outputs by stage, in the order of dvc.lock."""
-    lock = Path("dvc.lock")
-    content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader) if lock.is_file() else {}
-    return {name: [out["path"] for out in stage.get("outs", ())] for name, stage in content.get("stages", {}).items()}
+    stages = read_stages(Path("dvc.lock"))
+    return {name: [out["path"] for out in stage.get("outs", ())] for name, stage in stages.items()}
 
 
 def default_remote() -> str | None:

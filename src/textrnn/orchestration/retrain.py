@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 
+from textrnn import git
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import dvc_command, environment
 from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbidden, report
@@ -185,10 +187,13 @@ def _override(wanted: Sequence[str]) -> None:
 
 def _check_clean(own_file: Path | None) -> None:
     """Makes sure that what runs is what git has; results, which the next run replaces, may differ."""
-    lines = [line for line in _git("status", "--porcelain", "--untracked-files=all").splitlines() if line]
     own = None if own_file is None else own_file.resolve()
-    changed = [line[3:] for line in lines if not (line.startswith("??") and Path(line[3:]).resolve() == own)]
-    foreign = [name for name in changed if not name.startswith(RESULTS)]
+    changed = git.changed(Path())
+    foreign = [
+        name
+        for name, state in changed.items()
+        if name.split("/")[0] not in RESULTS and not (state == "??" and Path(name).resolve() == own)
+    ]
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
         raise TextrnnError(
@@ -240,7 +245,7 @@ def _publish(branch: str, results: Sequence[str], work: Work, console: Console) 
     """
     start = _git("rev-parse", "HEAD")
     theirs = _git("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}/{branch}", may_fail=True)
-    has_results = bool(_git("status", "--porcelain", "--", *results))
+    has_results = bool(git.changed(Path(), *results))
     if not has_results and start == theirs:
         return theirs
     _push_data(console)
@@ -250,7 +255,7 @@ def _publish(branch: str, results: Sequence[str], work: Work, console: Console) 
         what = f" of {', '.join(sorted(trained))}" if 0 < len(trained) <= 5 else ""
         _git("commit", "--quiet", "--message", f"Bring results up to date{what}", "--", *results)
     # Not forced, so it moves the branch only from where it was when this began.
-    failure = _failure("push", "--quiet", ORIGIN, f"HEAD:refs/heads/{branch}")
+    failure = git.failure(Path(), "push", "--quiet", ORIGIN, f"HEAD:refs/heads/{branch}")
     if failure is None:
         return _git("rev-parse", "HEAD")
     _git("reset", "--quiet", "--keep", start)
@@ -274,11 +279,12 @@ def _pictures_address(commit: str | None) -> str | None:
     """Where GitHub and GitLab, whose CI this runs in, show files of a commit to those who may see the repository."""
     if commit is None:
         return None
+    folder = "/" + quote(git.prefix(Path()))
     if "GITHUB_REPOSITORY" in os.environ:
         server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-        return f"{server}/{os.environ['GITHUB_REPOSITORY']}/raw/{commit}"
+        return f"{server}/{os.environ['GITHUB_REPOSITORY']}/raw/{commit}{folder}".rstrip("/")
     if "CI_PROJECT_URL" in os.environ:
-        return f"{os.environ['CI_PROJECT_URL']}/-/raw/{commit}"
+        return f"{os.environ['CI_PROJECT_URL']}/-/raw/{commit}{folder}".rstrip("/")
     return None
 
 
@@ -288,30 +294,8 @@ def _dvc(*arguments: str) -> None:
 
 
 def _is_ancestor(older: str, newer: str) -> bool:
-    return _failure("merge-base", "--is-ancestor", older, newer) is None
+    return git.failure(Path(), "merge-base", "--is-ancestor", older, newer) is None
 
 
 def _git(*arguments: str, may_fail: bool = False) -> str:
-    """Runs git; returns what it prints, and nothing where it `may_fail` and does."""
-    done = _run_git(*arguments)
-    if done.returncode != 0 and not may_fail:
-        raise TextrnnError(f"`git {' '.join(arguments)}` failed: {_said(done)}.")
-    return done.stdout.rstrip("\n") if done.returncode == 0 else ""
-
-
-def _failure(*arguments: str) -> str | None:
-    """Runs git; returns why it failed, None if it did not."""
-    done = _run_git(*arguments)
-    return None if done.returncode == 0 else _said(done)
-
-
-def _run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # CI has nobody whom git could ask for a password.
-    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    return subprocess.run(["git", *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "!", "remote:"))] or lines
-    return "; ".join(told[:3]).rstrip(".") or f"exit status {done.returncode}"
+    return git.text(Path(), *arguments, may_fail=may_fail)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
+from textrnn.tracking.dvc_lock import read_stages
 
 NOTE = Path(".dvc/tmp/textrnn.json")
 
@@ -48,15 +48,14 @@ def recall(terminal: str) -> str | None:
         # New files show in the stamp of their folder.
         settled = is_same and all(_stamp(Path(path)) == stamp for path, stamp in note["stamps"].items())
         return str(note["text"]) if settled else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def _paths() -> Iterator[Path]:
     yield from (Path("dvc.yaml"), Path("dvc.lock"), Path("mlflow.db"))
     yield from OWN_CODE.rglob("*.py")
-    lock = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"), yaml.CSafeLoader)
-    for stage in (lock.get("stages") or {}).values():
+    for stage in read_stages(Path("dvc.lock")).values():
         yield from map(Path, stage.get("params", ()))
         for entry in (*stage.get("deps", ()), *stage.get("outs", ())):
             yield Path(entry["path"])

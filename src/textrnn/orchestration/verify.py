@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,11 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
+from textrnn import git
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import environment
+from textrnn.tracking.dvc_lock import outputs, read_stages
+from textrnn.yaml_file import parse_json, read_text
+
+REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, which writes the report anew."
 
 SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 
@@ -49,7 +52,7 @@ def repeat(project: Path, copy: Path, jobs: int) -> None:
     (copy / "dvc.lock").unlink(missing_ok=True)
     # A cache that the user shares between projects would hand the old results out again.
     (copy / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
-    _run(["git", "init", "--quiet"], copy)
+    git.text(copy, "init", "--quiet")
     _run([sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)], copy)
 
 
@@ -97,24 +100,18 @@ def _close(left: Any, right: Any, tolerance: float) -> bool:
 
 
 def _outputs(project: Path) -> dict[str, dict[str, str]]:
-    content = yaml.load((project / "dvc.lock").read_text(encoding="utf-8"), yaml.CSafeLoader)
-    return {
-        stage: {out["path"]: out["md5"] for out in entry.get("outs", ())} for stage, entry in content["stages"].items()
-    }
+    return {name: outputs({name: entry}) for name, entry in read_stages(project / "dvc.lock").items()}
 
 
 def _metrics(project: Path) -> dict[str, Any]:
     """Metrics by run name, of the study whose report `dvc.lock` holds."""
     report = next((path for path in _outputs(project).get("compare", {}) if path.startswith("reports/")), "reports")
     files = sorted((project / report / "metrics").glob("*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    return {file.stem: parse_json(read_text(file), str(file), REPORT_AGAIN) for file in files}
 
 
 def _copy_tracked_files(project: Path, copy: Path) -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True)
-    if listed.returncode != 0:
-        raise TextrnnError(f"{project} is no git repository, so which files to copy is not known. Run `git init`.")
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in git.names(project, "ls-files", "-z"):
         if (project / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(project / name, copy / name)

@@ -1,4 +1,4 @@
-"""Reads `dvc.lock`: which hash DVC knows a file or folder by.
+"""The one reader of `dvc.lock`: which stages it has, and which hash DVC knows a file or folder by.
 
 DVC writes the file in place. While trainings run side by side, a reader may find it empty or cut off.
 """
@@ -11,40 +11,90 @@ from typing import Any
 
 import yaml
 
+from textrnn.errors import TextrnnError
+from textrnn.yaml_file import parse_yaml, read_text
+
 PATIENCE = 3.0
 """Seconds in which another process is surely done with writing."""
 
+Stages = dict[str, dict[str, Any]]
+
+
+def read_stages(lock: Path) -> Stages:
+    """Returns each stage's entry in `lock`; none where there is no such file.
+
+    Raises:
+        TextrnnError: git or a crash left something else there than DVC wrote.
+    """
+    return parse_stages(read_text(lock), str(lock)) if lock.is_file() else {}
+
+
+def parse_stages(text: str, name: str) -> Stages:
+    """Returns each stage's entry in the `text` of a lock file, which messages call `name`.
+
+    Raises:
+        TextrnnError: see `read_stages`.
+    """
+    way_out = (
+        f"It is empty, cut off or half merged. `git restore {name}` brings back what is committed; then "
+        "`textrnn repro`, which trains nothing that DVC's cache still has."
+    )
+    try:
+        content = parse_yaml(text, name, yaml.CSafeLoader)
+    except TextrnnError as error:
+        raise error if "git checkout" in str(error) else TextrnnError(f"{error}\n{way_out}") from None
+    stages = content.get("stages", {}) if isinstance(content, dict) else None
+    if not isinstance(stages, dict) or not all(map(_is_entry, stages.values())):
+        raise TextrnnError(f"{name} does not hold what DVC writes. {way_out}")
+    return stages
+
+
+def outputs(stages: Stages) -> dict[str, str]:
+    """Returns DVC's hash of every output of `stages`, by path."""
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ()) if "md5" in out}
+
 
 def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
-    """Returns DVC's hash for each of `paths` that is an output of a stage in `lock`."""
+    """Returns DVC's hash for each of `paths` that is an output of a stage in `lock`.
+
+    Raises:
+        TextrnnError: see `read_stages`.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
-        outs = _outs(lock)
-        found = {str(path): outs[str(path)] for path in paths if str(path) in outs}
-        if len(found) == len(paths) or not lock.is_file() or time.monotonic() > deadline:
+        is_late = time.monotonic() > deadline
+        try:
+            known = outputs(read_stages(lock))
+        except TextrnnError:
+            if is_late:
+                raise
+            known = {}
+        found = {str(path): known[str(path)] for path in paths if str(path) in known}
+        if len(found) == len(paths) or not lock.is_file() or is_late:
             return found
         time.sleep(0.1)
 
 
 def data_by_stage(lock: Path) -> dict[str, dict[str, str]]:
-    """Returns, for each stage, DVC's hash of every data folder that it was last run on, by path."""
+    """Returns, for each stage, DVC's hash of every data folder that it was last run on, by path.
+
+    Raises:
+        TextrnnError: see `read_stages`.
+    """
     return {
-        name: {dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if dep["path"].startswith("data/")}
-        for name, stage in _stages(lock).items()
+        name: {
+            dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if dep["path"].startswith("data/") and "md5" in dep
+        }
+        for name, stage in read_stages(lock).items()
     }
 
 
-def _outs(lock: Path) -> dict[str, str]:
-    """Hash by path of every output, as far as they can be read at this moment."""
-    try:
-        return {
-            out["path"]: out["md5"] for stage in _stages(lock).values() for out in stage.get("outs", ()) if "md5" in out
-        }
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):  # cut off somewhere
-        return {}
-
-
-def _stages(lock: Path) -> dict[str, Any]:
-    content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader) if lock.is_file() else {}
-    stages: dict[str, Any] = content.get("stages", {})
-    return stages
+def _is_entry(stage: object) -> bool:
+    """Whether it is a stage's entry: a mapping whose inputs and outputs all have a path."""
+    if not isinstance(stage, dict):
+        return False
+    entries = [stage.get(key, []) for key in ("deps", "outs")]
+    return all(
+        isinstance(each, list) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in each)
+        for each in entries
+    )

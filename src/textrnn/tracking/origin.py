@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from textrnn import git
 
 RESULTS = ("dvc.lock", "reports")
 """What the pipeline itself writes into git: changes there are no changes of what was run."""
@@ -13,7 +14,7 @@ RESULTS = ("dvc.lock", "reports")
 PATCH = "uncommitted.patch"
 """The artifact that holds a dirty checkout's changes."""
 
-PLAIN = ("--binary", "--relative", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+PLAIN = ("--binary", "--relative", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 """A patch that `git apply` takes, whatever the user has set git to show."""
 
 
@@ -59,8 +60,5 @@ class Origin:
 
 def _git(folder: Path, *arguments: str) -> str:
     """What git answers in `folder`; nothing where there is no git, or no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.decode(errors="replace")
+    done = git.run(folder, *arguments)
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
