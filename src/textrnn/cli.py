@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from textrnn import process
 from textrnn.errors import TextrnnError
-from textrnn.stage import readable_errors
+from textrnn.stage import check_writable, readable_errors
 
 KEPT = 3
 """The exit status of `promote` when the champion stays."""
@@ -82,6 +84,7 @@ def retrain(
     from textrnn.orchestration import children
     from textrnn.orchestration.retrain import retrain as act
 
+    check_writable(report)
     console, shown = Console(stderr=True, highlight=False), Console(highlight=False)
     try:
         done = act(base, jobs, overrides or [], publish, console, lambda: _sync(console), report)
@@ -158,6 +161,7 @@ def check_data(
     from textrnn.tracking.data_check import check as act
     from textrnn.tracking.failures import readable_mlflow_errors
 
+    check_writable(markdown)
     params = load_params()
     with readable_mlflow_errors():
         found = act(Path.cwd(), params)
@@ -270,5 +274,12 @@ def _sync(console: Console, is_needed: bool = False) -> str | None:
 
 def app() -> None:
     """Runs the command line; a user's mistake is one message on standard error, and exit status 1."""
+    process.begin()
     with readable_errors():
+        for argument in sys.argv[1:]:
+            if not argument.isprintable() and any("\ud800" <= each <= "\udfff" for each in argument):
+                raise TextrnnError(
+                    f"the argument {argument!r} is not in this terminal's encoding, {sys.getfilesystemencoding()}. "
+                    "Give text in that encoding, or in a file in UTF-8: `textrnn predict --input FILE`."
+                )
         commands()

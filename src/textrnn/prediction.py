@@ -15,6 +15,7 @@ from rich.progress import track
 
 from textrnn.errors import TextrnnError
 from textrnn.params import load_params
+from textrnn.stage import check_writable
 
 if TYPE_CHECKING:
     from textrnn.modeling.predictor import Predictor
@@ -46,8 +47,7 @@ def predict(
     if seed is not None and run is None:
         raise TextrnnError("--seed says which of a run's models to take: give --run, too.")
     _check_kind(target, kind)
-    if target != STANDARD and not target.parent.is_dir():
-        raise TextrnnError(f"{target.parent} is no folder, so nothing can be written there. Make it, or name another.")
+    check_writable(None if target == STANDARD else target)
     table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
     with tempfile.TemporaryDirectory() as scratch:
         predictor = _predictor(run, seed, Path(scratch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,10 +15,24 @@ from pathlib import Path
 
 import typer
 
+from textrnn import process
 from textrnn.errors import TextrnnError
 
 PROFILE = "TEXTRNN_PROFILE"
 """The environment variable that may name a file, to which every stage then appends a line of JSON: see `_profile`."""
+
+_TAKE = "Check who owns it, and that the disk is not read-only"
+WAYS_OUT = {
+    errno.ENOSPC: "Make room there (for scratch files: name another folder in TMPDIR), and run this again",
+    errno.EDQUOT: "Make room there (for scratch files: name another folder in TMPDIR), and run this again",
+    errno.EROFS: _TAKE,
+    errno.EACCES: _TAKE,
+    errno.EPERM: _TAKE,
+    errno.EISDIR: "A file was expected: name another one",
+    errno.ENOTDIR: "A folder was expected: name another one",
+    errno.ENAMETOOLONG: "Take a shorter name",
+}
+"""What to do about an error of the system that the user can mend."""
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -27,6 +42,8 @@ def run_stage(main: Callable[..., None]) -> None:
     status 1; any other exception is a defect of ours and keeps its traceback.
     """
     called = time.time()
+    process.begin()
+    process.warn_of_inserted_code()
     # A killed stage cleans up behind it, as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -65,12 +82,42 @@ def _profile(file: Path, called: float) -> None:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns a `TextrnnError` into one message on standard error and exit status 1."""
+    """Turns what the user can mend into one message on standard error and exit status 1.
+
+    That is a `TextrnnError`; and a file or disk that does not take what is written.
+    Whoever reads the output may have enough of it, as `head` has: then the process ends without a word.
+    """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except TextrnnError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in WAYS_OUT:
+            raise
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}. {WAYS_OUT[error.errno]}.\n")
+        sys.exit(1)
+
+
+def check_writable(file: Path | None) -> None:
+    """Raises a `TextrnnError` where `file` cannot be written: called before the work whose result it is to hold."""
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise TextrnnError(
+            f"{file.parent} is no folder, so {file.name} cannot be written there. Make it with `mkdir`, or name another."
+        )
+    if file.is_dir():
+        raise TextrnnError(f"{file} is a folder, and no file can be written in its place. Name another file.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise TextrnnError(f"{file} cannot be written: no permission, or a read-only disk. Name another file.")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from textrnn.errors import TextrnnError
+from textrnn.process import COMPUTING
 
 # Importing and tracing make a million objects that last: searching them for garbage is a fifth of a start.
 gc.set_threshold(100_000)
@@ -36,11 +37,10 @@ def _keep_freed_memory() -> None:
 _keep_freed_memory()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN picks kernels by processor: other bytes elsewhere
 # Trainings side by side share a GPU: each takes memory as it needs it, with TensorFlow and with JAX.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")  # with one size alone cuDNN's layers repeat their results
+os.environ.update(COMPUTING)
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
@@ -56,8 +56,34 @@ def _hidden(*modules: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-with _hidden("matplotlib", "sklearn"):  # a third of Keras' import, for wrappers that nothing here uses
-    import keras  # reads the variables above
+@contextmanager
+def _without_keras_json() -> Iterator[None]:
+    """Keeps an import of Keras from reading the user's `keras.json`, and from writing one."""
+    home = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if home is not None:
+            os.environ["KERAS_HOME"] = home
+
+
+try:
+    # A third of Keras' import is for wrappers that nothing here uses.
+    with _hidden("matplotlib", "sklearn"), _without_keras_json():
+        import keras  # reads the variables above
+except (ImportError, ValueError) as error:
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    raise TextrnnError(
+        f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}: {reason}. Unset KERAS_BACKEND, which takes TensorFlow, or "
+        "install that backend: `pip install -e '.[jax]'` or `'.[torch]'`."
+    ) from error
+
+# A program that had imported Keras before may have set these.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+keras.config.set_image_data_format("channels_last")
 
 # bfloat16 has float32's range, so nothing overflows and losses need no scaling, as they would with float16.
 PRECISIONS = ("float32", "mixed_bfloat16")

@@ -137,6 +137,7 @@ def _convolution(experiment: Experiment) -> keras.layers.Layer:
         experiment.units,
         CONVOLUTION_WIDTH,
         padding="same",
+        data_format="channels_last",
         activation="relu",
         kernel_regularizer=_l2(experiment),
     )

@@ -131,7 +131,7 @@ class PoolText(keras.layers.Layer):
         """Returns float32 [batch, time / POOLED rounded up, features]."""
         behind = ops.zeros_like(sequence[:, :1])
         filled = ops.concatenate([sequence, *[behind] * (POOLED - 1)], axis=1)
-        return ops.max_pool(filled, POOLED, strides=POOLED, padding="valid")
+        return ops.max_pool(filled, POOLED, strides=POOLED, padding="valid", data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable("textrnn")

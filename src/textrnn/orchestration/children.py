@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import psutil
 
+from textrnn.process import own_environment
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 POLL_SECONDS = 0.1
@@ -32,7 +34,10 @@ def dvc_command(*arguments: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Returns the environment for DVC: the stages' `python` is this Python, and nothing phones home."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    # DVC, too, prints names that a terminal's encoding may lack.
+    encoding = os.environ.get("PYTHONIOENCODING", "").partition(":")[0] + ":backslashreplace"
+    own = own_environment(os.environ)
+    return {**own, "PATH": path, "PYTHONIOENCODING": encoding, "DVC_NO_ANALYTICS": "1"}
 
 
 class Stopped(BaseException):
@@ -98,7 +103,7 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                text=True,
+                encoding=getattr(sys.stdout, "encoding", None) or "utf-8",  # as the child's is
                 errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
             )

@@ -1,0 +1,86 @@
+"""How a process of ours begins: what computes is set here, whatever the user's home and shell say."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import unicodedata
+from collections.abc import Mapping
+
+COMPUTING = {
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN picks kernels by processor: other bytes elsewhere
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:2",  # with one size alone cuDNN's layers repeat their results
+}
+"""Variables that have a say in results, and are always these."""
+
+FOREIGN = (
+    *("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "VECLIB_", "KMP_", "NPY_", "NUMEXPR_"),
+    *("TF_", "XLA_", "KERAS_", "DNNL_", "ONEDNN_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_", "JAX_", "TORCH_", "PYTORCH_"),
+    *("MPL", "MATPLOTLIBRC", "POLARS_", "PYTHONWARNINGS", "PYTHONOPTIMIZE"),
+)
+"""Beginnings of variables that change what libraries compute or draw."""
+
+HARMLESS = (
+    *("KERAS_BACKEND", "KERAS_TORCH_DEVICE", "JAX_PLATFORM", "TF_CPP_", "TF2_BEHAVIOR", "KMP_DUPLICATE_", "KMP_INIT_"),
+    *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "XLA_PYTHON_CLIENT_", "PYTORCH_CUDA_ALLOC_CONF"),
+    *("MPLCONFIGDIR", "POLARS_MAX_THREADS", "POLARS_TEMP_DIR", "POLARS_SKIP_CPU_CHECK"),
+)
+"""Those of them that say where to compute and with how much, or that libraries set themselves."""
+
+INSERTED = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
+"""What puts other code in the place of libraries before anything of ours runs."""
+
+RESTARTED = "TEXTRNN_RESTARTED"
+
+PLAIN = {"±": "+/-", "≈": "~", "−": "-", "–": "-", "→": "->", "…": "...", "×": "x", "≥": ">=", "≤": "<=", "·": "."}
+
+
+def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns `environment` without what other projects set for the libraries that compute here."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(FOREIGN) or name.startswith(HARMLESS) or COMPUTING.get(name) == value
+    }
+
+
+def begin() -> None:
+    """Makes this process independent of the user's settings, and its output that of any terminal.
+
+    Libraries read most settings when they are loaded. So where the environment has any that is not ours, the
+    process starts once more without it: same command, same process id.
+    """
+    is_second = os.environ.pop(RESTARTED, None) is not None
+    own = own_environment(os.environ)
+    if own != dict(os.environ) and not is_second:
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**own, RESTARTED: "1"})
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=degraded.__name__)
+
+
+def warn_of_inserted_code() -> None:
+    """Warns of the settings that nothing here can override: they came before this process."""
+    for name in INSERTED:
+        if value := os.environ.get(name):
+            sys.stderr.write(f"warning: {name}={value} may replace libraries that compute: results may differ by it\n")
+
+
+def degraded(error: UnicodeError) -> tuple[str, int]:
+    """Handles what an encoding lacks: symbols have a plain form, anything else is escaped, as in `\\xe9`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(character: str) -> str:
+    if character in PLAIN:
+        return PLAIN[character]
+    if unicodedata.name(character, "").startswith(("BRAILLE", "BOX DRAWINGS")):  # rich's spinner and rules
+        return "-"
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(degraded.__name__, degraded)
