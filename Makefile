@@ -34,34 +34,34 @@ endif
 	@touch $@
 
 repro: $(READY) ## run the active study, or make STUDY=name active first: every stage that is not up to date (JOBS=N)
-	@textrnn repro --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
+	@python -m textrnn repro --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
 
 test: $(READY) lint ## lint, types, and every test
 	@python -m pytest
 
 lint: $(READY) ## ruff and mypy
-	@ruff check .
-	@ruff format --check .
-	@mypy
+	@python -m ruff check .
+	@python -m ruff format --check .
+	@python -m mypy
 
 ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000 (PORT=5000)
 	@case "$$MLFLOW_TRACKING_URI" in \
 		http*) echo "MLFLOW_TRACKING_URI is set: the dashboard is at $$MLFLOW_TRACKING_URI" ;; \
-		*) mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --port $(PORT) ;; \
+		*) python -m mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(PORT) ;; \
 	esac
 
 serve: PORT := 5001
 serve: $(READY) ## serve the champion: POST to http://127.0.0.1:5001/invocations (PORT=5001)
-	@textrnn serve --port $(PORT)
+	@python -m textrnn serve --port $(PORT)
 
 promote: $(READY) ## fetch what dvc.lock names, register the best model, and let it become champion if a paired test says so
-	@test -z "$$(dvc config core.remote 2>/dev/null)" || dvc pull --quiet --allow-missing
-	@textrnn sync
-	@textrnn register
-	@textrnn promote || test $$? -eq 3 # the champion stays: that, too, is an answer
+	@test -z "$$(python -m dvc config core.remote 2>/dev/null)" || python -m dvc pull --quiet --allow-missing
+	@python -m textrnn sync
+	@python -m textrnn register
+	@python -m textrnn promote || test $$? -eq 3 # the champion stays: that, too, is an answer
 
 verify: $(READY) ## repeat the study from empty caches and compare it with dvc.lock, stage by stage
-	@textrnn verify --jobs $(JOBS)
+	@python -m textrnn verify --jobs $(JOBS)
 
 bench: $(READY) ## measure against the usual ways: reports/benchmarks.md (DATA=folder with IMDB and GloVe)
 	@python -m benchmarks $(if $(DATA),--data "$(DATA)")

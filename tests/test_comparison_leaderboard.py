@@ -231,6 +231,21 @@ def test_terminal_table_fits_80_columns(board: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "row"), [(68, "2 gru 50.0 ± 0.0 40.0 ± 0.0 unclear 640 k"), (40, "2 gru 50.0 ± 0.0"), (30, "2 gru")]
+)
+def test_on_a_narrow_terminal_names_stay_and_the_last_columns_go(board: pd.DataFrame, width: int, row: str) -> None:
+    board.loc[0, "experiment"] = "lstm-embedding-dropout"
+    console = Console(width=width, file=StringIO())
+
+    with console.capture() as shown:
+        console.print(leaderboard.to_terminal(leaderboard.judge(board, JUDGED), console.width))
+
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert "lstm-embedding-" in lines[1]
+    assert row in lines
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         (0, ""),

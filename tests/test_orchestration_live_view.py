@@ -54,6 +54,15 @@ def test_rows_show_what_each_training_last_said(clock):
     ]
 
 
+def test_a_narrow_terminal_shows_names_first(clock):
+    console = Console(file=StringIO(), width=40)
+    view = LiveView(WORK, [5, 7], 2, console, clock)
+    view.start("train@lstm")
+    view.line("train@lstm", "seed 5  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
+    console.print(view.render())
+    assert console.file.getvalue().splitlines()[1].split() == ["train@lstm", "3/4", "0:00"]
+
+
 def test_nothing_is_foretold_before_anything_was_measured(clock):
     view, _ = make_view(clock)
     view.start("train@lstm")

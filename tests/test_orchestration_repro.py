@@ -19,8 +19,9 @@ import yaml
 from fake_runs import make_run
 from tiny_project import PARAMS, TinyProject, sha256
 
+from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import Children
-from textrnn.orchestration.repro import diverged
+from textrnn.orchestration.repro import check_folder, diverged
 from textrnn.params import load_params
 
 STUBBORN = """\
@@ -273,3 +274,14 @@ def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
         running = pool.submit(children.run, command, dict(os.environ), fail)
         with pytest.raises(ValueError, match="one"):
             running.result(timeout=60)
+
+
+def test_without_git_there_is_a_hint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+    with pytest.raises(TextrnnError, match=r"DVC needs git here: .*not a git repository.*`git init`.*no_scm true"):
+        check_folder()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    check_folder()

@@ -11,9 +11,10 @@ import yaml
 from rich.console import Console
 from tiny_project import STAGES
 
+from textrnn import git
 from textrnn.errors import TextrnnError
 from textrnn.orchestration import verify as module
-from textrnn.orchestration.verify import CLOSE, DIFFERENT, SAME, compare_locks, repeat, verify
+from textrnn.orchestration.verify import CLOSE, DIFFERENT, SAME, against_commit, compare_locks, repeat, verify
 
 
 @pytest.fixture
@@ -129,3 +130,51 @@ def test_outside_of_git_the_files_to_copy_are_unknown(tmp_path):
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     with pytest.raises(TextrnnError, match="not a git repository"):
         verify(tmp_path, 1, 0.02, Console())
+
+
+def commit_lock(folder, plan="p", out="a", accuracy=0.75):
+    """A project with one run; its report has a metric."""
+    stages = {
+        "encode_corpus": {"deps": [{"path": "plan/encode_corpus.json", "md5": "e"}], "outs": []},
+        "train@gru": {
+            "deps": [{"path": "plan/train@gru.json", "md5": plan}],
+            "outs": [{"path": "runs/gru", "md5": out}],
+        },
+        "baseline@majority": {"deps": [{"path": "plan/baseline@majority.json", "md5": "m"}], "outs": []},
+        "compare": {"outs": [{"path": "reports/tiny", "md5": out}]},
+    }
+    (folder / "reports/tiny/metrics").mkdir(parents=True, exist_ok=True)
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
+    (folder / "reports/tiny/metrics/gru.json").write_text(json.dumps({"test_accuracy": accuracy}), encoding="utf-8")
+
+
+@pytest.fixture
+def committed(tmp_path):
+    """A project in a subfolder of its repository."""
+    folder = tmp_path / "sub folder"
+    commit_lock(folder)
+    git.text(tmp_path, "init", "--quiet")
+    git.text(tmp_path, "add", ".")
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    git.text(tmp_path, *who, "commit", "--quiet", "--message", "results")
+    return folder
+
+
+def test_other_bytes_than_committed_are_counted_and_explained(committed):
+    commit_lock(committed, out="b", accuracy=0.7503)
+    assert against_commit(committed) == (
+        "1 of 2 runs have the bytes that are committed; metrics of the others differ by at most 0.0003 "
+        "(test_accuracy of gru): another kind of processor gives other last digits. `git restore dvc.lock reports` keeps the committed "
+        "results; or commit these."
+    )
+    commit_lock(committed, out="b", accuracy=0.5)
+    assert "at most 0.25 (test_accuracy of gru): no processor does that much" in against_commit(committed)
+
+
+def test_the_same_bytes_another_plan_or_nothing_committed_are_not_mentioned(committed, tmp_path):
+    assert against_commit(committed) is None
+    commit_lock(committed, plan="other", out="b")
+    assert against_commit(committed) is None
+    (tmp_path / "outside").mkdir()
+    commit_lock(tmp_path / "outside")
+    assert against_commit(tmp_path / "outside") is None

@@ -44,6 +44,7 @@ def repro(
     # Not before: what nobody needs when nothing has changed takes seconds to import.
     from textrnn.orchestration import children
     from textrnn.orchestration import repro as orchestration
+    from textrnn.orchestration.verify import against_commit
     from textrnn.params import load_params
 
     before = settled.state(terminal)
@@ -59,6 +60,8 @@ def repro(
         show(Path("reports") / params.study, console)
     console.file.write(shown.get())
     synced = _sync(console)
+    if work.was_due and (difference := against_commit(Path())) is not None:
+        console.print(difference, markup=False, soft_wrap=True)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(

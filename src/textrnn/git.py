@@ -48,7 +48,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             command, cwd=folder, env=environment(), capture_output=True, stdin=subprocess.DEVNULL, check=False
         )
-    except FileNotFoundError:
+    except OSError:
         return subprocess.CompletedProcess(command, 127, b"", b"git is not installed, or not in PATH")
 
 
@@ -71,7 +71,7 @@ def failure(folder: Path, *arguments: str) -> str | None:
 
 
 def names(folder: Path, *arguments: str) -> list[str]:
-    """Returns the paths that git prints with `-z`, as this system spells them.
+    """Returns the paths that git prints, with `-z` where there are several, as this system spells them.
 
     Raises:
         TextrnnError: git failed.
@@ -95,9 +95,12 @@ def changed(folder: Path, *paths: str) -> dict[str, str]:
 
 
 def prefix(folder: Path) -> str:
-    """Returns the path of `folder` from git's top folder, such as `projects/reviews/`; nothing at the top."""
-    done = run(folder, "rev-parse", "--show-prefix")
-    return os.fsdecode(done.stdout).removesuffix("\n")
+    """Returns the path of `folder` from git's top folder, such as `projects/reviews/`; nothing at the top.
+
+    Raises:
+        TextrnnError: git knows no repository there.
+    """
+    return "".join(names(folder, "rev-parse", "--show-prefix")).removesuffix("\n")
 
 
 def content(folder: Path, commit: str, name: str) -> str:

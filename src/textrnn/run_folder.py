@@ -134,7 +134,7 @@ class RunFolder(Run):
     @cached_property
     def predictions(self) -> pl.DataFrame:
         """Columns `seed, split, id, label, probability (list<float32> [classes])`."""
-        return pl.read_parquet(self.path / "predictions.parquet")
+        return pl.read_parquet(self.path / "predictions.parquet", glob=False)
 
     def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Returns ids, labels `int32 [examples]` and probabilities `float32 [examples, classes]`."""

@@ -111,9 +111,7 @@ def check_writable(file: Path | None) -> None:
     if file is None:
         return
     if not file.parent.is_dir():
-        raise TextrnnError(
-            f"{file.parent} is no folder, so {file.name} cannot be written there. Make it with `mkdir`, or name another."
-        )
+        raise TextrnnError(f"{file.parent} is no folder, so nothing can be written there. Make it, or name another.")
     if file.is_dir():
         raise TextrnnError(f"{file} is a folder, and no file can be written in its place. Name another file.")
     if not os.access(file if file.exists() else file.parent, os.W_OK):

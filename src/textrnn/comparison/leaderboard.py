@@ -24,6 +24,9 @@ from textrnn.comparison.tables import DIGITS, SPLITS
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 
+READABLE = 20
+"""So many letters of a name stay in one line on any terminal."""
+
 NAMED = 6
 """So many experiments at most are named in a sentence."""
 
@@ -101,15 +104,20 @@ def summary(table: pd.DataFrame) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def to_terminal(table: pd.DataFrame) -> Table:
-    """Returns a rich table that fits 80 columns."""
+def to_terminal(table: pd.DataFrame, width: int = 80) -> Table:
+    """Returns a rich table that fits `width` columns: where that is too few for all, the last columns are left out."""
+    headers = ("", "experiment", "valid %", "test %", "NB-SVM", "params", "training")
+    rows = [main_cells(row) for _, row in table.iterrows()]
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    widths[1] = min(widths[1], READABLE)  # a longer name is folded
+    while len(widths) > 2 and sum(widths) + 2 * (len(widths) - 1) > width:
+        widths.pop()
     sheet = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
-    for header in ("", "experiment", "valid %", "test %", "NB-SVM", "params", "training"):
-        is_name = header == "experiment"  # the only one to give way when the terminal is narrow
+    for header in headers[: len(widths)]:
+        is_name = header == "experiment"
         sheet.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-    for _, row in table.iterrows():
-        style = "red" if row["failures"] else "cyan" if row["kind"] == "baseline" else ""
-        sheet.add_row(*main_cells(row), style=style)
+    for cells, failures, kind in zip(rows, table["failures"], table["kind"], strict=True):
+        sheet.add_row(*cells[: len(widths)], style="red" if failures else "cyan" if kind == "baseline" else "")
     return sheet
 
 
@@ -125,7 +133,7 @@ def show(report: Path, console: Console) -> None:
     table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype={"experiment": str, "embedding": str})
     table = table.astype({"rank": "Int64"})
     table = table.fillna({"failures": "", "embedding": "", "against_nb_svm": "", "against_best": ""})
-    console.print(to_terminal(table))
+    console.print(to_terminal(table, console.width))
     for sentence in summary(table):
         console.print("\n" + sentence.replace("`", ""), markup=False)
     console.print(f"\nMore in {report}/index.html", markup=False, soft_wrap=True)

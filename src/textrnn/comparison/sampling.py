@@ -24,7 +24,7 @@ def units(corpus: Path, split: str, ids: Sequence[str]) -> list[str]:
     file = corpus / f"{split}.parquet"
     if not file.is_file():
         raise TextrnnError(f"{file}: no such file. The prepare stage writes it: run `dvc repro`.")
-    known = pl.read_parquet(file, columns=["id", "group"]).with_columns(known=True)
+    known = pl.read_parquet(file, glob=False, columns=["id", "group"]).with_columns(known=True)
     found = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}).join(
         known, on="id", how="left", maintain_order="left"
     )

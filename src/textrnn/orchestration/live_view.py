@@ -19,6 +19,9 @@ EPOCH = re.compile(r"seed (\d+) +epoch +(\d+)/(\d+) +loss (\S+) .*\bval_accuracy
 
 REFRESHES_PER_SECOND = 2
 
+WIDE = 72
+"""So many columns of a terminal hold every cell of a row; on a narrower one the name comes first."""
+
 
 @dataclass
 class _Running:
@@ -99,13 +102,16 @@ class LiveView:
     def render(self) -> Group:
         """Returns a row per running stage and a line for all of them."""
         table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
-        for header in ("running", "seed", "epoch", "loss", "valid accuracy", "time"):
+        headers = ("running", "seed", "epoch", "loss", "valid accuracy", "time")
+        shown = headers if self._console.width >= WIDE else ("running", "epoch", "time")
+        for header in shown:
             is_name = header == "running"
-            table.add_column(header, justify="left" if is_name else "right", no_wrap=True)
+            table.add_column(header, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
         with self._lock:
             now = self._clock()
             for stage, each in self._running.items():
-                table.add_row(Text(stage), *each.cells, _minutes(now - each.since))
+                cells: tuple[Text | str, ...] = (Text(stage), *each.cells, _minutes(now - each.since))
+                table.add_row(*(cell for header, cell in zip(headers, cells, strict=True) if header in shown))
             waiting = len(self._work) - len(self._ended) - len(self._running)
             parts = [f"{len(self._ended) - len(self.failed)} done", f"{len(self._running)} running"]
             parts += [f"{waiting} waiting"] if waiting else []

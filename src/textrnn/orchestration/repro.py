@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from textrnn import git
 from textrnn.catalog import load_catalog
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import Children, Stopped, dvc_command, environment
@@ -109,6 +110,9 @@ def check_folder() -> None:
     for needed in (Path("dvc.yaml"), Path(".dvc")):
         if not needed.exists():
             raise TextrnnError(f"{needed}: not in {Path.cwd()}. Run this in the project's top folder, a git clone.")
+    reason = git.failure(Path(), "rev-parse", "--git-dir")
+    if reason is not None and "no_scm" not in Path(".dvc/config").read_text(encoding="utf-8"):
+        raise TextrnnError(f"DVC needs git here: {reason}. Or do without: `dvc config core.no_scm true`.")
 
 
 @contextmanager

@@ -15,10 +15,15 @@ from rich.console import Console
 from textrnn import git
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import environment
-from textrnn.tracking.dvc_lock import outputs, read_stages
+from textrnn.tracking.dvc_lock import Stages, outputs, parse_stages, read_stages
 from textrnn.yaml_file import parse_json, read_text
 
 REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, which writes the report anew."
+
+TOLERANCE = 0.02
+"""By so much metrics may differ that another processor computed."""
+
+RUNS = ("train@", "baseline@")
 
 SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 
@@ -71,6 +76,66 @@ def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
     }
 
 
+def against_commit(project: Path) -> str | None:
+    """Returns how the study's runs differ from those that git has at HEAD for the same settings, code and data.
+
+    None where nothing differs, or git has no such results.
+
+    Raises:
+        TextrnnError: see `read_stages`.
+    """
+    here, committed = read_stages(project / "dvc.lock"), git.content(project, "HEAD", "dvc.lock")
+    there = parse_stages(committed, "dvc.lock at HEAD") if committed else {}
+    ours, theirs = _plans(here), _plans(there)
+    runs = [name for name in here if name.startswith(RUNS)]
+    upstream = {name for name in ours | theirs if not name.startswith((*RUNS, "probe@", "compare"))}
+    if not there or any(ours.get(name) != theirs.get(name) for name in upstream):
+        return None
+    runs = [name for name in runs if ours[name] == theirs.get(name)]
+    other = [name for name in runs if outputs({name: here[name]}) != outputs({name: there[name]})]
+    if not other:
+        return None
+    before, now = _metrics_at_head(project, there), _metrics(project)
+    differences = {
+        f"{key} of {name}": abs(now[name][key] - before[name][key])
+        for name in (stage.partition("@")[2] for stage in other)
+        if name in now and name in before
+        for key in now[name].keys() & before[name].keys()
+    }
+    what = max(sorted(differences), key=lambda each: differences[each], default=None)
+    largest = differences[what] if what else 0.0
+    meaning = (
+        "another kind of processor gives other last digits"
+        if largest <= TOLERANCE
+        else "no processor does that much, so compare the versions of libraries with requirements.lock"
+    )
+    return (
+        f"{len(runs) - len(other)} of {len(runs)} runs have the bytes that are committed; metrics of the others differ "
+        f"by at most {largest:.2g}{f' ({what})' if what else ''}: {meaning}. `git restore dvc.lock reports` keeps the "
+        "committed results; or commit these."
+    )
+
+
+def _plans(stages: Stages) -> dict[str, str]:
+    """The hash of each stage's plan: of its settings and its code."""
+    return {
+        name: dep.get("md5", "")
+        for name, stage in stages.items()
+        for dep in stage.get("deps", ())
+        if dep["path"] == f"plan/{name}.json"
+    }
+
+
+def _metrics_at_head(project: Path, stages: Stages) -> dict[str, Any]:
+    files = git.files(project, "HEAD", f"{_report(stages)}/metrics/")
+    return {Path(name).stem: parse_json(git.content(project, "HEAD", name), name, REPORT_AGAIN) for name in files}
+
+
+def _report(stages: Stages) -> str:
+    """The folder of the report that the stage `compare` wrote."""
+    return next((path for path in outputs({"": stages.get("compare", {})}) if path.startswith("reports/")), "reports")
+
+
 def _verdict(
     stage: str,
     left: dict[str, str] | None,
@@ -105,8 +170,7 @@ def _outputs(project: Path) -> dict[str, dict[str, str]]:
 
 def _metrics(project: Path) -> dict[str, Any]:
     """Metrics by run name, of the study whose report `dvc.lock` holds."""
-    report = next((path for path in _outputs(project).get("compare", {}) if path.startswith("reports/")), "reports")
-    files = sorted((project / report / "metrics").glob("*.json"))
+    files = sorted((project / _report(read_stages(project / "dvc.lock")) / "metrics").glob("*.json"))
     return {file.stem: parse_json(read_text(file), str(file), REPORT_AGAIN) for file in files}
 
 

@@ -69,5 +69,5 @@ class Completion:
         missing = [file.relative_to(self._project) for file in files if not file.is_file()]
         if missing:
             raise TextrnnError(f"{missing[0]} is missing, and pictures need it. Run `dvc pull`, or `dvc repro`.")
-        tokens, texts = map(pl.read_parquet, files)
+        tokens, texts = (pl.read_parquet(file, glob=False) for file in files)
         return texts.select("id", "text").join(tokens.select("id", tokens=pl.col("ids").list.len()), on="id")

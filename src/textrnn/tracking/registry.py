@@ -235,7 +235,7 @@ def _right(client: MlflowClient, version: ModelVersion) -> tuple[list[str], np.n
     parent_id = client.get_run(str(version.run_id)).data.tags["mlflow.parentRunId"]
     with tempfile.TemporaryDirectory() as scratch:
         file = client.download_artifacts(parent_id, PREDICTIONS, scratch)
-        table = pl.read_parquet(file).filter(
+        table = pl.read_parquet(file, glob=False).filter(
             (pl.col("seed") == int(version.tags["seed"])) & (pl.col("split") == "test")
         )
     predicted = table["probability"].list.arg_max().to_numpy()
@@ -250,7 +250,7 @@ def _rescored(
     from textrnn.modeling.predictor import Predictor
 
     file = project / CORPUS / "test.parquet"
-    if not file.is_file() or (frame := pl.read_parquet(file))["id"].to_list() != ids:
+    if not file.is_file() or (frame := pl.read_parquet(file, glob=False))["id"].to_list() != ids:
         raise TextrnnError(
             "data/corpus does not hold the test split that the challenger was tested on, so the champion cannot be "
             "scored on it. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
