@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def check_merged(text: str, name: str) -> None:
     """Raises a `TextrnnError` where `text` still holds two versions between which nobody has chosen yet."""
     if found := MARKER.search(text):
         line = text.count("\n", 0, found.start()) + 1
+        file = shlex.quote(name)
         raise TextrnnError(
             f"{name}, line {line}: a merge left two versions there, with its markers ({found[1]}). Choose one side, "
-            f"`git checkout --ours {name}` or `git checkout --theirs {name}`, or edit the file; then `textrnn repro`."
+            f"`git checkout --ours {file}` or `git checkout --theirs {file}`, or edit the file; then `textrnn repro`."
         )

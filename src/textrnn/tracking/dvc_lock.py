@@ -5,6 +5,7 @@ DVC writes the file in place. While trainings run side by side, a reader may fin
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def read_stages(lock: Path) -> Stages:
     Raises:
         TextrnnError: git or a crash left something else there than DVC wrote.
     """
-    return parse_stages(read_text(lock), str(lock)) if lock.is_file() else {}
+    return parse_stages(read_text(lock), os.path.relpath(lock)) if lock.is_file() else {}
 
 
 def parse_stages(text: str, name: str) -> Stages:
