@@ -30,6 +30,7 @@ SETTINGS = """
     showSignature = true
 [diff]
     noprefix = true
+    relative = true
     mnemonicPrefix = true
     external = false
 [user]
@@ -83,7 +84,10 @@ def test_bytes_are_checked_out_as_they_were_committed(folder: Path) -> None:
 def test_a_patch_applies_whatever_a_user_wants_to_see_of_it(folder: Path) -> None:
     (folder / "plain.txt").write_bytes(b"two\n")
     origin = Origin.of_checkout(folder)
-    assert "--- a/plain.txt\n+++ b/plain.txt\n" in origin.patch
+    git.text(folder, "checkout", "--", ".")
+    (folder.parent / "changes.patch").write_text(origin.patch, encoding="utf-8")
+    git.text(folder, "apply", "../changes.patch")
+    assert (folder / "plain.txt").read_bytes() == b"two\n"
     assert Origin.of_result(folder, "no such hash").commit == origin.commit
 
 

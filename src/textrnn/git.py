@@ -16,6 +16,7 @@ SETTINGS = {
     "core.quotePath": "false",
     "diff.mnemonicPrefix": "false",
     "diff.noprefix": "false",
+    "diff.relative": "false",
     "log.showSignature": "false",
 }
 """What users set for their own eyes, and what would change the output that is parsed here."""

@@ -22,7 +22,16 @@ FOREIGN = (
 """Beginnings of variables that change what libraries compute or draw."""
 
 HARMLESS = (
-    *("KERAS_BACKEND", "KERAS_TORCH_DEVICE", "JAX_PLATFORM", "TF_CPP_", "TF2_BEHAVIOR", "KMP_DUPLICATE_", "KMP_INIT_"),
+    *(
+        "KERAS_BACKEND",
+        "KERAS_HOME",
+        "KERAS_TORCH_DEVICE",
+        "JAX_PLATFORM",
+        "TF_CPP_",
+        "TF2_BEHAVIOR",
+        "KMP_DUPLICATE_",
+        "KMP_INIT_",
+    ),
     *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "XLA_PYTHON_CLIENT_", "PYTORCH_CUDA_ALLOC_CONF"),
     *("MPLCONFIGDIR", "POLARS_MAX_THREADS", "POLARS_TEMP_DIR", "POLARS_SKIP_CPU_CHECK"),
 )

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from textrnn.errors import TextrnnError
+from textrnn.yaml_file import read_yaml
 
 FOLDER = "studies"
 
@@ -31,4 +32,5 @@ def activate(name: str, project: Path) -> None:
             f"params.yaml is none of the studies in {FOLDER}/, and study {name!r} would take its place. Keep it "
             f"first, `cp params.yaml {FOLDER}/mine.yaml`, or give it up, `cp {FOLDER}/{name}.yaml params.yaml`."
         )
+    read_yaml(known[name])  # what is half merged stays out of params.yaml
     active.write_bytes(wanted)

@@ -32,7 +32,7 @@ def locked_stages() -> dict[str, list[str]]:
 def default_remote() -> str | None:
     """Returns the name of DVC's default remote, if there is one."""
     asked = subprocess.run(
-        dvc_command("config", "core.remote"), env=environment(), capture_output=True, text=True, check=False
+        dvc_command("config", "core.remote"), env=environment(), capture_output=True, text=True, errors="replace"
     )
     return asked.stdout.strip() or None
 

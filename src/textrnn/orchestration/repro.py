@@ -255,7 +255,9 @@ def is_due() -> bool:
 
     def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = dvc_command("repro", *arguments)
-        return subprocess.run(command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, env=environment(), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+        )
 
     planned, asked = dvc("plan"), dvc("--dry", "--allow-missing")
     # The second fails where a stage is due whose inputs are not here yet.

@@ -14,7 +14,7 @@ RESULTS = ("dvc.lock", "reports")
 PATCH = "uncommitted.patch"
 """The artifact that holds a dirty checkout's changes."""
 
-PLAIN = ("--binary", "--relative", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+PLAIN = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 """A patch that `git apply` takes, whatever the user has set git to show."""
 
 

@@ -8,7 +8,6 @@ study declares there is one parent run with one child per seed, complete, and wi
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from textrnn.tracking.live import curve_point, over_seeds
 from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import PROCESS, Store, is_alive, open_store
+from textrnn.yaml_file import parse_json, read_text
 
 SYNCED = "run.digest"
 """The tag of a complete parent run: a digest of the files that it agrees with."""
@@ -301,7 +301,7 @@ def history(run: RunFolder, seed: int) -> list[dict[str, float]]:
 def _timing(project: Path, run: RunFolder) -> dict[str, dict[str, float]]:
     """What `timings/` says of this very training; a clone has none."""
     file = project / "timings" / f"{run.name}.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    content = parse_json(read_text(file), str(file), "Delete it: it holds clock times only.") if file.is_file() else {}
     seeds: dict[str, dict[str, float]] = (
         content.get("seeds", {}) if content.get("fingerprint") == run.fingerprint else {}
     )
