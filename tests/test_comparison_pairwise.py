@@ -14,6 +14,7 @@ import yaml
 from fake_runs import make_run
 from tiny_project import PARAMS, TinyProject
 
+from textrnn import git
 from textrnn.comparison.comparisons import comparisons
 from textrnn.comparison.pairwise import compare
 from textrnn.comparison.sampling import units
@@ -307,6 +308,20 @@ def test_did_my_change_help(repository: TinyProject) -> None:
     assert repository.git_status() == ""
 
 
+def test_in_a_subfolder_of_a_larger_repository(
+    repository: TinyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "larger one"
+    top.mkdir()
+    folder = repository.folder.rename(top / "a project")
+    shutil.rmtree(folder / ".git")
+    git.text(top, "init", "--quiet")
+    git.text(top, "add", ".")
+    git.text(top, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message", "all")
+    monkeypatch.chdir(folder)
+    assert "Both predict exactly the same." in compare(Path(), "lstm", None, "HEAD").notes
+
+
 def test_another_run_of_another_revision(repository: TinyProject) -> None:
     shutil.rmtree(repository.folder / "runs" / "gru")
     found = compare(repository.folder, "lstm", "gru", "earlier")
@@ -337,7 +352,7 @@ def test_a_revision_that_dvc_cannot_read_is_told(repository: TinyProject) -> Non
     with pytest.raises(TextrnnError, match=r"^--rev HEAD: DVC cannot read the project at this revision: .*dvc.yaml"):
         compare(repository.folder, "lstm", rev="HEAD")
     shutil.rmtree(repository.folder / ".git")
-    with pytest.raises(TextrnnError, match=r"^--rev HEAD: DVC cannot read .* is not a git repository"):
+    with pytest.raises(TextrnnError, match=r"not a git repository.*`git init`"):
         compare(repository.folder, "lstm", rev="HEAD")
 
 

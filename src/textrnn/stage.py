@@ -21,10 +21,12 @@ from textrnn.errors import TextrnnError
 PROFILE = "TEXTRNN_PROFILE"
 """The environment variable that may name a file, to which every stage then appends a line of JSON: see `_profile`."""
 
+_ROOM = "Make room there (for scratch files: name another folder in TMPDIR), and run this again"
 _TAKE = "Check who owns it, and that the disk is not read-only"
 WAYS_OUT = {
-    errno.ENOSPC: "Make room there (for scratch files: name another folder in TMPDIR), and run this again",
-    errno.EDQUOT: "Make room there (for scratch files: name another folder in TMPDIR), and run this again",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.ENOENT: "`textrnn repro` makes what is a result; scratch files go where TMPDIR says",
     errno.EROFS: _TAKE,
     errno.EACCES: _TAKE,
     errno.EPERM: _TAKE,

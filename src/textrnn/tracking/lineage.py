@@ -32,7 +32,8 @@ def lineage(project: Path, params: Params, name: str) -> Table:
     current = RunFolder.load(files).fingerprint if (files / "run.json").is_file() else None
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for header in ("run id", "seed", "status", "valid", "test", "fingerprint", "commit"):
-        table.add_column(header, no_wrap=header != "run id", overflow="fold")
+        # On a narrow terminal the others give way: by its id a run is found.
+        table.add_column(header, no_wrap=True, min_width=32 if header == "run id" else None)
     for record in records:
         table.add_row(*_cells(record.parent, "all", "_mean", current))
         for seed in sorted(record.children):
