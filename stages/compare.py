@@ -17,7 +17,7 @@ from textrnn.stage import run_stage, write_folder
 
 def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
     """Compares the RUNS that params.yaml declares, and writes the REPORT folder, if PLAN holds."""
-    params = planned_study(plan).params
+    params, catalog, _ = planned_study(plan)
     # DVC hashes these folders when this ends: what no longer belongs must not be a part of that.
     prune_lock(Path("dvc.lock"), params)
     names = [*params.experiments, *params.baselines]
@@ -31,7 +31,12 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
             "Run `dvc repro`, which makes them first."
         )
     with write_folder(report) as fresh:
-        study.write(fresh, params, study.Folders(runs, corpus, tokens, embeddings, probes))
+        study.write(
+            fresh,
+            params,
+            study.Folders(runs, corpus, tokens, embeddings, probes),
+            catalog.corpus(params.corpus).not_stated,
+        )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
     leaderboard.show(report, Console(highlight=False))
 

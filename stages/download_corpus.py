@@ -1,10 +1,10 @@
-"""Stage `download_corpus`: the archive of the study's corpus, as published."""
+"""Stage `download_corpus`: the archive of the study's corpus, or one for each split, as published."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.corpus.fetch import fetch
+from textrnn.corpus.fetch import fetch, fetch_splits
 from textrnn.plan import planned_study
 from textrnn.stage import run_stage
 
@@ -13,7 +13,10 @@ def main(plan: Path, archive: Path) -> None:
     """Downloads the corpus of the active study into the folder ARCHIVE, if PLAN holds."""
     params, catalog, _ = planned_study(plan)
     entry = catalog.corpus(params.corpus)
-    fetch(entry.source, entry.sha256, archive)
+    if entry.sources is not None:
+        fetch_splits(entry.sources, archive)
+    else:
+        fetch(str(entry.source), entry.sha256, archive)
 
 
 if __name__ == "__main__":

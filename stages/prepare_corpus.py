@@ -16,11 +16,12 @@ def main(plan: Path, download: Path, corpus: Path) -> None:
     """Reads the archive in DOWNLOAD, if PLAN holds; writes splits and a quality report to CORPUS."""
     params, catalog, _ = planned_study(plan)
     entry = catalog.corpus(params.corpus)
-    raw = read_corpus(only_file(download), entry, params.prepare.unlabelled)
-    frames, dropped = split_corpus(raw.frame, params.prepare)
+    archive = only_file(download) if entry.sources is None else download
+    raw = read_corpus(archive, entry, params.prepare.unlabelled)
+    frames, dropped, drawn = split_corpus(raw.frame, params.prepare)
     prepared = Corpus(params.corpus, tuple(entry.classes), frames)
     with write_folder(corpus) as folder:
-        prepared.save(folder, quality_report(prepared, raw.skipped, dropped))
+        prepared.save(folder, quality_report(prepared, raw.skipped, dropped, drawn))
 
 
 if __name__ == "__main__":

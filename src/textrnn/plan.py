@@ -23,10 +23,10 @@ PROJECT = Path(__file__).parents[2]
 PLANNING = ("src/textrnn/plan.py", "src/textrnn/source_code.py")
 """What every stage imports, and none depends on: these modules decide on no result, only whether to make one."""
 
-DOWNLOAD = {"source", "sha256"}
+DOWNLOAD: dict[str, Any] = {"source": True, "sha256": True, "sources": {"__all__": {"source", "sha256"}}}
 """What of a catalog entry concerns the download, and nobody who reads the archive."""
 
-ABOUT = {"licence", "citation"}
+ABOUT: dict[str, Any] = {"licence": True, "citation": True}
 """What a catalog entry tells people, and no stage."""
 
 
@@ -92,7 +92,10 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
         },
         "encode_corpus": {"encode": study["encode"]},
         "rehearse": {},  # about the corpus: experiments and their names bring nothing that cannot be drawn
-        **{f"download_vectors@{name}": entry.model_dump(include=DOWNLOAD) for name, entry in vectors.items()},
+        **{
+            f"download_vectors@{name}": entry.model_dump(include={"source", "sha256"})
+            for name, entry in vectors.items()
+        },
         **{
             f"build_embeddings@{name}": {
                 "embedding": study["embeddings"][name],
@@ -106,7 +109,7 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
             for name, experiment in study["experiments"].items()
         },
         **{f"probe@{name}": {} for name in params.probes},
-        "compare": compared,
+        "compare": {**compared, "not_stated": corpus.not_stated},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import tempfile
@@ -13,6 +14,8 @@ import polars as pl
 from rich.console import Console
 from rich.progress import track
 
+from textrnn.corpus.table_file import read_table as parse_table
+from textrnn.corpus.table_file import strings
 from textrnn.errors import TextrnnError
 from textrnn.params import load_params
 from textrnn.stage import check_writable
@@ -57,7 +60,7 @@ def predict(
         console=Console(stderr=True),
         disable=table.height <= CHUNK,
     )
-    scored = [part.hstack(predictor.table(part[TEXT].cast(pl.String))) for part in parts]
+    scored = [part.hstack(predictor.table(part[TEXT])) for part in parts]
     write_table(pl.concat(scored), target, kind)
     if predictor.cut_short:
         sys.stderr.write(
@@ -109,25 +112,35 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
         raise TextrnnError(
             f"{name}: {error.strerror}. Name a file that can be read, or - for standard input."
         ) from None
-    try:
-        table = _parse(data, kind)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise TextrnnError(f"{name} is not readable as {kind}: {str(error).splitlines()[0]}.") from None
+    table = parse_table(data, kind, name)[0] if data.strip() else pl.DataFrame()
     if TEXT not in table.columns:
         raise TextrnnError(f"{name}: no column {TEXT!r}. It has: {', '.join(table.columns) or 'none'}. Rename one.")
-    taken = [name for name in table.columns if name == "label" or name.startswith("probability_")]
-    if taken:
-        raise TextrnnError(f"{name}: the columns {', '.join(taken)} are what is added here. Rename or drop them.")
-    texts = table[TEXT]
-    if texts.dtype != pl.String and len(texts):
-        raise TextrnnError(f"{name}: the column {TEXT!r} holds {texts.dtype} values, not text.")
+    texts = strings(table, TEXT, name, only_text=True)
     if texts.null_count():
         rows = [str(row) for row in texts.is_null().arg_true().head(5)]
         raise TextrnnError(
             f"{name}: no text in row {', '.join(rows)} (counted from 0), {texts.null_count()} in all. "
             "Every row needs text: fill it in, or leave the row out."
         )
-    return table
+    # Lists and objects, of which no two need to have the same type, become their JSON text.
+    values = [pl.Series(each.name, map(_as_json, each), pl.String) for each in table if each.dtype == pl.Object]
+    return _with_names_free(table.with_columns(texts, *values))
+
+
+def _as_json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _with_names_free(table: pl.DataFrame) -> pl.DataFrame:
+    """Renames `label` and `probability_…`, which are what is added, to `given_label` and so on."""
+    taken = [name for name in table.columns if name == "label" or name.startswith("probability_")]
+    names = {name: f"given_{name}" for name in taken}
+    if clash := sorted(set(names.values()) & set(table.columns)):
+        raise TextrnnError(f"the table has a column {clash[0]}, and another that would get that name. Rename one.")
+    if names:
+        kept = ", ".join(names.values())
+        sys.stderr.write(f"note: {', '.join(names)} is what is added here; the table's own is kept as {kept}\n")
+    return table.rename(names)
 
 
 def _check_kind(file: Path, kind: str | None) -> str:
@@ -138,17 +151,6 @@ def _check_kind(file: Path, kind: str | None) -> str:
         name = "standard input or output" if file == STANDARD else str(file)
         raise TextrnnError(f"{name}: unknown format {kind!r}. Known: {', '.join(FORMATS)}. Name it with --format.")
     return kind
-
-
-def _parse(data: bytes, kind: str) -> pl.DataFrame:
-    if kind == "parquet":
-        return pl.read_parquet(io.BytesIO(data))
-    data.decode("utf-8")
-    if not data.strip():
-        return pl.DataFrame()
-    if kind == "jsonl":
-        return pl.read_ndjson(data, infer_schema_length=None)
-    return pl.read_csv(data, infer_schema=False)
 
 
 def write_table(table: pl.DataFrame, target: Path, kind: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
@@ -48,10 +49,25 @@ def _finding(model: type[BaseModel], item: Any, where: str) -> str:
     if item["type"] == "value_error":
         # A rule over several keys: its message names what breaks it, where the whole section would hide it.
         return ": ".join(filter(None, [prefix, key, item["msg"].removeprefix("Value error, ")])) + "."
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float | date | None):
+        return (
+            f"{prefix}: {key}: YAML reads this as {_YAML_KINDS[type(item['input'])]} ({item['input']}), and text is "
+            'wanted. Put it in quotation marks, such as "no", "007" or "2024-01-01".'
+        )
     message = item["msg"]
     if item["type"] == "string_pattern_mismatch" and item["loc"][-1:] == ("[key]",):
         message = "a name has lower-case letters, digits, '_' and '-', and starts with a letter or digit"
     return f"{prefix}: {key}: {message}. Received: {item['input']!r}"
+
+
+_YAML_KINDS = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    date: "a date",
+    datetime: "a point in time",
+    type(None): "nothing",
+}
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

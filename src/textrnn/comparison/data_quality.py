@@ -6,6 +6,7 @@ It only words what `prepare_corpus`, `encode_corpus`, `build_embeddings` and `tr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from tabulate import tabulate
 
 from textrnn.errors import TextrnnError
+from textrnn.markdown import escape
 from textrnn.run_folder import RunFolder
 
 
@@ -29,10 +31,12 @@ def to_markdown(
     tokens: Mapping[str, Any],
     coverage: Mapping[str, Mapping[str, Any]],
     runs: Sequence[RunFolder],
+    not_stated: Sequence[str],
 ) -> str:
     """Returns the page.
 
     Args:
+        not_stated: what the catalog does not say of the corpus, such as its licence
         quality: `quality.json` of the corpus
         tokens: `report.json` of the token tables
         coverage: `coverage.json` of each embedding, by its name
@@ -42,7 +46,9 @@ def to_markdown(
         "\n\n".join(
             [
                 f"# Data quality: {quality['corpus']}",
+                *([f"Not stated in the catalog: {', '.join(not_stated)}."] if not_stated else []),
                 _rows(quality),
+                *_drawn(quality["drawn"]),
                 _left_out(quality),
                 "## Shared between splits",
                 _shared(quality),
@@ -64,7 +70,7 @@ def _rows(quality: Mapping[str, Any]) -> str:
     header = [
         "split",
         "texts",
-        *classes,
+        *map(escape, classes),
         "groups",
         "repeated texts",
         "words: mean",
@@ -83,6 +89,23 @@ def _rows(quality: Mapping[str, Any]) -> str:
     return _table(header, body)
 
 
+def _drawn(drawn: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """How far the splits are from what `prepare` asks for: groups are drawn whole, however large."""
+    if not drawn:
+        return []
+    header = ["drawn split", "share asked for", "share of the texts", "largest group's share"]
+    body = [
+        [
+            split,
+            f"{shares['asked']:.1%}",
+            f"{shares['rows']:.1%}",
+            f"{shares['largest_group']:.1%}" if "largest_group" in shares else "",
+        ]
+        for split, shares in drawn.items()
+    ]
+    return [_table(header, body)]
+
+
 def _left_out(quality: Mapping[str, Any]) -> str:
     dropped = quality["dropped_because_text_in_later_split"]
     reasons = {
@@ -92,7 +115,9 @@ def _left_out(quality: Mapping[str, Any]) -> str:
     counted = {reason: number for reason, number in reasons.items() if number}
     if not counted:
         return "No row was left out."
-    return "Left out, by reason:\n\n" + _bullets(f"{reason}: {number:,}" for reason, number in counted.items())
+    return "Left out or replaced, by reason:\n\n" + _bullets(
+        f"{escape(reason)}: {number:,}" for reason, number in counted.items()
+    )
 
 
 def _shared(quality: Mapping[str, Any]) -> str:
@@ -146,7 +171,7 @@ def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:
     body, missing = [], []
     for name, counts in coverage.items():
         shares = [f"{counts[key]['share']:.1%}" for key in ("vocabulary", "running_words")]
-        body.append([f"`{name}`", counts["source"], counts["dimension"], *shares])
+        body.append([f"`{name}`", escape(counts["source"]), counts["dimension"], *shares])
         words = ", ".join(f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items())
         # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
         if words and counts["vocabulary"]["covered"]:
@@ -171,4 +196,5 @@ def _bullets(items: Iterable[str]) -> str:
 
 def _code(word: str) -> str:
     """A word may hold backticks: then the code span's fence is longer, as CommonMark says."""
-    return f"`` {word} ``" if "`" in word else f"`{word}`"
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    return f"{fence} {word} {fence}" if len(fence) > 1 else f"`{word}`"

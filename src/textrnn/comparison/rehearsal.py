@@ -52,7 +52,7 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         for name in few.probes:
             _write_probe(probes / name, few.seeds, splits["valid"]["id"])
         report.mkdir()
-        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes))
+        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes), ())
         mlflow.mkdir()
         read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
         texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")

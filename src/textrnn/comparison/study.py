@@ -43,8 +43,11 @@ class Folders:
     probes: Path
 
 
-def write(report: Path, params: Params, folders: Folders) -> None:
+def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str]) -> None:
     """Writes the report into the folder `report`.
+
+    Args:
+        not_stated: what the catalog does not say of the corpus, such as its licence.
 
     Raises:
         TextrnnError: a run of the study is missing, or runs cannot be compared.
@@ -72,6 +75,7 @@ def write(report: Path, params: Params, folders: Folders) -> None:
         data_quality.read_report(folders.tokens / "report.json"),
         {name: data_quality.read_report(folders.embeddings / name / "coverage.json") for name in params.embeddings},
         runs,
+        not_stated,
     )
     draw.study(report, board, study)
     for name, table in {"leaderboard": board, **study}.items():

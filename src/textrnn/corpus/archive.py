@@ -25,6 +25,8 @@ from textrnn.errors import TextrnnError
 
 _DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": igzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
+_FIRST_BYTES = {".gz": b"\x1f\x8b\x08", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\0"}
+
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)  # its stub takes it for an instance
 
 _DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error, _ISAL_ERROR)
@@ -35,15 +37,26 @@ _BLOCK = 1 << 18
 
 @contextmanager
 def open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """Yields the bytes of `member` of `archive`; of `archive` itself where `member` is None.
+    """Yields the bytes of `member` of `archive`; without one, of its only file, or of `archive` itself if it is none.
 
-    The archive is a zip (or wheel) or a tar, told by its content. What ends in `.gz`, `.bz2` or
-    `.xz`, file or member, is decompressed on the way. The stream is read once, front to back.
+    The archive is a zip (or wheel) or a tar. That, and what is compressed with gzip, bzip2 or xz, archive
+    or member, is told by the first bytes. The stream is read once, front to back.
 
     Raises:
-        TextrnnError: the archive is missing, damaged or none; the member is missing, or its path
-            leads out of the archive. Damage met later, while the caller reads, is told alike.
+        TextrnnError: the archive is missing, damaged or none; the member is missing, is not named where
+            there are several, or its path leads out of the archive. Damage met later, while the caller
+            reads, is told alike.
     """
+    if member is None and archive.is_file():
+        with _damage_told(archive):
+            member = _only_member(archive)
+    with open_stream(archive, member) as stream:
+        yield stream
+
+
+@contextmanager
+def open_stream(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
+    """Yields what `open_member` does, but without a member all of `archive`, a tar included, decompressed."""
     if not archive.is_file():
         raise TextrnnError(f"{archive}: no such file. Run the download stage first (dvc repro).")
     with ExitStack() as stack, _damage_told(archive):
@@ -53,8 +66,36 @@ def open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
         else:
             _check_path(archive, member)
             stream = _enter_archive(stack, archive, member)
-        decompress = _DECOMPRESSORS.get(PurePosixPath(member or archive.name).suffix)
+        suffix = PurePosixPath(member or archive.name).suffix
+        first = cast(io.BufferedReader, stream).peek(8)
+        known = next((each for each, begin in _FIRST_BYTES.items() if first.startswith(begin)), suffix)
+        decompress = _DECOMPRESSORS.get(known)
         yield stack.enter_context(decompress(stream)) if decompress else stream
+
+
+def _only_member(archive: Path) -> str | None:
+    """The one file of a zip or tar, None if `archive` is neither."""
+    with archive.open("rb") as file:
+        begins_as_zip = file.read(2) == b"PK"
+    if begins_as_zip and zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            kind, names = "zip", [item.filename for item in opened.infolist() if not item.is_dir()]
+        if "[Content_Types].xml" in names:
+            raise TextrnnError(
+                f"{archive} is an Excel workbook (xlsx) or another Office file. Save the sheet as CSV (UTF-8)."
+            )
+    elif tarfile.is_tarfile(archive):
+        with tarfile.TarFile.open(archive, "r:*") as tar:
+            kind, names = "tar", [item.name for item in tar if item.isfile()]
+    else:
+        return None
+    names = [name for name in names if "__MACOSX/" not in name and not PurePosixPath(name).name.startswith("._")]
+    if len(names) != 1:
+        listed = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+        raise TextrnnError(
+            f"{archive} is a {kind} of {len(names)} files: {listed}. Name the one to read in catalog.yaml, as 'member'."
+        )
+    return names[0]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 from tabulate import tabulate
 
 from textrnn.corpus.tables import SPLITS, Corpus
+from textrnn.markdown import escape
 from textrnn.params import DataCheck
 
 LABELLED = SPLITS[:3]
@@ -141,12 +142,13 @@ def changes(old: Corpus, new: Corpus, judged: tuple[Judged, Judged], limits: Dat
 def table(found: Sequence[Change], style: str) -> str:
     """Returns `found` as a table, in a style that `tabulate` knows: `simple` or `pipe` (Markdown)."""
     headers = ["", "champion's corpus", "this corpus", "compared by", "value", "limit", ""]
+    word = escape if style == "pipe" else str
     rows = [
         [
-            each.what,
-            each.old,
-            each.new,
-            each.measure,
+            word(each.what),
+            word(each.old),
+            word(each.new),
+            word(each.measure),
             "unknown" if each.value is None else f"{each.value:.3f}",
             "" if each.limit is None else f"{each.limit:g}",
             "forbidden" if each.is_forbidden else "",

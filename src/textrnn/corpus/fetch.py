@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -23,6 +24,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from textrnn.catalog import Source, Split
 from textrnn.errors import TextrnnError
 from textrnn.stage import write_folder
 
@@ -73,6 +75,21 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
     except OSError as error:
         raise TextrnnError(f"{source}: cannot be stored in {folder}: {error}. Mend that and run it again.") from error
     return folder / archive.name
+
+
+def fetch_splits(sources: Mapping[Split, Source], folder: Path) -> None:
+    """Makes `folder` hold a folder for each of `sources`, by its name, as `fetch` makes one: all of them, or none.
+
+    What `folder` holds already needs no network.
+
+    Raises:
+        TextrnnError: as `fetch`.
+    """
+    with write_folder(folder) as fresh:
+        for name, each in sources.items():
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, fresh / name)
+            fetch(str(each.source), each.sha256, fresh / name)
 
 
 def _obtain(source: str, folder: Path, pause: float) -> Path:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
-import io
-import re
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from textrnn.catalog import Columns, CorpusEntry
+from textrnn.corpus.aclimdb import read_aclimdb
 from textrnn.corpus.archive import open_member
+from textrnn.corpus.table_file import REPLACED, read_table, strings
 from textrnn.errors import TextrnnError
-
-_SCHEMA = {"id": pl.String, "text": pl.String, "label": pl.String, "group": pl.String, "split": pl.String}
-
-_REVIEW = re.compile(r"(?:^|/)(train|test)/(pos|neg|unsup)/(\d+)_(\d+)\.txt$")
-_FILMS = re.compile(r"(?:^|/)(train|test)/urls_(pos|neg|unsup)\.txt$")
-_FILM = re.compile(r"^.*?(tt\d+).*$", re.MULTILINE)
+from textrnn.stage import only_file
+from textrnn.text.tokenizer import compose
 
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """`frame` has the columns the module names, all str; `skipped` counts rows left out, by reason.
+    """`frame` has the columns the module names, all str; `skipped` counts what was left out or replaced, by reason.
 
-    `split` is train, valid, test or unlabelled, null where the corpus has no splits of its own.
+    All is in Unicode's composed form (NFC), and null alone is missing. `split` is train, valid, test or
+    unlabelled, null where the corpus has no splits of its own.
     """
 
     frame: pl.DataFrame
@@ -36,34 +31,50 @@ class RawCorpus:
 def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> RawCorpus:
     """Returns the corpus in `archive`, read in place, with its unlabelled texts if asked for.
 
-    Ids are the row number from 1 on in tables (`7`), the file in aclimdb (`train/pos/123_8`).
+    Ids are the row number from 1 on in tables (`7`, of one of several sources `test/7`; blank lines
+    do not count), the file in aclimdb (`train/pos/123_8`).
+
+    Args:
+        archive: of an entry with `sources` the folder that holds a folder with one archive for each.
 
     Raises:
         TextrnnError: the archive or a column is not what the catalog says; bytes that are not
-            UTF-8; a label that is no class; a text that is missing or empty; a class without
-            examples; no unlabelled texts where they are asked for.
+            UTF-8; a label that is no class; a text that is missing or empty; an id that stands twice;
+            a class without examples; no unlabelled texts where they are asked for.
     """
     if entry.columns is None:
-        frame, skipped = _read_aclimdb(archive, unlabelled)
+        frame, skipped = read_aclimdb(archive, entry.member, unlabelled)
+        frame = frame.with_columns(compose(frame["text"]))
     else:
         if unlabelled:
             raise TextrnnError(
                 f"prepare.unlabelled: {archive.name} (format {entry.format}) has no unlabelled texts. "
                 "Set prepare.unlabelled to false."
             )
-        frame, skipped = _read_table(archive, entry, entry.columns), {}
-    left_out = frame["label"].is_in(entry.skip_labels).fill_null(False)
-    for label in entry.skip_labels:
-        skipped[f"label {label!r}"] = int((frame["label"] == label).sum())
+        frame, skipped = _read_tables(archive, entry, entry.columns)
+    label = frame["label"].fill_null("")
+    left_out = label.is_in(entry.skip_labels) & frame["split"].ne_missing(pl.Series(["unlabelled"]))
+    for name in entry.skip_labels:
+        skipped[f"label {name!r}"] = int((left_out & (label == name)).sum())
     frame = frame.filter(~left_out)
+    if entry.skip_empty:
+        skipped["empty text"] = int(_is_empty(frame).sum())
+        frame = frame.filter(~_is_empty(frame))
     _check(frame, entry, archive.name)
     return RawCorpus(frame, {reason: count for reason, count in skipped.items() if count})
+
+
+def _is_empty(frame: pl.DataFrame) -> pl.Series:
+    return frame["text"].fill_null("").str.strip_chars() == ""
 
 
 def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
     labelled = frame.filter(pl.col("split").ne_missing("unlabelled"))
     if labelled.is_empty():
         raise TextrnnError(f"{where}: no labelled example. Check member and skip_labels in catalog.yaml.")
+    twice = frame.filter(pl.col("id").is_duplicated())
+    if twice.height:
+        raise TextrnnError(f"{where}: {_places(twice)} stands twice. Ids are unique: leave one of the two out.")
     strange = labelled.filter(pl.col("label").is_in(entry.classes).fill_null(False).not_())
     if strange.height:
         labels = ", ".join(repr(label) for label in strange["label"].unique(maintain_order=True).head(5))
@@ -72,11 +83,12 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
             f"{', '.join(entry.classes)}. Correct the label, or list it "
             "under classes or skip_labels in catalog.yaml."
         )
-    empty = frame.filter(pl.col("text").fill_null("").str.strip_chars() == "")
+    empty = frame.filter(_is_empty(frame))
     if empty.height:
         raise TextrnnError(
             f"{where}: no text (missing, NaN or white space) at {_places(empty)}. "
-            "Every example needs text: fill it in, or delete the example."
+            "Every example needs text: fill it in, delete the example, or set skip_empty: true in catalog.yaml, "
+            "which leaves such examples out and counts them."
         )
     missing = [name for name in entry.classes if name not in set(labelled["label"])]
     if missing:
@@ -92,39 +104,54 @@ def _places(rows: pl.DataFrame) -> str:
     return f"id {ids}" + (f" and {rows.height - 3} more" if rows.height > 3 else "")
 
 
-def _decode(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TextrnnError(
-            f"{where}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. "
-            "Save the file as UTF-8 (iconv -t UTF-8 does that)."
-        ) from None
+def _read_tables(archive: Path, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, dict[str, int]]:
+    if entry.sources is None:
+        frame, replaced = _read_table(archive, entry.member, entry, columns)
+        return frame, {REPLACED: replaced}
+    frames, total = [], 0
+    for split, source in entry.sources.items():
+        frame, replaced = _read_table(only_file(archive / split), source.member, entry, columns)
+        frames.append(frame.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split)))
+        total += replaced
+    return pl.concat(frames), {REPLACED: total}
 
 
-def _read_table(archive: Path, entry: CorpusEntry, columns: Columns) -> pl.DataFrame:
-    where = f"{archive.name}: {entry.member}" if entry.member else archive.name
-    with open_member(archive, entry.member) as stream:
+def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, int]:
+    where = f"{archive.name}: {member}" if member else archive.name
+    with open_member(archive, member) as stream:
         data = stream.read()
-    table = _parse(data, entry.format, where)
-    named: dict[str, str | None] = columns.model_dump()
-    missing = [name for name in named.values() if name is not None and name not in table.columns]
+    if not data.strip():
+        raise TextrnnError(f"{where}: the file is empty. Check member and source in catalog.yaml.")
+    table, replaced = read_table(data, entry.format, where)
+    named = {key: name for key, name in columns.model_dump().items() if name is not None}
+    known = dict(zip(compose(pl.Series(table.columns, dtype=pl.String)), table.columns, strict=True))
+    missing = [name for name in named.values() if name not in known]
     if missing:
+        other = next((mark for mark in ";\t|," if len(known) == 1 and mark in "".join(known)), None)
         raise TextrnnError(
-            f"{where}: no column {', '.join(map(repr, missing))}. "
-            f"It has: {', '.join(table.columns) or 'none'}. Correct columns in catalog.yaml."
+            f"{where}: no column {', '.join(map(repr, missing))}. It has: {', '.join(known) or 'none'}. "
+            + (
+                f"Its fields seem to be separated by {other!r}: save it with commas (csv) or tabs (tsv)."
+                if other
+                else ""
+            )
+            + ("" if other else "Correct columns in catalog.yaml.")
         )
-    text = table[columns.text]
-    if text.dtype != pl.String and text.null_count() < len(text):
-        raise TextrnnError(
-            f"{where}: column {columns.text!r} holds {text.dtype} values (NaN is one, too), not text. "
-            "Correct columns in catalog.yaml, or the file."
-        )
-    frame = table.select(
-        pl.int_range(1, table.height + 1).cast(pl.String).alias("id"),
-        *((pl.col(name) if name else pl.lit(None)).cast(pl.String).alias(key) for key, name in named.items()),
+    found = {key: strings(table, known[name], where, only_text=key == "text").alias(key) for key, name in named.items()}
+    none = pl.Series([None] * table.height, dtype=pl.String)
+    frame = pl.DataFrame(
+        [
+            pl.Series("id", range(1, table.height + 1), pl.Int64).cast(pl.String),
+            *(found.get(key, none).alias(key) for key in ("text", "label", "group", "split")),
+        ]
     )
+    if entry.format == "parquet":  # the other formats' readers see to it
+        holds = pl.col("text", "label", "group")
+        replaced = sum(frame.select(holds.str.count_matches("\0", literal=True).sum()).row(0))
+        frame = frame.with_columns(holds.str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True))
+    is_nan = pl.col("group", "split").str.to_lowercase() == "nan"  # as numbers' tools write what is missing
+    frame = frame.with_columns(pl.when(~is_nan).then(pl.col("group", "split")))
+    _check_swallowed(frame, table, entry, known, where)
     if columns.split is not None:
         strange = frame.filter(pl.col("split").is_in(["train", "valid", "test"]).fill_null(False).not_())
         if strange.height:
@@ -132,72 +159,23 @@ def _read_table(archive: Path, entry: CorpusEntry, columns: Columns) -> pl.DataF
                 f"{where}: column {columns.split!r} holds {strange['split'][0]!r} at {_places(strange)}. "
                 "Known splits: train, valid, test. Correct it, or leave 'split' out of columns."
             )
-    return frame
+    return frame, replaced
 
 
-def _parse(data: bytes, kind: str, where: str) -> pl.DataFrame:
-    if kind != "parquet":
-        data = data.removeprefix(codecs.BOM_UTF8)
-        _decode(data, where)
-    if not data.strip():
-        raise TextrnnError(f"{where}: the file is empty. Check member and source in catalog.yaml.")
-    try:
-        if kind == "jsonl":
-            return pl.read_ndjson(data, infer_schema_length=None)
-        if kind == "parquet":
-            return pl.read_parquet(io.BytesIO(data))
-        if kind == "tsv":  # here a quotation mark is a character like any other
-            return pl.read_csv(data, separator="\t", quote_char=None, infer_schema=False)
-        return pl.read_csv(data, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise TextrnnError(f"{where}: not readable as {kind}: {reason}. Check format in catalog.yaml.") from error
-
-
-def _read_aclimdb(archive: Path, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Reads the Large Movie Review Dataset (Maas et al., ACL 2011) in one pass over its tar.
-
-    The film of review n is on line n, from 0 on, of the `urls_*.txt` of its folder.
-    """
-    reviews: list[tuple[str, str, int, int, str]] = []
-    films: dict[tuple[str, str], list[str]] = {}
-    left_out = 0
-    with open_member(archive, None) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
-        for member in tar:
-            if review := _REVIEW.search(member.name):
-                split, folder, number, rating = review.groups()
-                if folder == "unsup" and not unlabelled:
-                    left_out += 1
-                else:
-                    reviews.append((split, folder, int(number), int(rating), _text(tar, member)))
-            elif urls := _FILMS.search(member.name):
-                films[urls[1], urls[2]] = _FILM.findall(_text(tar, member))
-    rows = []
-    for split, folder, number, rating, text in sorted(reviews):
-        name = f"{split}/{folder}/{number}_{rating}"
-        listed = films.get((split, folder), [])
-        if number >= len(listed):
-            raise TextrnnError(
-                f"{archive.name}: no film for {name}: {split}/urls_{folder}.txt has {len(listed)} lines. "
-                "Valid splits are drawn by film: use the complete archive."
-            )
-        is_labelled = folder != "unsup"
-        rows.append(
-            (
-                name,
-                text,
-                folder if is_labelled else None,
-                listed[number],
-                split if is_labelled else "unlabelled",
-            )
-        )
-    if unlabelled and not any(folder == "unsup" for _, folder, *_ in reviews):
-        raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row"), {"unlabelled, not asked for": left_out}
-
-
-def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    stream = tar.extractfile(member)
-    if stream is None:
-        raise TextrnnError(f"{member.name} in the tar is no file. Use the archive as published.")
-    return _decode(stream.read(), member.name)
+def _check_swallowed(
+    frame: pl.DataFrame, table: pl.DataFrame, entry: CorpusEntry, known: dict[str, str], where: str
+) -> None:
+    """Refuses a CSV's text that holds a line which is a row by itself: a quotation mark without partner took it in."""
+    if entry.format != "csv" or entry.columns is None or table.width < 2:
+        return
+    position = table.columns.index(known[entry.columns.label])
+    labels = {*entry.classes, *entry.skip_labels} - {""}
+    for row, text in frame.filter(pl.col("text").str.contains("\n", literal=True)).select("id", "text").rows():
+        for line in text.split("\n"):
+            fields = line.removesuffix("\r").split(",")
+            if len(fields) == table.width and fields[position] in labels:
+                raise TextrnnError(
+                    f"{where}: the text at id {row} holds a line that is a row by itself: {line[:60]!r}. A quotation "
+                    'mark without its partner would swallow it: put the whole text in quotation marks, and write "" for '
+                    "each in it. If the line is part of the text, save the corpus as jsonl or parquet."
+                )

@@ -11,11 +11,14 @@ import polars as pl
 from textrnn.corpus.tables import Corpus
 
 
-def quality_report(corpus: Corpus, skipped: Mapping[str, int], dropped: Mapping[str, int]) -> dict[str, Any]:
+def quality_report(
+    corpus: Corpus, skipped: Mapping[str, int], dropped: Mapping[str, int], drawn: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
     """Returns what there is to know about `corpus`, ready for JSON.
 
-    `skipped` counts rows that were never read into it, by reason; `dropped` those that were taken
-    out because their text stands in a later split, by split. Duplicates are equal texts, character
+    `skipped` counts what was never read into it, or replaced, by reason; `dropped` those that were taken
+    out because their text stands in a later split, by split; `drawn` has the shares of the splits that
+    were drawn, see `split_corpus`. Duplicates are equal texts, character
     by character; `across` counts distinct texts and distinct groups that two splits share.
     """
     frames = corpus.frames
@@ -25,6 +28,7 @@ def quality_report(corpus: Corpus, skipped: Mapping[str, int], dropped: Mapping[
         "rows": {split: _rows(frame, corpus.classes) for split, frame in frames.items()},
         "skipped": dict(skipped),
         "dropped_because_text_in_later_split": dict(dropped),
+        "drawn": {split: dict(shares) for split, shares in drawn.items()},
         "duplicate_texts": {
             "within": {split: frame.height - frame["text"].n_unique() for split, frame in frames.items()},
             "across": _shared(frames, "text"),

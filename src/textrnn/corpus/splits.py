@@ -12,8 +12,19 @@ _LATER = {"train": ("valid", "test"), "valid": ("test",), "unlabelled": ("valid"
 """Which splits a text must not stand in again."""
 
 
-def split_corpus(frame: pl.DataFrame, prepare: Prepare) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
-    """Returns the splits, rows in the corpus' order, and how many rows each lost to leakage.
+_HELP = (
+    "What can help: more examples of that class; larger prepare.valid and prepare.test; a split column of the corpus' "
+    "own (columns.split); merging the class with another, or leaving it out (skip_labels)."
+)
+
+
+def split_corpus(
+    frame: pl.DataFrame, prepare: Prepare
+) -> tuple[dict[str, pl.DataFrame], dict[str, int], dict[str, dict[str, float]]]:
+    """Returns the splits, rows in the corpus' order, how many rows each lost to leakage, and what was drawn.
+
+    Of each split that was drawn that is the share asked for (`asked`) of what it was drawn from, and its
+    share of the rows there (`rows`); where whole groups were drawn also that of the largest group.
 
     `frame` has the columns `id, text, label, group, split`. Published splits stay as they are;
     rows without one are train. A missing test and then a missing valid split are drawn from train:
@@ -29,11 +40,14 @@ def split_corpus(frame: pl.DataFrame, prepare: Prepare) -> tuple[dict[str, pl.Da
     if pool["group"].null_count() < pool.height:
         pool = pool.with_columns(pl.col("group").fill_null(pl.format("\0row {}", "id")))
     units = pool["group"].n_unique() if pool["group"].null_count() == 0 else pool.height
+    whole, largest = pool.height, _largest_group(pool)
+    shares: dict[str, dict[str, float]] = {}
     for name, share in (("test", prepare.test), ("valid", prepare.valid)):
         if name not in published:
             drawn = _draw(pool, name, max(1, round(share * units)), prepare.seed)
             pool = pool.filter(~pl.col("id").is_in(drawn.implode()))
             moved = pl.col("id").is_in(drawn.implode())
+            shares[name] = {"asked": share, "rows": round(len(drawn) / whole, 6), **largest}
             frame = frame.with_columns(split=pl.when(moved).then(pl.lit(name)).otherwise("split"))
     present = [split for split in SPLITS if split != "unlabelled" or split in published]
     frames = {split: frame.filter(pl.col("split") == split).drop("split") for split in present}
@@ -41,7 +55,13 @@ def split_corpus(frame: pl.DataFrame, prepare: Prepare) -> tuple[dict[str, pl.Da
     if prepare.leakage == "drop":
         frames, dropped = _without_leakage(frames)
     _check_classes(frames)
-    return frames, dropped
+    return frames, dropped, shares
+
+
+def _largest_group(pool: pl.DataFrame) -> dict[str, float]:
+    if pool.is_empty() or pool["group"].null_count():
+        return {}
+    return {"largest_group": round(int(pool["group"].value_counts()["count"].max()) / pool.height, 6)}  # type: ignore[arg-type]
 
 
 def _draw(pool: pl.DataFrame, name: str, count: int, seed: int) -> pl.Series:
@@ -59,7 +79,7 @@ def _draw(pool: pl.DataFrame, name: str, count: int, seed: int) -> pl.Series:
     except ValueError as error:
         raise TextrnnError(
             f"prepare.{name}: cannot draw {count} {'groups' if grouped else 'rows'} for the {name} split "
-            f"out of {pool.height} rows ({error}). Change prepare.{name}, or give more data."
+            f"out of {pool.height} rows ({error}). Change prepare.{name}, or give more data. {_HELP}"
         ) from error
 
 
@@ -74,12 +94,12 @@ def _without_leakage(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.Data
 
 def _check_classes(frames: dict[str, pl.DataFrame]) -> None:
     labelled = {split: frame for split, frame in frames.items() if split != "unlabelled"}
-    classes = set(pl.concat([frame["label"] for frame in labelled.values()]))
+    everywhere = pl.concat([frame["label"] for frame in labelled.values()])
     for split, frame in labelled.items():
-        missing = sorted(classes - set(frame["label"]))
+        missing = sorted(set(everywhere) - set(frame["label"]))
         if missing:
+            counts = ", ".join(f"{name!r} (the corpus has {int((everywhere == name).sum()):,})" for name in missing)
             raise TextrnnError(
-                f"split {split!r}: no example of class {', '.join(map(repr, missing))} "
-                f"among its {frame.height}. Every split needs every class: change prepare.seed, "
-                "raise prepare.valid and prepare.test, or mend the corpus' own split."
+                f"split {split!r}: no example of class {counts} among its {frame.height}. Every split needs every "
+                f"class. {_HELP}"
             )

@@ -2,18 +2,26 @@
 
 `"I don't like it -- it's 7/10...<br />"` becomes `i do n't like it -- it 's 7/10 ...`. Hyphens are
 punctuation: of compounds such as `by-the-numbers` GloVe has the parts far oftener than the whole.
-Scripts that write no spaces between words stay one token from one punctuation mark to the next.
+Scripts that write no spaces between words stay one token from one punctuation mark to the next. HTML
+is read as a browser shows it: entities decoded, tags gone. Characters are composed (NFC).
 """
 
 from __future__ import annotations
 
+import html
+
 import polars as pl
 
+_ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+
+_TAG = (
+    r"</?(?:a|abbr|b|big|blockquote|body|br|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|ins|li|ol|p"
+    r"|pre|q|s|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul)"
+    r"""(?:\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*\s*/?>"""
+)
+"""A tag of HTML's in lower case. `<3`, `<unk>` and `a <b and c> d` are none."""
+
 _SPELLINGS = {
-    "<br />": " ",
-    "<br/>": " ",
-    "<br>": " ",
-    "&amp;": "&",
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT SINGLE QUOTATION MARK}": "'",
     "\N{ACUTE ACCENT}": "'",
@@ -23,7 +31,7 @@ _SPELLINGS = {
     "\N{HORIZONTAL ELLIPSIS}": "...",
     "\N{NON-BREAKING HYPHEN}": "-",
 }
-"""One spelling for what has many; HTML line breaks become spaces."""
+"""One spelling for what has many."""
 
 _WORD = r"[\p{L}\p{M}\p{N}]"
 _TOKEN = "|".join(
@@ -49,13 +57,32 @@ def tokenize(texts: pl.Series) -> pl.Series:
     characters separate tokens and never stand in one. Tokens joined by spaces give the same tokens
     again.
     """
+    lower = compose(_without_entities(texts).str.to_lowercase())
     tokens = (
         pl.first()
-        .str.to_lowercase()
+        .str.replace_all(_TAG, " ")
         .str.replace_many(_SPELLINGS)
         .str.replace_all("n't", " n't", literal=True)
         .str.replace_all(r"\.{2,}", " ... ")  # runs of dots of any length are one token
         .str.extract_all(_TOKEN)
     )
     # Polars' streaming engine alone shares texts among the cores.
-    return texts.to_frame().lazy().select(tokens).collect(engine="streaming").to_series().rechunk()
+    return lower.to_frame().lazy().select(tokens).collect(engine="streaming").to_series().rechunk()
+
+
+def compose(texts: pl.Series) -> pl.Series:
+    """Returns `texts` (str) in Unicode's composed form (NFC), in which equal characters are equal code points."""
+    # No character below U+0300 changes, and looking for others takes a tenth of the time.
+    rows = texts.str.contains(r"[^\x00-\x{2ff}]").fill_null(False).arg_true()
+    return texts.scatter(rows, texts.gather(rows).str.normalize("NFC")) if len(rows) else texts
+
+
+def _without_entities(texts: pl.Series) -> pl.Series:
+    """`&quot;` becomes `"`, as do all named and numeric entities of HTML; others stay."""
+    rows = texts.str.contains(_ENTITY).fill_null(False).arg_true()
+    if not len(rows):
+        return texts
+    found = texts.gather(rows)
+    entities = found.str.extract_all(_ENTITY).explode().unique()
+    characters = {entity: html.unescape(entity) for entity in entities}
+    return texts.scatter(rows, found.str.replace_many(characters))
