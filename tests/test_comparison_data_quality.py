@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def _page(scratch: Path) -> list[str]:
         "test": _frame(["dull", "good good good good"], "y"),
     }
     corpus = Corpus("tiny", ("neg", "pos"), frames)
-    quality = quality_report(corpus, {"label 'plot'": 1097}, {"train": 2})
+    quality = quality_report(
+        corpus, {"label 'plot'": 1097}, {"train": 2}, {"test": {"asked": 0.2, "rows": 0.62, "largest_group": 0.6}}
+    )
     settings = Encode(vocabulary_size=10, min_count=1)
     corpus.save(scratch, quality)
     (scratch / "tokens").mkdir()
@@ -51,7 +54,9 @@ def _page(scratch: Path) -> list[str]:
         **embedding.coverage(vocabulary, np.ones(len(vocabulary), np.int64)),
     }
     coverage["most_frequent_uncovered"]["`"] = 1
-    return data_quality.to_markdown(quality, report, {"glove": coverage}, _runs(scratch)).splitlines()
+    return data_quality.to_markdown(
+        quality, report, {"glove": coverage}, _runs(scratch), ["licence", "citation"]
+    ).splitlines()
 
 
 def _runs(scratch: Path) -> list[RunFolder]:
@@ -81,7 +86,7 @@ def test_page_counts_what_was_kept_left_out_and_shared(tmp_path: Path) -> None:
 
     assert _cells(page, "# Data quality: tiny", "train")[:6] == ["train", "3", "2", "1", "1", "1"]
     assert "- label 'plot': 1,097" in page
-    assert "- train: its text stands in a later split: 2" in page
+    assert r"- train\: its text stands in a later split: 2" in page
     assert _cells(page, "## Shared between splits", "train and valid") == ["train and valid", "1", "0"]
     assert _cells(page, "## Shared between splits", "valid and test") == ["valid and test", "0", "1"]
 
@@ -104,3 +109,28 @@ def test_page_tells_what_encoding_lost_and_vectors_lack(tmp_path: Path) -> None:
 def test_a_missing_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"quality\.json: no such report.*dvc repro"):
         data_quality.read_report(tmp_path / "quality.json")
+
+
+def test_page_tells_what_is_not_stated_and_how_far_the_splits_are_from_what_was_asked(tmp_path: Path) -> None:
+    page = _page(tmp_path)
+    assert "Not stated in the catalog: licence, citation." in page
+    assert _cells(page, "# Data quality: tiny", "test")[:1] == ["test"]
+    assert ["test", "20.0%", "62.0%", "60.0%"] in map(_row, page)
+
+
+def test_names_of_strangers_break_no_table_and_no_list() -> None:
+    names = ("a|b", "_private_", "$5 to $10", "<b>", "`x`")
+    frame = pl.DataFrame({"id": ["1"], "text": ["a"], "label": ["a|b"], "group": ["g"]})
+    corpus = Corpus("tiny", names, dict.fromkeys(("train", "valid", "test"), frame))
+    quality = quality_report(corpus, {"label '|*x*'": 1}, {}, {})
+    tokens = {"vocabulary": 3, "distinct_words_in_train": 1, "splits": {}}
+    page = data_quality.to_markdown(quality, tokens, {}, [], []).splitlines()
+    header, ruler = next((line, page[row + 1]) for row, line in enumerate(page) if line.startswith("| split"))
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", header)[1:-1]]
+    assert len(cells) == ruler.count("|") - 1
+    assert cells[2:7] == [r"a\|b", r"\_private\_", r"\$5 to \$10", r"\<b\>", r"\`x\`"]
+    assert r"- label \'\|\*x\*\': 1" in page
+
+
+def test_a_word_of_backticks_stays_in_its_code() -> None:
+    assert data_quality._code("a``b") == "``` a``b ```"

@@ -23,12 +23,13 @@ def test_counts_rows_duplicates_groups_and_words() -> None:
             "unlabelled": frame([("6", "only", None, "h")]),
         },
     )
-    report = quality_report(corpus, {"label 'plot'": 7}, {"train": 2})
+    report = quality_report(corpus, {"label 'plot'": 7}, {"train": 2}, {"test": {"asked": 0.2, "rows": 0.3}})
     assert json.loads(json.dumps(report)) == report
     assert report["corpus"] == "tiny"
     assert report["classes"] == ["x", "y", "z"]
     assert report["rows"]["train"] == {"all": 3, "per_class": {"x": 1, "y": 2, "z": 0}}
     assert report["rows"]["unlabelled"] == {"all": 1, "per_class": {}}
+    assert report["drawn"] == {"test": {"asked": 0.2, "rows": 0.3}}
     assert report["skipped"] == {"label 'plot'": 7}
     assert report["dropped_because_text_in_later_split"] == {"train": 2}
     assert report["duplicate_texts"]["within"] == {"train": 1, "valid": 0, "test": 0, "unlabelled": 0}

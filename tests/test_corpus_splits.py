@@ -34,7 +34,7 @@ def ids(frames: dict[str, pl.DataFrame]) -> dict[str, list[str]]:
 
 
 def test_draws_equal_shares_of_three_classes() -> None:
-    frames, dropped = split_corpus(table(["a", "b", "c"] * 20), prepare())
+    frames, dropped, _ = split_corpus(table(["a", "b", "c"] * 20), prepare())
     assert {split: frame.height for split, frame in frames.items()} == {"train": 33, "valid": 12, "test": 15}
     assert dropped == {"train": 0, "valid": 0}
     for frame in frames.values():
@@ -54,7 +54,7 @@ def test_same_seed_same_split_and_another_seed_another_one() -> None:
 def test_no_film_on_both_sides_and_no_row_lost(films: list[str], seed: int) -> None:
     films = [*films, "first", "second", "third"]
     whole = table(["a", "b"] * len(films), group=[film for film in films for _ in "ab"])
-    frames, _ = split_corpus(whole, prepare(seed=seed))
+    frames, _, _ = split_corpus(whole, prepare(seed=seed))
     sides = [set(frame["group"]) for frame in frames.values()]
     assert sum(map(len, sides)) == len(set.union(*sides))
     assert sum(frame.height for frame in frames.values()) == whole.height
@@ -62,7 +62,7 @@ def test_no_film_on_both_sides_and_no_row_lost(films: list[str], seed: int) -> N
 
 def test_shares_are_shares_of_the_films() -> None:
     films = [f"film {number:02}" for number in range(20) for _ in "ab"]
-    frames, _ = split_corpus(table(["a", "b"] * 20, group=films), prepare())
+    frames, _, _ = split_corpus(table(["a", "b"] * 20, group=films), prepare())
     assert {split: frame["group"].n_unique() for split, frame in frames.items()} == {
         "train": 11,
         "valid": 4,
@@ -72,7 +72,7 @@ def test_shares_are_shares_of_the_films() -> None:
 
 def test_a_row_without_a_film_is_a_film_of_its_own() -> None:
     films = ["film"] * 2 + [None] * 38
-    frames, _ = split_corpus(table(["a", "b"] * 20, group=films), prepare())
+    frames, _, _ = split_corpus(table(["a", "b"] * 20, group=films), prepare())
     assert frames["test"].height in (10, 11)  # 10 of 39 films
     assert frames["train"]["group"].null_count() > 0
 
@@ -80,7 +80,7 @@ def test_a_row_without_a_film_is_a_film_of_its_own() -> None:
 def test_published_splits_stay_and_valid_comes_from_train() -> None:
     split = ["train"] * 20 + ["test"] * 4 + ["unlabelled"] * 2
     labels = ["a", "b"] * 12 + [None, None]
-    frames, dropped = split_corpus(table(labels, split=split), prepare())
+    frames, dropped, _ = split_corpus(table(labels, split=split), prepare())
     assert list(frames) == ["train", "valid", "test", "unlabelled"]
     assert [frame.height for frame in frames.values()] == [16, 4, 4, 2]
     assert frames["test"]["id"].to_list() == ["21", "22", "23", "24"]
@@ -89,7 +89,7 @@ def test_published_splits_stay_and_valid_comes_from_train() -> None:
 
 def test_complete_published_splits_are_not_touched() -> None:
     split = ["test", "train", "valid"] * 2
-    frames, _ = split_corpus(table(["a", "a", "a", "b", "b", "b"], split=split), prepare())
+    frames, _, _ = split_corpus(table(["a", "a", "a", "b", "b", "b"], split=split), prepare())
     assert ids(frames) == {"train": ["2", "5"], "valid": ["3", "6"], "test": ["1", "4"]}
 
 
@@ -108,14 +108,17 @@ def test_a_text_that_stands_in_a_later_split(leakage: str, left: dict[str, int],
     split = ["train"] * 4 + ["valid"] * 3 + ["test"] * 2 + ["unlabelled"] * 3
     text = ["in valid", "in test", "t", "u", "in valid", "in test", "v", "in test", "w", "in test", "t", "x"]
     labels = ["a", "b", "a", "b", "a", "a", "b", "a", "b", None, None, None]
-    frames, counts = split_corpus(table(labels, split=split, text=text), prepare(leakage=leakage))
+    frames, counts, _ = split_corpus(table(labels, split=split, text=text), prepare(leakage=leakage))
     assert {name: frame.height for name, frame in frames.items()} == left
     assert counts == dropped
 
 
 def test_a_class_missing_from_a_split_is_told() -> None:
     whole = table(["a", "b", "a", "b", "a"], split=["train", "train", "valid", "valid", "test"])
-    with pytest.raises(TextrnnError, match=r"split 'test': no example of class 'b' among its 1.*change prepare\.seed"):
+    with pytest.raises(
+        TextrnnError,
+        match=r"split 'test': no example of class 'b' \(the corpus has 2\) among its 1\. .*larger prepare\.valid",
+    ):
         split_corpus(whole, prepare())
 
 
@@ -123,3 +126,26 @@ def test_a_class_missing_from_a_split_is_told() -> None:
 def test_too_little_to_draw_from_is_told(group: list[str | None]) -> None:
     with pytest.raises(TextrnnError, match=r"prepare\.test: cannot draw 1 .* out of 4 rows .*give more data"):
         split_corpus(table(["a", "b", "a", "b"], group=group), prepare())
+
+
+def test_a_rare_class_is_told_with_what_can_help_and_never_with_the_seed() -> None:
+    with pytest.raises(TextrnnError) as error:
+        split_corpus(table(["a", "b"] * 20 + ["rare"] * 2), prepare())
+    message = str(error.value)
+    assert "'rare' (the corpus has 2)" in message
+    for help_ in ("more examples", "prepare.valid", "columns.split", "merging", "skip_labels"):
+        assert help_ in message
+    assert "seed" not in message
+    with pytest.raises(TextrnnError, match=r"only 1.*merging"):
+        split_corpus(table(["a", "b"] * 20 + ["rare"]), prepare())
+
+
+def test_the_shares_that_were_drawn_are_told_beside_those_asked_for() -> None:
+    films = ["huge"] * 60 + [f"film {row // 2}" for row in range(40)]
+    frames, _, drawn = split_corpus(table(["a", "b"] * 50, group=films), prepare())
+    for split in ("valid", "test"):
+        share = frames[split].height / 100
+        assert drawn[split] == {"asked": getattr(prepare(), split), "rows": share, "largest_group": 0.6}
+    published = ["train"] * 20 + ["test"] * 20
+    _, _, drawn = split_corpus(table(["a", "b"] * 20, split=published), prepare())
+    assert drawn == {"valid": {"asked": 0.2, "rows": 0.2}}

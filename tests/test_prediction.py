@@ -37,12 +37,12 @@ def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch, capfdbinary:
     [
         ("texts.txt", b"text\na\n", r"unknown format 'txt'. Known: csv, jsonl, parquet. Name it with --format"),
         ("texts.csv", b"body\na\n", r"no column 'text'. It has: body"),
-        ("texts.csv", b"text,label\na,b\n", r"the columns label are what is added here"),
+        ("texts.csv", b"text,label,given_label\na,b,c\n", r"a column given_label, and another"),
         ("texts.csv", b"", r"no column 'text'. It has: none"),
         ("texts.csv", b"text,n\na,1\n,2\nb,3\n", r"no text in row 1 \(counted from 0\), 1 in all"),
-        ("texts.csv", b"text\n\xff\xfe\n", r"is not readable as csv: 'utf-8' codec"),
+        ("texts.csv", b"text\n\xff\xfe\n", r"line 2: byte 0xff is not UTF-8"),
         ("texts.jsonl", b'{"text": "a"}\n{"text"\n', r"is not readable as jsonl: "),
-        ("texts.jsonl", b'{"text": 3}\n', r"the column 'text' holds Int64 values, not text"),
+        ("texts.jsonl", b'{"text": 3}\n', r"column 'text' holds no text in row 1 .* Int64: 3"),
         ("texts.parquet", b"PAR1", r"is not readable as parquet: "),
     ],
 )
@@ -55,3 +55,22 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, content: bytes, 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"No such file or directory. Name a file that can be read"):
         read_table(tmp_path / "none.csv", None)
+
+
+def test_a_label_of_the_files_own_is_kept_under_another_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.csv").write_text("text,label,probability_pos\na,neg,0.5\n", encoding="utf-8")
+    table = read_table(tmp_path / "texts.csv", None)
+    assert table.rows(named=True) == [{"text": "a", "given_label": "neg", "given_probability_pos": "0.5"}]
+    assert "kept as given_label, given_probability_pos" in capsys.readouterr().err
+
+
+def test_predict_reads_what_a_corpus_reads(tmp_path: Path) -> None:
+    (tmp_path / "bom.csv").write_text('text,n\n\nthe 5" screen,1\n\n', encoding="utf-8-sig")
+    assert read_table(tmp_path / "bom.csv", None).rows() == [('the 5" screen', "1")]
+    (tmp_path / "half.jsonl").write_text('{"text": "a \\ud83d", "n": [1, {"a": 2}]}\n\n', encoding="utf-8")
+    assert read_table(tmp_path / "half.jsonl", None).rows() == [("a \ufffd", '[1, {"a": 2}]')]
+    (tmp_path / "wide.csv").write_text("text\na\n", encoding="utf-16")
+    with pytest.raises(TextrnnError, match="this is text in UTF-16; save it as UTF-8"):
+        read_table(tmp_path / "wide.csv", None)

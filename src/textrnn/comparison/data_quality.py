@@ -171,7 +171,7 @@ def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:
     body, missing = [], []
     for name, counts in coverage.items():
         shares = [f"{counts[key]['share']:.1%}" for key in ("vocabulary", "running_words")]
-        body.append([f"`{name}`", escape(counts["source"]), counts["dimension"], *shares])
+        body.append([f"`{name}`", counts["source"], counts["dimension"], *shares])
         words = ", ".join(f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items())
         # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
         if words and counts["vocabulary"]["covered"]:

@@ -176,6 +176,6 @@ def _check_swallowed(
             if len(fields) == table.width and fields[position] in labels:
                 raise TextrnnError(
                     f"{where}: the text at id {row} holds a line that is a row by itself: {line[:60]!r}. A quotation "
-                    'mark without its partner would swallow it: put the whole text in quotation marks, and write "" for '
+                    'mark without its partner would swallow it: put the whole text in quotation marks, with "" for '
                     "each in it. If the line is part of the text, save the corpus as jsonl or parquet."
                 )

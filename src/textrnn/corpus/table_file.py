@@ -175,7 +175,7 @@ def _frame(rows: Iterable[tuple[int, list[str]]], kind: str, where: str) -> pl.D
     for line, row in rows:
         if len(row) != len(names):
             advice = (
-                'Put a field that holds a comma or line break in quotation marks: "so, so"; a quotation mark in it is ""'
+                'Put a field that holds a comma or line break in quotation marks: "so, so"; a mark in it is ""'
                 if kind == "csv"
                 else "A field holds neither tabs nor line breaks"
             )
@@ -203,8 +203,8 @@ def _read_json_lines(text: str, where: str) -> tuple[pl.DataFrame, int]:
             ) from None
         if not isinstance(value, dict):
             raise TextrnnError(
-                f"{where} is not readable as jsonl: line {number} is no JSON object. Each line is one: write the objects "
-                "of an array on a line each."
+                f"{where} is not readable as jsonl: line {number} is no JSON object. Each line is one: write "
+                "the objects of an array on a line each."
             )
         if "\\u" in line or "\0" in line:
             value, broken = _mended(value)
