@@ -59,6 +59,7 @@ def make_run(
     flops: float = 1.5e12,
     fingerprint: str = "0" * 64,
     truncated: dict[str, dict[str, int]] | None = None,
+    unknown: dict[str, dict[str, int]] | None = None,
     history: list[dict[str, Any]] | None = None,
 ) -> RunFolder:
     """Writes `folder/name`; `predictions` (split: ids, labels, probabilities) are those of every seed.
@@ -77,6 +78,7 @@ def make_run(
         flops={"training": flops, "prediction": flops / 1e9},
         failures=failures or {},
         truncated=truncated or {},
+        unknown=unknown or {},
     )
     frames = [
         prediction_rows(seed, split, ids, np.array(labels), np.array(probabilities, np.float32))

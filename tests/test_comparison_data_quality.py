@@ -134,3 +134,25 @@ def test_names_of_strangers_break_no_table_and_no_list() -> None:
 
 def test_a_word_of_backticks_stays_in_its_code() -> None:
     assert data_quality._code("a``b") == "``` a``b ```"
+
+
+def test_unknown_words_are_counted_for_each_embedding_and_use(tmp_path: Path) -> None:
+    counts = {"tokens": 200, "unknown": 0, "texts": 0}
+    unknown = {"train": counts, "valid": {"tokens": 50, "unknown": 5, "texts": 2}}
+    runs = [
+        make_run(
+            tmp_path,
+            name,
+            params={"cell": "lstm", "embedding": "glove", "trainable_embedding": trained, "rare_word_dropout": rate},
+            unknown=unknown,
+        )
+        for name, trained, rate in (("frozen", False, 0.0), ("tuned", True, 1.0), ("again", True, 0.0))
+    ]
+    table, never = data_quality._unknown(runs)
+    assert [_row(line) for line in table.splitlines()[2:]] == [
+        ["`glove`", "frozen", "train", "200", "0.0%", "0"],
+        ["`glove`", "frozen", "valid", "50", "10.0%", "2"],
+        ["`glove`", "fine-tuned", "train", "200", "0.0%", "0"],
+        ["`glove`", "fine-tuned", "valid", "50", "10.0%", "2"],
+    ]
+    assert "No unknown word occurs in the training of `frozen`, `again`" in never

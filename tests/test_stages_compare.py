@@ -77,6 +77,7 @@ QUALITY = {
     "rows": {"train": {"all": 3, "per_class": {"rotten": 2, "fresh": 1}}},
     "skipped": {},
     "dropped_because_text_in_later_split": {},
+    "drawn": {},
     "duplicate_texts": {"within": {"train": 0}, "across": {}},
     "groups": {"count": {"train": 0}, "across": {}},
     "words_per_text": {"train": {"min": 1, "mean": 2.5, "p50": 2, "p90": 4, "p99": 4, "max": 4}},
@@ -85,6 +86,7 @@ TOKENS = {"vocabulary": 12, "distinct_words_in_train": 10, "splits": {}}
 COVERAGE = {
     "source": "random",
     "dimension": 4,
+    "file_words": 0,
     "vocabulary": {"covered": 0, "total": 10, "share": 0.0},
     "running_words": {"covered": 0, "total": 30, "share": 0.0},
     "most_frequent_uncovered": {"the": 5},
@@ -199,7 +201,7 @@ def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, monkey
     data = [Path("data", name) for name in ("corpus", "tokens", "embeddings", "probes")]
     blank = params.model_copy(update=dict.fromkeys(left_out))
     Path("again").mkdir()
-    study.write(Path("again"), blank, study.Folders(Path("runs"), *data))
+    study.write(Path("again"), blank, study.Folders(Path("runs"), *data), ())
     assert _files(project / "again") == _files(project / "reports" / "tiny")
 
 

@@ -56,7 +56,7 @@ def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     corpus = Corpus("reviews", CLASSES, frames)
     for folder in FOLDERS[1:3]:
         folder.mkdir()
-    corpus.save(Path("corpus"), quality_report(corpus, {}, {}))
+    corpus.save(Path("corpus"), quality_report(corpus, {}, {}, {}))
     encoder, report = encode_corpus(Path("corpus"), Encode(vocabulary_size=500, min_count=1), Path("tokens"))
     encoder.save(Path("tokens"))
     Path("tokens/report.json").write_text(json.dumps(report))

@@ -28,6 +28,9 @@ STANDARD = Path("-")
 """Standard input, or standard output."""
 
 FORMATS = ("csv", "jsonl", "parquet")
+ADDED = ("label", "words", "known_words", "warning")
+"""Columns of `Predictor.table`; the others begin with `probability_`."""
+
 CHUNK = 1 << 14
 """Texts that are scored at once, between two looks at the progress."""
 
@@ -65,6 +68,11 @@ def predict(
     if predictor.cut_short:
         sys.stderr.write(
             f"note: {predictor.cut_short:,} of {table.height:,} texts were longer than the model reads, and cut short\n"
+        )
+    if predictor.unfamiliar:
+        sys.stderr.write(
+            f"warning: the model knows no word of {predictor.unfamiliar:,} of {table.height:,} texts, so their labels "
+            "mean nothing: see the column known_words\n"
         )
 
 
@@ -132,8 +140,8 @@ def _as_json(value: object) -> str | None:
 
 
 def _with_names_free(table: pl.DataFrame) -> pl.DataFrame:
-    """Renames `label` and `probability_…`, which are what is added, to `given_label` and so on."""
-    taken = [name for name in table.columns if name == "label" or name.startswith("probability_")]
+    """Renames `label`, `probability_…` and the other columns that are added to `given_label` and so on."""
+    taken = [name for name in table.columns if name in ADDED or name.startswith("probability_")]
     names = {name: f"given_{name}" for name in taken}
     if clash := sorted(set(names.values()) & set(table.columns)):
         raise TextrnnError(f"the table has a column {clash[0]}, and another that would get that name. Rename one.")

@@ -57,6 +57,7 @@ def to_markdown(
                 f"{tokens['distinct_words_in_train']:,} distinct words in the train split.",
                 _tokens(tokens["splits"]),
                 *_truncation(tokens["splits"], runs),
+                *_unknown(runs),
                 "## Vectors",
                 _vectors(coverage),
             ]
@@ -166,12 +167,46 @@ def _truncation(splits: Mapping[str, Mapping[str, Any]], runs: Sequence[RunFolde
     return [_table(header, body)] if body else []
 
 
+def _unknown(runs: Sequence[RunFolder]) -> list[str]:
+    """What networks do not know of what they read, for each embedding, and those that never learn the unknown word."""
+    alike: dict[tuple[str, str], list[RunFolder]] = {}
+    for run in runs:
+        if run.unknown:
+            use = "fine-tuned" if run.params["trainable_embedding"] else "frozen"
+            alike.setdefault((run.params["embedding"], use), []).append(run)
+    header = ["embedding", "", "split", "words read", "unknown", "texts without a known word"]
+    body = [
+        [
+            f"`{embedding}`",
+            use,
+            split,
+            f"{counts['tokens']:,}",
+            f"{counts['unknown'] / max(counts['tokens'], 1):.1%}",
+            f"{counts['texts']:,}",
+        ]
+        for (embedding, use), group in alike.items()
+        for split, counts in group[0].unknown.items()
+    ]
+    never = [
+        f"`{run.name}`"
+        for run in runs
+        if run.unknown and not run.unknown["train"]["unknown"] and not run.params["rare_word_dropout"]
+    ]
+    parts = [_table(header, body)] if body else []
+    if never:
+        parts.append(
+            f"No unknown word occurs in the training of {', '.join(never)}: its vector stays as it was drawn. Set "
+            "`rare_word_dropout`, or `encode.min_count` to 2."
+        )
+    return parts
+
+
 def _vectors(coverage: Mapping[str, Mapping[str, Any]]) -> str:
-    header = ["embedding", "source", "dimension", "vocabulary covered", "running words covered"]
+    header = ["embedding", "source", "dimension", "vocabulary covered", "running words covered", "further words"]
     body, missing = [], []
     for name, counts in coverage.items():
         shares = [f"{counts[key]['share']:.1%}" for key in ("vocabulary", "running_words")]
-        body.append([f"`{name}`", counts["source"], counts["dimension"], *shares])
+        body.append([f"`{name}`", counts["source"], counts["dimension"], *shares, f"{counts['file_words']:,}"])
         words = ", ".join(f"{_code(word)} {times:,}" for word, times in counts["most_frequent_uncovered"].items())
         # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
         if words and counts["vocabulary"]["covered"]:

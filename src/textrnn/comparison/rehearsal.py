@@ -113,6 +113,7 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
         parameters={"total": 1, "trainable": 1},
         flops={"training": 1.0, "prediction": 1.0},
         truncated={split: {"texts": 1, "tokens": 1} for split in splits} if experiment else {},
+        unknown={key: {"tokens": 1, "unknown": 0, "texts": 0} for key in ("train", *splits)} if experiment else {},
     )
     # A number of its own for each run, so that they differ.
     draw = np.random.default_rng([*folder.name.encode()])
