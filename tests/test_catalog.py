@@ -119,6 +119,72 @@ def test_wrong_corpus_entry(tmp_path: Path, changes: dict[str, Any], message: st
     assert str(error.value).startswith("catalog.yaml: ")
 
 
+def test_all_that_an_entry_lacks_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text("corpora: {mine: {source: 'https://a/b', format: csv}}\nvectors: {own: {format: glove}}\n")
+    with pytest.raises(TextrnnError) as error:
+        load_catalog(path)
+    told = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert told == [
+        *(f"corpora.mine.{key}" for key in ("sha256", "licence", "citation", "classes", "columns")),
+        *(f"vectors.own.{key}" for key in ("source", "dimension")),
+    ]
+
+
+def test_licence_and_citation_of_ones_own_files_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    mine = {key: value for key, value in CORPUS.items() if key not in ("licence", "citation")}
+    path.write_text(yaml.safe_dump({"corpora": {"mine": mine}, "vectors": {}}))
+    assert load_catalog(path).corpus("mine").not_stated == ["licence", "citation"]
+
+
+@pytest.mark.parametrize(("written", "read"), [
+    ("no", "a truth value (False)"), ("0", "a number (0)"), ("007", "a number (7)"), ("1.5", "a number (1.5)"),
+    ("null", "nothing (None)"), ("~", "nothing (None)"), ("2024-01-01", "a date (2024-01-01)"),
+])  # fmt: skip
+def test_what_yaml_makes_of_a_name_is_told(tmp_path: Path, written: str, read: str) -> None:
+    path = tmp_path / "catalog.yaml"
+    content = yaml.safe_dump({"corpora": {"mine": CORPUS}, "vectors": {}}).replace("- bad", f"- {written}")
+    path.write_text(content)
+    with pytest.raises(TextrnnError, match=r"corpora\.mine\.classes\.0: YAML reads this as") as error:
+        load_catalog(path)
+    assert read in str(error.value)
+    assert "Put it in quotation marks" in str(error.value)
+
+
+SPLITS = {
+    "train": {"source": "file:a", "sha256": SHA256},
+    "test": {"source": "file:b", "sha256": SHA256, "member": "x"},
+}
+
+
+def test_a_corpus_may_have_one_source_per_split(tmp_path: Path) -> None:
+    found = load(tmp_path, corpus={"source": None, "sha256": None, "sources": SPLITS}).corpus("mine").sources
+    assert found is not None
+    assert [(split, each.source, each.member) for split, each in sorted(found.items(), reverse=True)] == [
+        ("train", "file:a", None),
+        ("test", "file:b", "x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sources": SPLITS}, "stands instead of source"),
+        ({"source": None, "sha256": None, "sources": {"test": SPLITS["test"]}}, "a source for train at least"),
+        ({"source": None, "sha256": None, "sources": {"dev": SPLITS["test"]}}, r"sources\.dev"),
+        ({"source": None, "sha256": None, "sources": SPLITS, "columns": {"text": "t", "label": "l", "split": "s"}},
+         "leave 'split' out"),
+        ({"source": None, "sha256": None}, "a corpus needs a source"),
+        ({"classes": ["good", " "]}, "blank name"),
+        ({"classes": ["caf\u00e9", "cafe\u0301"]}, "a class stands twice"),
+    ],
+)  # fmt: skip
+def test_wrong_sources_and_classes(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TextrnnError, match=message):
+        load(tmp_path, corpus=changes)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

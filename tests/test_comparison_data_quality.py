@@ -86,7 +86,7 @@ def test_page_counts_what_was_kept_left_out_and_shared(tmp_path: Path) -> None:
 
     assert _cells(page, "# Data quality: tiny", "train")[:6] == ["train", "3", "2", "1", "1", "1"]
     assert "- label 'plot': 1,097" in page
-    assert r"- train\: its text stands in a later split: 2" in page
+    assert "- train: its text stands in a later split: 2" in page
     assert _cells(page, "## Shared between splits", "train and valid") == ["train and valid", "1", "0"]
     assert _cells(page, "## Shared between splits", "valid and test") == ["valid and test", "0", "1"]
 
@@ -129,7 +129,7 @@ def test_names_of_strangers_break_no_table_and_no_list() -> None:
     cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", header)[1:-1]]
     assert len(cells) == ruler.count("|") - 1
     assert cells[2:7] == [r"a\|b", r"\_private\_", r"\$5 to \$10", r"\<b\>", r"\`x\`"]
-    assert r"- label \'\|\*x\*\': 1" in page
+    assert any(line.startswith(r"- label '\|\*x\*': 1") for line in page)
 
 
 def test_a_word_of_backticks_stays_in_its_code() -> None:

@@ -172,3 +172,32 @@ def test_the_readers_own_trouble_is_not_blamed_on_the_archive(tmp_path: Path) ->
     archive = write_zip(tmp_path / "corpus.zip", {"a.txt": CONTENT})
     with pytest.raises(FileNotFoundError), open_member(archive, "a.txt"):
         (tmp_path / "absent").read_bytes()
+
+
+def test_without_a_member_an_archive_of_one_file_is_read(tmp_path: Path) -> None:
+    members = {"corpus.csv": CONTENT, "__MACOSX/._corpus.csv": b"x"}
+    assert read(write_zip(tmp_path / "corpus.csv.zip", members)) == CONTENT
+    assert read(write_zip(tmp_path / "named-otherwise", {"a.csv.gz": gzip.compress(CONTENT)})) == CONTENT
+    assert read(write_tar(tmp_path / "corpus.tgz", {"corpus.csv": CONTENT}, "w:gz")) == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_without_a_member_an_archive_of_several_files_lists_them(tmp_path: Path, kind: str) -> None:
+    members = {"train.csv": CONTENT, "test.csv": CONTENT}
+    archive = tmp_path / "x"
+    write_zip(archive, members) if kind == "zip" else write_tar(archive, members, "w:gz")
+    with pytest.raises(TextrnnError, match=rf"is a {kind} of 2 files: test.csv, train.csv. Name the one .*'member'"):
+        read(archive)
+
+
+def test_a_workbook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TextrnnError, match=r"is an Excel workbook \(xlsx\).*Save the sheet as CSV"):
+        read(write_zip(tmp_path / "corpus.csv", {"[Content_Types].xml": b"x", "xl/workbook.xml": b"x"}))
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_what_is_compressed_is_known_by_its_first_bytes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(COMPRESSORS[suffix](CONTENT))
+    assert read(path) == CONTENT
+    assert read(write_zip(tmp_path / "a.zip", {"data": COMPRESSORS[suffix](CONTENT)}), "data") == CONTENT

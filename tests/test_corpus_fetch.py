@@ -20,8 +20,9 @@ import pytest
 import yaml
 from tiny_experiments import PLAIN, write_plan
 
+from textrnn.catalog import Source
 from textrnn.corpus import fetch as module
-from textrnn.corpus.fetch import NOTE, fetch
+from textrnn.corpus.fetch import NOTE, fetch, fetch_splits
 from textrnn.errors import TextrnnError
 
 PROJECT = Path(__file__).parents[1]
@@ -281,6 +282,24 @@ def test_none_leaves_nothing_but_a_note(folder: Path) -> None:
     (folder / "left-over.zip").write_bytes(b"old")
     assert fetch("none", None, folder) is None
     assert [path.name for path in folder.iterdir()] == [NOTE]
+
+
+def test_one_folder_for_each_split_and_all_or_none(tmp_path: Path, folder: Path) -> None:
+    sources = {}
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_bytes(split.encode() + CONTENT)
+        hash_ = hashlib.sha256(split.encode() + CONTENT).hexdigest()
+        sources[split] = Source(source=f"file:{tmp_path / split}.txt", sha256=hash_)
+    fetch_splits(sources, folder)
+    (tmp_path / "train.txt").unlink()  # it is there, and needs no source
+    fetch_splits(sources, folder)
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.txt")) == [
+        "test/test.txt",
+        "train/train.txt",
+    ]
+    with pytest.raises(TextrnnError, match="which is no file"):
+        fetch_splits(sources, folder.parent / "other")
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 @pytest.fixture

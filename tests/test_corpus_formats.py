@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pytest
 import yaml
@@ -288,3 +290,208 @@ def test_a_quotation_mark_in_a_tsv_is_a_character(tmp_path: Path) -> None:
     columns = {"text": "text", "label": "label"}
     raw = read_corpus(path, entry(format="tsv", columns=columns, classes=["x", "y"]))
     assert raw.frame["text"].to_list() == ['"unbalanced start', 'and "one" inside']
+
+
+# what other people's files are like ---------------------------------------------------------------
+
+TEXT = {"text": "text", "label": "label"}
+
+
+def own(**changes: object) -> CorpusEntry:
+    return entry(**{"columns": TEXT, "classes": ["neg", "pos"], "skip_labels": [], **changes})
+
+
+def texts(tmp_path: Path, content: str | bytes, **changes: object) -> list[str]:
+    return read_corpus(write(tmp_path, content), own(**changes)).frame["text"].to_list()
+
+
+@pytest.mark.parametrize("content", [
+    'text,label\nthe 5" screen,neg\n"Up" is great,pos\n"He said ""no""",neg\n',
+    'text,label\r\n"two\r\nlines, and more",neg\r\n\r\n  \r\na,pos\r\n\r\n',
+    "text,label\ra b,neg\rc,pos\r",
+    "\n\ntext,label\n\na,neg\n\nb,pos",
+    'label,text\nneg,"a ""b"\npos,"good\n\nline"\n',
+])  # fmt: skip
+def test_csv_is_read_as_pandas_reads_it(tmp_path: Path, content: str) -> None:
+    expected = pd.read_csv(io.BytesIO(content.encode()))
+    frame = read_corpus(write(tmp_path, content), own()).frame
+    assert frame["text"].to_list() == expected["text"].to_list()
+    assert frame["label"].to_list() == expected["label"].to_list()
+    assert frame["id"].to_list() == [str(row) for row in range(1, len(expected) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('text,label\na,pos\n"Bad,neg\nNice "film",pos\n', r"line 3: a quotation mark .* to line 4, and would swallow"),
+        ('text,label\n"Bad,neg\nGood,pos\n', r"line 2: a quotation mark .* never ends"),
+        ('text,label\n"Bad,neg\nmore,neg\nthe 5",pos\n', r"id 1 holds a line that is a row by itself: 'Bad,neg'"),
+        ("text,label\na,pos\n\nso, so,neg\n", r"line 4 has 3 fields, and the header 2.*quotation marks"),
+        ("text,label\nbroken\nin two,neg\n", r"line 2 has 1 fields"),
+        ("text;label\na;neg\n", r"no column 'text', 'label'.*separated by ';': save it with commas"),
+        ("text,label,text\na,neg,b\n", r"the header names 'text' twice"),
+        ("text,label\na,neg\n".encode("utf-16"), r"UTF-16; save it as UTF-8"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), r"old Excel workbook"),
+    ],
+)
+def test_no_row_of_a_csv_is_swallowed_or_merged(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(TextrnnError, match=message):
+        read_corpus(write(tmp_path, content), own())
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_blank_lines_are_skipped_in_every_text_format(tmp_path: Path, kind: str) -> None:
+    rows = {"csv": ["text,label", "a,neg", "b,pos"], "tsv": ["text\tlabel", "a\tneg", "b\tpos"],
+            "jsonl": ['{"text": "a", "label": "neg"}', '{"text": "b", "label": "pos"}']}[kind]  # fmt: skip
+    assert texts(tmp_path, "\n" + "\n\n \n".join(rows) + "\n\n", format=kind) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_what_is_missing_is_null_alone(tmp_path: Path, kind: str) -> None:
+    groups = ["", " ", "c1", None, "NaN", "c1"]
+    table = pl.DataFrame({"text": list("abcdef"), "label": ["neg", "pos"] * 3, "who": groups})
+    buffer = io.BytesIO()
+    {"csv": lambda: table.write_csv(buffer, quote_style="always"), "jsonl": lambda: table.write_ndjson(buffer),
+     "parquet": lambda: table.write_parquet(buffer)}[kind]()  # fmt: skip
+    frame = read_corpus(write(tmp_path, buffer.getvalue()), own(format=kind, columns={**TEXT, "group": "who"})).frame
+    assert frame["group"].to_list() == [None, None, "c1", None, None, "c1"]
+
+
+def test_a_group_of_numbers_that_are_not_there_is_missing(tmp_path: Path) -> None:
+    table = pl.DataFrame({"text": list("ab"), "label": ["neg", "pos"], "who": [float("nan"), 2.0]})
+    table.write_parquet(tmp_path / "r.parquet")
+    raw = read_corpus(tmp_path / "r.parquet", own(format="parquet", columns={**TEXT, "group": "who"}))
+    assert raw.frame["group"].to_list() == [None, "2.0"]
+
+
+def test_a_blank_label_or_split_is_missing_and_can_be_skipped(tmp_path: Path) -> None:
+    content = 'text,label,part\na,neg,train\nb,pos,train\nc,"  ",train\n'
+    with pytest.raises(TextrnnError, match=r"None at id 3 is no label"):
+        texts(tmp_path, content)
+    raw = read_corpus(write(tmp_path, content), own(skip_labels=[""]))
+    assert (raw.frame.height, raw.skipped) == (2, {"label ''": 1})
+    with pytest.raises(TextrnnError, match=r"'part' holds None at id 3"):
+        texts(tmp_path, content.replace('"  ",train', 'neg," "'), columns={**TEXT, "split": "part"})
+
+
+def test_one_spelling_for_texts_labels_groups_columns_and_classes(tmp_path: Path) -> None:
+    content = unicodedata.normalize("NFD", "본문,판정,누구\ncafé,좋다,é\n재미,나쁘다,é\n재미,뺀다,é\n")
+    columns = {"text": "본문", "label": unicodedata.normalize("NFD", "판정"), "group": "누구"}
+    classes, skip = ["나쁘다", unicodedata.normalize("NFD", "좋다")], [unicodedata.normalize("NFD", "뺀다")]
+    raw = read_corpus(write(tmp_path, content), entry(columns=columns, classes=classes, skip_labels=skip))
+    assert raw.frame.rows() == [("1", "café", "좋다", "é", None), ("2", "재미", "나쁘다", "é", None)]
+    assert raw.skipped == {"label '뺀다'": 1}
+
+
+def test_half_characters_and_nul_become_the_replacement_character_and_are_counted(tmp_path: Path) -> None:
+    lines = [r'{"text": "a \ud83d b", "label": "neg"}', r'{"text": "\u0000\ud83d\ude00", "label": "pos"}']
+    raw = read_corpus(write(tmp_path, "\n".join(lines)), own(format="jsonl"))
+    assert raw.frame["text"].to_list() == ["a \ufffd b", "\ufffd😀"]
+    assert list(raw.skipped.values()) == [2]
+    raw = read_corpus(write(tmp_path, "text,label\na\0,neg\nb,pos\n"), own())
+    assert (raw.frame["text"][0], list(raw.skipped.values())) == ("a\ufffd", [1])
+    pl.DataFrame({"text": ["a\0", "b"], "label": ["neg", "pos"]}).write_parquet(tmp_path / "r.parquet")
+    raw = read_corpus(tmp_path / "r.parquet", own(format="parquet"))
+    assert (raw.frame["text"][0], list(raw.skipped.values())) == ("a\ufffd", [1])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a", "label": ["pos"]}', r"column 'label' holds no text in row 2 .*list: \['pos'\]"),
+        ('{"text": "a", "label": {"x": 1}}', r"column 'label' holds no text in row 2 .*object"),
+        ('{"text": ["a"], "label": "pos"}', r"column 'text' holds no text in row 2 .*list"),
+        ('{"text": 7, "label": "pos"}', r"column 'text' holds no text in row 2 .*number: 7"),
+        ('{"text": "a", "label": true}', r"'true' at id 2 is no label"),
+        ('{"text": "a", "label": "pos", "who": [1]}', r"column 'who' holds no text in row 2 .*list: \[1\]"),
+        ('["a"]', r"line 3 is no JSON object"),
+        ('{"text": "a",', r"line 3: "),
+    ],
+)
+def test_json_of_another_type_is_told_by_column_row_and_type(tmp_path: Path, line: str, message: str) -> None:
+    content = '{"text": "x", "label": "neg", "who": "w"}\n\n' + line
+    with pytest.raises(TextrnnError, match=message):
+        read_corpus(write(tmp_path, content), own(format="jsonl", columns={**TEXT, "group": "who"}))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("text", pl.Series([b"a", b"\xff"]), r"column 'text' holds no text in row 2 .*Binary, no UTF-8"),
+        ("who", pl.Series([None, ["x"]]), r"column 'who' holds no text in row 2 .*List\(String\)"),
+        ("label", pl.Series([{"x": 1}, {"x": 2}]), r"column 'label' holds no text in row 1 .*Struct"),
+    ],
+)
+def test_parquet_of_another_type_is_told_by_column_row_and_type(
+    tmp_path: Path, column: str, values: pl.Series, message: str
+) -> None:
+    table = pl.DataFrame({"text": ["a", "b"], "label": ["neg", "pos"], "who": ["x", "y"]})
+    table.with_columns(values.alias(column)).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(TextrnnError, match=message):
+        read_corpus(tmp_path / "r.parquet", own(format="parquet", columns={**TEXT, "group": "who"}))
+
+
+def test_categories_and_bytes_that_are_text_are_read(tmp_path: Path) -> None:
+    table = pl.DataFrame({"text": pl.Series(["a", "b"], dtype=pl.Categorical), "label": pl.Series([b"neg", b"pos"]),
+                          "who": pl.Series(["x", None], dtype=pl.Enum(["x"]))})  # fmt: skip
+    table.write_parquet(tmp_path / "r.parquet")
+    raw = read_corpus(tmp_path / "r.parquet", own(format="parquet", columns={**TEXT, "group": "who"}))
+    assert raw.frame.rows() == [("1", "a", "neg", "x", None), ("2", "b", "pos", None, None)]
+
+
+def test_empty_texts_are_left_out_and_counted_where_the_catalog_says_so(tmp_path: Path) -> None:
+    content = "text,label\na,neg\n,neg\n  ,pos\nb,pos\n"
+    with pytest.raises(TextrnnError, match=r"skip_empty: true"):
+        texts(tmp_path, content)
+    raw = read_corpus(write(tmp_path, content), own(skip_empty=True))
+    assert (raw.frame["id"].to_list(), raw.skipped) == (["1", "4"], {"empty text": 2})
+    files = {**FILES, "aclImdb/train/pos/9_7.txt": " \n"}
+    raw = read_corpus(pack(tmp_path / "a.tar.gz", files), entry(**IMDB, skip_empty=True))
+    assert raw.skipped["empty text"] == 1
+
+
+def test_one_source_per_split(tmp_path: Path) -> None:
+    sources = {}
+    for split, rows in {"train": "a,neg\nb,pos\n", "test": "c,neg\n\nd,pos\n"}.items():
+        (tmp_path / split).mkdir()
+        write(tmp_path / split, f"text,label\n{rows}", f"ratings_{split}.txt")
+        sources[split] = {"source": f"file:ratings_{split}.txt", "sha256": "0" * 64}
+    raw = read_corpus(tmp_path, own(source=None, sha256=None, sources=sources))
+    assert raw.frame.select("id", "text", "split").rows() == [
+        ("train/1", "a", "train"), ("train/2", "b", "train"), ("test/1", "c", "test"), ("test/2", "d", "test"),
+    ]  # fmt: skip
+
+
+def test_of_two_files_of_one_name_in_a_tar_the_later_counts_and_what_is_no_review_is_counted(tmp_path: Path) -> None:
+    strange = ["val/pos/0_9.txt", "train/pos/9_7.txt~", "train/pos/copy of 9_7.txt", "train/pos/._9_7.txt"]
+    path = pack(tmp_path / "a.tar", {**FILES, **{f"aclImdb/{name}": "x" for name in strange}, "__MACOSX/x": "x"})
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("./aclImdb/train/pos/9_7.txt")
+        member.size = 9
+        tar.addfile(member, io.BytesIO(b"corrected"))
+    raw = read_corpus(path, entry(**IMDB))
+    assert raw.frame.height == raw.frame["id"].n_unique() == 5
+    assert raw.frame.filter(pl.col("id") == "train/pos/9_7")["text"].to_list() == ["corrected"]
+    assert raw.skipped == {
+        "unlabelled, not asked for": 1,
+        "review replaced by a later file of the same name": 1,
+        "file of macOS (__MACOSX, ._*, .DS_Store)": 2,
+        "file that is no review by its path, in aclImdb/val/pos/": 1,
+        "file that is no review by its path, in aclImdb/train/pos/": 2,
+    }
+
+
+def test_a_second_corpus_in_the_archive_is_refused(tmp_path: Path) -> None:
+    doubled = {**FILES, **{f"backup/{name}": content for name, content in FILES.items()}}
+    with pytest.raises(TextrnnError, match=r"reviews in 2 folders: 'aclImdb', 'backup/aclImdb'"):
+        read_corpus(pack(tmp_path / "a.tar.gz", doubled), entry(**IMDB))
+
+
+@pytest.mark.parametrize("line", ["\n", "http://www.imdb.com/\n", FILM.format(1).strip() + " " + FILM.format(2)])
+def test_a_line_without_a_film_is_refused_and_shifts_nothing(tmp_path: Path, line: str) -> None:
+    films = FILES["aclImdb/train/urls_pos.txt"].splitlines(keepends=True)
+    shifted = "".join([*films[:3], line, *films[3:]])
+    with pytest.raises(TextrnnError, match=r"train/urls_pos\.txt, line 4: .* names no film, or several"):
+        read_corpus(pack(tmp_path / "a.tar.gz", {**FILES, "aclImdb/train/urls_pos.txt": shifted}), entry(**IMDB))
+    trailing = {**FILES, "aclImdb/train/urls_pos.txt": "".join(films).replace("\n", "\r\n") + "\n\n"}
+    assert read_corpus(pack(tmp_path / "b.tar.gz", trailing), entry(**IMDB)).frame["group"][3] == "tt0000109"

@@ -110,14 +110,14 @@ def _drawn(drawn: Mapping[str, Mapping[str, float]]) -> list[str]:
 def _left_out(quality: Mapping[str, Any]) -> str:
     dropped = quality["dropped_because_text_in_later_split"]
     reasons = {
-        **quality["skipped"],
+        **{escape(reason): n for reason, n in quality["skipped"].items()},
         **{f"{split}: its text stands in a later split": n for split, n in dropped.items()},
     }
     counted = {reason: number for reason, number in reasons.items() if number}
     if not counted:
         return "No row was left out."
     return "Left out or replaced, by reason:\n\n" + _bullets(
-        f"{escape(reason)}: {number:,}" for reason, number in counted.items()
+        f"{reason}: {number:,}" for reason, number in counted.items()
     )
 
 

@@ -108,11 +108,13 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
                 raise _not_text(name, row, _JSON_TYPES.get(type(value), "value"), value, where)
         column = pl.Series(name, [_scalar(value) for value in values], pl.String)
     elif column.dtype == pl.Binary:
-        decoded = column.cast(pl.String, strict=False)
-        wrong = (decoded.is_null() & column.is_not_null()).arg_true()
-        if len(wrong):
-            raise _not_text(name, int(wrong[0]) + 1, "Binary, no UTF-8", column[int(wrong[0])], where)
-        column = decoded
+        try:
+            column = column.cast(pl.String)
+        except pl.exceptions.ComputeError:
+            row = next(
+                row for row, value in enumerate(column) if value and "\N{REPLACEMENT CHARACTER}" in _lenient(value)
+            )
+            raise _not_text(name, row + 1, "Binary, no UTF-8", column[row], where) from None
     elif column.dtype.is_nested() or (only_text and column.dtype not in (pl.String, pl.Categorical, pl.Enum)):
         row = int(column.is_not_null().arg_true()[0])
         raise _not_text(name, row + 1, str(column.dtype), column[row], where)
@@ -121,6 +123,10 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
 
 
 _JSON_TYPES = {bool: "truth value", int: "number", float: "number", list: "list", dict: "object"}
+
+
+def _lenient(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _scalar(value: Any) -> str | None:
