@@ -11,7 +11,7 @@ import pytest
 from fake_runs import make_run
 from scipy.special import softmax
 
-from textrnn.comparison.calibration import LOWEST, calibration, fit_temperature, scale
+from textrnn.comparison.calibration import HIGHEST, LOWEST, calibration, fit_temperature, scale
 from textrnn.run_folder import prediction_rows
 
 LABELS = np.array([0, 1, 0, 1])
@@ -37,8 +37,8 @@ def test_temperature_by_hand() -> None:
     assert fit_temperature(LABELS, answers(3, 0.9)) == pytest.approx(2, abs=2e-4)
     # Not sure enough: odds of 1.5 to 1.
     assert fit_temperature(LABELS, answers(3, 0.6)) == pytest.approx(log(1.5) / log(3), abs=2e-4)
-    # Certain: a probability of 0 counts as 2 ** -23.
-    assert fit_temperature(LABELS, answers(3, 1.0)) == pytest.approx(log(2**23) / log(3), abs=2e-3)
+    # Certain, and once wrong: a probability of 0 counts as 2 ** -126, so the temperature would be 80.
+    assert fit_temperature(LABELS, answers(3, 1.0)) == pytest.approx(HIGHEST, abs=2e-4)
     np.testing.assert_allclose(scale(answers(3, 0.9), 2.0), answers(3, 0.75), atol=1e-6)
 
 

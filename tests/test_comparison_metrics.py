@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
-
 import numpy as np
 import pytest
 
@@ -12,46 +10,6 @@ from textrnn.comparison import metrics
 LABELS = np.array([0, 1, 1, 0])
 # Right, right, wrong, right; the probabilities of class 1 rank 3 of the 4 pairs correctly.
 PROBABILITIES = np.array([[0.8, 0.2], [0.4, 0.6], [0.75, 0.25], [0.7, 0.3]], np.float32)
-
-
-def test_binary_scores() -> None:
-    scores = metrics.scores(LABELS, PROBABILITIES)
-
-    assert list(scores) == list(metrics.METRICS)
-    assert scores["accuracy"] == 0.75
-    # Class 0: precision 2/3, recall 1; class 1: precision 1, recall 1/2.
-    assert scores["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert scores["roc_auc"] == 0.75
-    assert scores["log_loss"] == pytest.approx(-(log(0.8) + log(0.6) + log(0.25) + log(0.7)) / 4)
-
-
-def test_three_classes_with_one_never_predicted() -> None:
-    labels = np.array([0, 1, 2, 2, 0])
-    probabilities = np.array(
-        [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.3, 0.6], [0.2, 0.2, 0.6], [0.6, 0.1, 0.3]], np.float32
-    )
-
-    scores = metrics.scores(labels, probabilities)
-
-    assert scores["accuracy"] == 0.8
-    # Class 0: 2 of 3 predicted, both found; class 1: none; class 2: perfect.
-    assert scores["macro_f1"] == pytest.approx((4 / 5 + 0 + 1) / 3)
-    assert scores["roc_auc"] == pytest.approx(1)
-    assert scores["log_loss"] == pytest.approx(-(log(0.7) + log(0.4) + 3 * log(0.6)) / 5)
-
-
-def test_majority_predictor_has_no_ranking_skill() -> None:
-    scores = metrics.scores(LABELS, np.full((4, 2), 0.5, np.float32))
-
-    assert scores["accuracy"] == 0.5
-    assert scores["roc_auc"] == 0.5
-    assert scores["log_loss"] == pytest.approx(log(2))
-
-
-def test_a_certain_mistake_costs_the_resolution_of_float32() -> None:
-    probabilities = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], np.float32)
-
-    assert metrics.scores(LABELS, probabilities)["log_loss"] == pytest.approx(-log(2.0**-23) / 4, rel=1e-4)
 
 
 def test_confusion_is_actual_by_predicted() -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from textrnn.comparison import metrics
+from textrnn.modeling.scores import LEAST, log_loss
 from textrnn.run_folder import RunFolder
 
 LOWEST, HIGHEST = 0.05, 20.0
@@ -69,7 +70,7 @@ def _seed(run: RunFolder, seed: int) -> tuple[float, ...]:
     (ece, loss), (ece_scaled, loss_scaled) = (
         (
             metrics.calibration_error(metrics.reliability(labels, probabilities)),
-            metrics.scores(labels, probabilities)["log_loss"],
+            log_loss(labels, probabilities),
         )
         for probabilities in (test, scale(test, temperature))
     )
@@ -77,8 +78,8 @@ def _seed(run: RunFolder, seed: int) -> tuple[float, ...]:
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Log probabilities are logits but for a constant. As in `metrics.scores`, 0 counts as float32's resolution."""
-    logits: np.ndarray = np.log(np.clip(probabilities.astype(np.float64), np.finfo(np.float32).eps, 1))
+    """Log probabilities are logits except for a constant. As in `log_loss`, 0 counts as `LEAST`."""
+    logits: np.ndarray = np.log(np.maximum(probabilities.astype(np.float64), LEAST))
     return logits
 
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from textrnn.comparison.comparisons import BASELINE, BEST
-from textrnn.comparison.metrics import METRICS
 from textrnn.comparison.sampling import Units, seed_prior
 from textrnn.comparison.significance import SeedPrior, contrast, vote
 from textrnn.comparison.tables import DIGITS, SPLITS
 from textrnn.errors import TextrnnError
+from textrnn.modeling.scores import METRICS
 from textrnn.run_folder import RunFolder
 
 READABLE = 20

@@ -1,7 +1,6 @@
-"""Numbers from labels and probabilities: how good a classifier is on one split, for one seed.
+"""Confusion and calibration of a classifier on one split, for one seed; its scores are in `modeling/scores.py`.
 
-Everywhere, `labels` is int [examples] and `probabilities` float [examples, classes]; the predicted
-class is the most probable one, the first of them when several are.
+Arguments are as there.
 """
 
 from __future__ import annotations
@@ -10,33 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")
 BINS = 10
-
-
-def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Returns each of `METRICS`.
-
-    `macro_f1` weighs every class alike. `roc_auc` is that of the last class when there are two,
-    else the mean over classes, each against the rest. `log_loss` is in nats; probabilities are
-    float32, so one that rounded to 0 counts as that type's resolution, 1.2e-7.
-    """
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    # float32 rows sum to 1 only to seven digits: scikit-learn wants better than that.
-    exact = np.clip(probabilities.astype(np.float64), np.finfo(np.float32).eps, 1)
-    exact /= exact.sum(axis=1, keepdims=True)
-    every_class = list(range(classes))
-    if classes == 2:
-        roc_auc = metrics.roc_auc_score(labels, exact[:, 1])
-    else:
-        roc_auc = metrics.roc_auc_score(labels, exact, multi_class="ovr", average="macro", labels=every_class)
-    return {
-        "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "macro_f1": float(metrics.f1_score(labels, predicted, labels=every_class, average="macro", zero_division=0.0)),
-        "roc_auc": float(roc_auc),
-        "log_loss": float(metrics.log_loss(labels, exact, labels=every_class)),
-    }
 
 
 def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from textrnn.comparison import metrics
 from textrnn.errors import TextrnnError
+from textrnn.modeling.scores import METRICS, scores
 from textrnn.run_folder import HELD_OUT, RunFolder
 
 SPLITS = ("valid", "test")
@@ -68,12 +69,12 @@ def check_comparable(runs: Sequence[RunFolder]) -> None:
 def seed_scores(runs: Sequence[RunFolder]) -> pd.DataFrame:
     """Returns `experiment, seed, split` and each of `METRICS`: a row per finished seed and split."""
     rows = [
-        {"experiment": run.name, "seed": seed, "split": split, **metrics.scores(labels, probabilities)}
+        {"experiment": run.name, "seed": seed, "split": split, **scores(labels, probabilities)}
         for run in runs
         for seed, split in product(run.finished_seeds, SPLITS)
         for _, labels, probabilities in [run.probabilities(seed, split)]
     ]
-    return pd.DataFrame(rows, columns=["experiment", "seed", "split", *metrics.METRICS])
+    return pd.DataFrame(rows, columns=["experiment", "seed", "split", *METRICS])
 
 
 def learning_curves(runs: Sequence[RunFolder]) -> pd.DataFrame:

@@ -1,25 +1,66 @@
-"""The two numbers that training itself looks at; all others are computed where runs are compared."""
+"""How good a classifier is on one split, for one seed: the numbers of trainings, MLflow and reports alike.
+
+Everywhere, `labels` is int [examples] and `probabilities` float [examples, classes]; the predicted
+class is the most probable one, the first of them when several are. A training starts without scikit-learn.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")
 
-def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the share of labels `int32 [examples]` that are likeliest in `float32 [examples, classes]`."""
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+LEAST = float(np.finfo(np.float32).tiny)
+"""What a probability of 0 counts as, 1.2e-38: the smallest of float32's usual numbers. So one example cannot make a
+log loss infinite."""
 
 
-def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean of -ln p(label), in nats; arguments as for `accuracy`.
-
-    A probability of 0 counts as the smallest float32 above it, so one example cannot make the mean
-    infinite; NaN stays NaN.
-    """
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
+def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Returns each of `METRICS`."""
+    return {score.__name__: score(labels, probabilities) for score in (accuracy, macro_f1, roc_auc, log_loss)}
 
 
 def final_scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Returns both for a trained model on `split`, as `valid_accuracy`, `valid_log_loss`."""
-    return {f"{split}_{score.__name__}": score(labels, probabilities) for score in (accuracy, log_loss)}
+    """Returns each of `METRICS` for a trained model on `split`, as `valid_accuracy`, `valid_log_loss`."""
+    return {f"{split}_{name}": score for name, score in scores(labels, probabilities).items()}
+
+
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the share of labels that are likeliest."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the mean F1 of the classes, which weighs every class alike; a class that is nowhere has 0."""
+    classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)
+    right, actual, answered = (
+        np.bincount(each, minlength=classes) for each in (labels[labels == predicted], labels, predicted)
+    )
+    return float(np.mean(2 * right / np.maximum(actual + answered, 1)))
+
+
+def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the area under the ROC curve of the last class when there are two, else the mean of each against the rest.
+
+    It is NaN where one of these classes has every label, or none.
+    """
+    classes = probabilities.shape[1]
+    judged = [1] if classes == 2 else range(classes)
+    return float(np.mean([_rank_sum(labels == each, probabilities[:, each]) for each in judged]))
+
+
+def _rank_sum(positive: np.ndarray, score: np.ndarray) -> float:
+    """Share of the pairs of a positive and a negative example that `score` ranks right; ties count half."""
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]
+    own, others = int(positive.sum()), int((~positive).sum())
+    if not own or not others:
+        return float("nan")
+    return float((rank[positive].sum() - own * (own + 1) / 2) / (own * others))
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the mean of -ln p(label), in nats. A probability below `LEAST` counts as `LEAST`; NaN stays NaN."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.mean(np.log(np.maximum(chosen, LEAST))))
