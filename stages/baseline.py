@@ -15,8 +15,8 @@ from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_
 from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
+from textrnn.tracking.origin import project_folder
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import project_folder
 
 SEED = 0
 """A baseline has nothing random in it: its one result stands under this seed."""

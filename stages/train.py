@@ -25,8 +25,8 @@ from textrnn.text.reading import truncation
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
+from textrnn.tracking.origin import project_folder
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import project_folder
 
 
 def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:

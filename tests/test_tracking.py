@@ -19,9 +19,8 @@ from mlflow.entities import Run
 from textrnn.tracking import store
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
-from textrnn.tracking.origin import Origin
+from textrnn.tracking.origin import Origin, project_folder
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import project_folder
 
 AWAY = "http://127.0.0.1:9"
 FINGERPRINT = "f" * 64

@@ -41,7 +41,7 @@ def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the area under the ROC curve of the last class when there are two, else the mean of each against the rest.
+    """Returns the area under the ROC curve: the last class when there are two, else the mean of each against the rest.
 
     It is NaN where one of these classes has every label, or none.
     """

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from textrnn.tracking.failures import explanation
 from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import LOST, Store, open_store
+from textrnn.tracking.store import Store, open_store
 
 
 class LiveRun:
@@ -77,17 +78,16 @@ class LiveRun:
             store.client.set_terminated(run_id, "KILLED")
 
     def _guarded(self, act: Callable[[Store], object]) -> None:
-        """Does `act` unless MLflow was lost before; the first loss is told, and never raised."""
+        """Does `act` unless MLflow was lost before; the first loss is reported, and never raised."""
         if self._store is None and act != self._start:
             return
         try:
             if self._store is None:
                 self._store = open_store(self._project, f"{self._run.study}/{self._run.corpus}")
             act(self._store)
-        except LOST as error:
+        except Exception as error:  # whatever it is: no store ends a training
             self._store = None
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-            sys.stderr.write(f"warning: MLflow cannot be reached, training goes on without it: {reason}\n")
+            sys.stderr.write(f"warning: training goes on without MLflow: {explanation(error)}\n")
 
 
 def curve_point(row: dict[str, Any]) -> tuple[int, dict[str, float]]:

@@ -27,14 +27,15 @@ class TextClassifier(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Returns a row for each row of `model_input`; a text that is missing is a bad request."""
+        """Returns a row for each row of `model_input`, with its index; a text that is missing is a bad request."""
         texts = model_input["text"].tolist()
         missing = [str(row) for row, text in enumerate(texts) if not isinstance(text, str)]
         if missing:
             rows = ", ".join(missing[:5])
             message = f"no text in row {rows} (counted from 0), {len(missing)} in all: every row needs text."
             raise MlflowException.invalid_parameter_value(message)
-        return self._predictor.table(pl.Series("text", texts, dtype=pl.String)).to_pandas()
+        table = self._predictor.table(pl.Series("text", texts, dtype=pl.String)).to_pandas()
+        return table.set_axis(model_input.index)
 
 
 set_model(TextClassifier())

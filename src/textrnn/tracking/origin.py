@@ -17,6 +17,9 @@ PATCH = "uncommitted.patch"
 PLAIN = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 """A patch that `git apply` takes, whatever the user has set git to show."""
 
+QUEUE = Path(".dvc/tmp/exps")
+"""Where DVC keeps the temporary copies in which queued experiments run."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -37,11 +40,16 @@ class Origin:
         """Describes what lies in `folder` now.
 
         Inside DVC's queue an experiment has a commit of DVC's own, so it is described from the commit it started on.
+        Of another project's experiment, of which this one is a stage, neither commit nor name are this project's.
         """
-        commit = os.environ.get("DVC_EXP_BASELINE_REV") or _git(folder, "rev-parse", "HEAD").strip() or None
+        started_on = os.environ.get("DVC_EXP_BASELINE_REV", "HEAD")
+        known = (_git(folder, "rev-parse", "--verify", f"{each}^{{commit}}").strip() for each in (started_on, "HEAD"))
+        commit = next(filter(None, known), None)
+        root = os.environ.get("DVC_ROOT")
+        is_own = root is None or Path(root).resolve() == project_folder(folder)
         results = [f":!{result}" for result in RESULTS]
         patch = _git(folder, "diff", *PLAIN, commit, "--", ".", *results) if commit else ""
-        return cls(commit, patch, os.environ.get("DVC_EXP_NAME"))
+        return cls(commit, patch, os.environ.get("DVC_EXP_NAME") if is_own else None)
 
     @classmethod
     def of_result(cls, folder: Path, output: str) -> Origin:
@@ -56,6 +64,22 @@ class Origin:
         checkout = [f"git checkout {self.commit}"] if self.commit else []
         patched = [f"git apply {PATCH}"] if self.patch else []
         return " && ".join((*checkout, *patched, f"dvc repro --pull {stage}"))
+
+
+def project_folder(folder: Path | None = None) -> Path:
+    """Returns the top folder of the project that `folder`, by default the working folder, is or is a queue's copy of.
+
+    `DVC_ROOT` alone does not tell: where this project is a stage of another DVC project, it names that one.
+    """
+    here = (folder or Path.cwd()).resolve()
+    root = Path(os.environ.get("DVC_ROOT", here)).resolve()
+    if not here.is_relative_to((root / QUEUE).resolve()):
+        return here
+    return _git_top(root) / here.relative_to(_git_top(here))
+
+
+def _git_top(folder: Path) -> Path:
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -31,13 +33,14 @@ from textrnn.tracking.store import open_store
 from textrnn.tracking.sync import Recorded, current_run, find, models_of, scores
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-PREDICTIONS = "predictions.parquet"
 CORPUS = Path("data/corpus")
 CHEAPER = (("parameters", "smaller, in parameters"), ("prediction_flops", "faster, in operations per text"))
 """What makes a model that is no better worth having: tags that should fall, and what to call it when they do."""
 
-NEEDED = ("experiment", "seed", "corpus.dvc", *(tag for tag, _ in CHEAPER))
+NEEDED = ("experiment", "seed", "corpus.dvc", "test_accuracy", *(tag for tag, _ in CHEAPER))
 """The tags without which two versions cannot be compared."""
+
+ANEW = "Run `dvc repro`, `textrnn sync` and `textrnn register` again."
 
 
 def registered_name(corpus: str) -> str:
@@ -81,20 +84,34 @@ def register(project: Path, params: Params) -> Registered:
     }
     identity = {key: evidence[key] for key in ("dvc.fingerprint", "seed")}
     known = [each for each in client.search_model_versions(f"name = '{name}'") if identity.items() <= each.tags.items()]
-    version = (
-        known[0]
-        if known
-        else client.create_model_version(
-            name,
-            source=f"models:/{model_id}",
-            run_id=child.info.run_id,
-            model_id=model_id,
-            tags=evidence,
-            description=record.parent.data.tags.get("mlflow.note.content"),
+    with _as_default(client):
+        version = (
+            known[0]
+            if known
+            else client.create_model_version(
+                name,
+                source=f"models:/{model_id}",
+                run_id=child.info.run_id,
+                model_id=model_id,
+                tags=evidence,
+                description=record.parent.data.tags.get("mlflow.note.content"),
+            )
         )
-    )
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     return Registered(version, is_new=not known)
+
+
+@contextmanager
+def _as_default(client: MlflowClient) -> Iterator[None]:
+    """Makes the client's store that of the process, which is the only one that MLflow's registry looks models up in."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _has_model_of(record: Recorded, run: RunFolder, seed: int) -> bool:
@@ -144,9 +161,8 @@ class Decision:
 def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
     """Lets the challenger become champion if it is better beyond chance, or no worse and cheaper.
 
-    Both are compared on the same test examples, of which those of one group were drawn together: the recorded
-    predictions where both were trained on the same version of the corpus, else the champion scores the
-    challenger's test split anew.
+    Both models score the challenger's test split, which `data/corpus` has to hold; texts of one group count as drawn
+    together.
 
     Raises:
         TextrnnError: there is no challenger, or the two cannot be compared.
@@ -188,21 +204,21 @@ def _decide(
     old = f"{champion.tags['experiment']} (version {champion.version})"
     if champion.version == challenger.version:
         return Decision("unchanged", f"{new} is the champion already.")
-    ids, labels, right = _right(client, challenger)
-    if champion.tags.get("corpus.dvc") == challenger.tags.get("corpus.dvc"):
-        old_ids, old_labels, old_right = _right(client, champion)
-        note = ""
-        if old_ids != ids or not np.array_equal(labels, old_labels):
-            raise TextrnnError(
-                f"{new} and {old} were tested on different examples, though on the same version of the corpus: "
-                "their numbers cannot be compared. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
-            )
-    else:
-        old_right = _rescored(project, client, champion, ids, labels)
+    split = _test_split(project, challenger, new)
+    right, old_right = _right(client, challenger, split), _right(client, champion, split)
+    recorded = float(challenger.tags["test_accuracy"])
+    if abs(right.mean() - recorded) > 1 / len(right) + 1e-6:  # a tie may fall the other way on another processor
+        raise TextrnnError(
+            f"{new} has {right.mean():.1%} of data/corpus' test split right, and had {recorded:.1%} when it was "
+            f"registered: that is another split, or another model. {ANEW}"
+        )
+    note = ""
+    if champion.tags["corpus.dvc"] != challenger.tags["corpus.dvc"]:
         note = (
             f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew; "
             "if that split holds texts that it was trained on, this flatters it."
         )
+    ids = split["id"].to_list()
     test = PairedTest(right, old_right, units(project / CORPUS, "test", ids))
     low, high = test.interval(1 - 2 * rule.level)
     groups = len(set(test.groups))
@@ -230,35 +246,28 @@ def _decide(
     return Decision("kept", f"{numbers} {why}{note}")
 
 
-def _right(client: MlflowClient, version: ModelVersion) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids and labels of a version's test split, and bool [examples]: whether it was right."""
-    parent_id = client.get_run(str(version.run_id)).data.tags["mlflow.parentRunId"]
-    with tempfile.TemporaryDirectory() as scratch:
-        file = client.download_artifacts(parent_id, PREDICTIONS, scratch)
-        table = pl.read_parquet(file, glob=False).filter(
-            (pl.col("seed") == int(version.tags["seed"])) & (pl.col("split") == "test")
+def _test_split(project: Path, challenger: ModelVersion, label: str) -> pl.DataFrame:
+    """Reads the test split that the challenger was tested on."""
+    file = project / CORPUS / "test.parquet"
+    present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown")
+    if not file.is_file() or present != challenger.tags["corpus.dvc"]:
+        raise TextrnnError(
+            f"data/corpus does not hold the test split that the challenger was tested on, {label}. {ANEW}"
         )
-    predicted = table["probability"].list.arg_max().to_numpy()
-    labels = table["label"].to_numpy()
-    return table["id"].to_list(), labels, predicted == labels
+    return pl.read_parquet(file, glob=False)
 
 
-def _rescored(
-    project: Path, client: MlflowClient, version: ModelVersion, ids: list[str], labels: np.ndarray
-) -> np.ndarray:
-    """Whether a version is right about the test split that lies in `data/corpus`, bool [examples]."""
+def _right(client: MlflowClient, version: ModelVersion, split: pl.DataFrame) -> np.ndarray:
+    """Whether a version's own model is right about the texts of `split`, bool [examples].
+
+    What was recorded of its training does not count: its run may be deleted, the model stays with the version.
+    """
     from textrnn.modeling.predictor import Predictor
 
-    file = project / CORPUS / "test.parquet"
-    if not file.is_file() or (frame := pl.read_parquet(file, glob=False))["id"].to_list() != ids:
-        raise TextrnnError(
-            "data/corpus does not hold the test split that the challenger was tested on, so the champion cannot be "
-            "scored on it. Run `dvc repro`, `textrnn sync` and `textrnn register` again."
-        )
     with tempfile.TemporaryDirectory() as scratch:
         predictor = Predictor(download(client, version, Path(scratch)))
-    right: np.ndarray = predictor.probabilities(frame["text"]).argmax(axis=1) == labels
-    return right
+    likeliest = predictor.probabilities(split["text"]).argmax(axis=1)
+    return np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
 
 
 def champion_model(project: Path, params: Params, folder: Path) -> Path:
@@ -295,7 +304,14 @@ def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
-    """Fetches a version's saved model into `folder`; returns where it lies."""
-    mlflow.set_tracking_uri(client.tracking_uri)  # the argument `tracking_uri` does not reach the registry
-    package = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
-    return Path(package) / "artifacts" / "model"
+    """Fetches a version's saved model into `folder`; returns where it is. Raises `TextrnnError` if it is gone."""
+    source = client.get_model_version_download_uri(version.name, version.version)
+    with _as_default(client):
+        package = mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=client.tracking_uri)
+    model = Path(package) / "artifacts" / "model"
+    if not model.is_dir():
+        raise TextrnnError(
+            f"the files of {version.name}, version {version.version}, are gone from {source}. `textrnn sync` brings "
+            "them back if runs/ still holds that training; else register and promote another model."
+        )
+    return model

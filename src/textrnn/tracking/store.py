@@ -1,42 +1,30 @@
-"""Where MLflow keeps its runs, and how one is opened, written and closed.
-
-Imported before anything else of MLflow: it switches off what phones home, waits long or talks much.
-"""
+"""Where MLflow keeps its runs, and how one is opened, written and closed."""
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, make_url
 
+from textrnn.errors import TextrnnError
+from textrnn.tracking.failures import STORE
 from textrnn.tracking.origin import PATCH, Origin
 from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
-
-logging.getLogger("alembic").setLevel(logging.ERROR)
-logging.getLogger("mlflow").setLevel(logging.ERROR)
-
-LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
-"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
-lack of a database's driver."""
 
 LOCK_SECONDS = 60
 """How long one process waits for another: to set the store up, or to write into SQLite."""
@@ -49,6 +37,18 @@ CLOCK_SECONDS = 5
 
 SILENCE_SECONDS = 24 * 3600
 """A training on another machine that logs no epoch for so long is taken for dead."""
+
+SQLITE = "sqlite+pysqlite"
+"""With the driver's name MLflow makes no folder of a path's percent-encoded name."""
+
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database holds absolute locations of artifacts: tables and columns."""
 
 PROCESS = "process"
 """The tag that says which process writes a run: host, pid and when that process began."""
@@ -106,22 +106,61 @@ def open_store(project: Path, experiment: str) -> Store:
     The store is `MLFLOW_TRACKING_URI` where that is set, `mlflow.db` in `project` otherwise. A lock
     beside an SQLite file lets one process at a time set it up: two that migrate an empty one at
     once break it. An experiment that somebody deleted in the dashboard is restored.
+
+    Raises:
+        TextrnnError: `MLFLOW_TRACKING_URI` is malformed.
+        Exception: what `failures.STORE` lists.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
-    if not uri.startswith("sqlite:///"):
+    try:
+        return _open(project, experiment)
+    except STORE:
+        raise
+    except ValueError as error:
+        raise TextrnnError(
+            f"MLFLOW_TRACKING_URI is malformed: {error}. Give http://HOST:PORT, sqlite:///FILE or the like."
+        ) from None
+    except Exception as error:  # of a database's driver or migration: each has its own
+        raise MlflowException(str(error)) from error
+
+
+def _open(project: Path, experiment: str) -> Store:
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if not uri.startswith(("sqlite:///", f"{SQLITE}:///")):
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment_id(client, experiment, artifacts=None), uri)
     # Absolute: inside DVC's queue the working folder is a copy, which is deleted in the end.
     file = project / str(make_url(uri).database)
+    artifacts = (file.parent / "mlartifacts").as_uri()
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
-        uri = f"sqlite:///{file}?timeout={LOCK_SECONDS}"
+        query = {"timeout": str(LOCK_SECONDS)}
+        uri = URL.create(SQLITE, database=str(file), query=query).render_as_string()
+        if not file.is_file():  # with a root for artifacts that has no quotes: MLflow puts it into SQL as it is
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            SqlAlchemyStore(uri, artifacts)
         client = MlflowClient(tracking_uri=uri)
-        return Store(client, _experiment_id(client, experiment, artifacts=(file.parent / "mlartifacts").as_uri()), uri)
+        experiment_id = _experiment_id(client, experiment, artifacts)
+        if file.is_relative_to(project):
+            _follow(file, artifacts)
+        return Store(client, experiment_id, uri)
 
 
-def project_folder() -> Path:
-    """Returns the project's top folder: `DVC_ROOT` inside a stage, also of a queued experiment's copy."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+def _follow(file: Path, artifacts: str) -> None:
+    """Where the project was moved or copied, MLflow's absolute locations of what lies in `mlartifacts` follow it."""
+    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as database, database:
+        found = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%/mlartifacts'"
+        for (old,) in database.execute(found).fetchall():
+            for table, column in LOCATIONS if old != artifacts else ():
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
+                    (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+
+
+def local_folder(uri: str) -> Path | None:
+    """Returns the folder that an artifact location names on this machine; None where it is elsewhere."""
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 def this_process() -> str:
