@@ -188,7 +188,7 @@ def test_a_users_own_sqlite_store_is_found_from_anywhere_and_waits_for_others(
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
     opened = store.open_store(tmp_path, "tiny/reviews")
-    assert opened.uri == f"sqlite:///{tmp_path}/mine.db?timeout={store.LOCK_SECONDS}"
+    assert opened.uri == f"sqlite+pysqlite:///{tmp_path}/mine.db?timeout={store.LOCK_SECONDS}"
     experiment = opened.client.get_experiment(opened.experiment_id)
     assert experiment.artifact_location == f"{(tmp_path / 'mlartifacts').as_uri()}"
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == []
@@ -241,7 +241,17 @@ def go_through(live: LiveRun) -> None:
     live.__exit__(KeyboardInterrupt)
 
 
-@pytest.mark.parametrize("uri", [AWAY, "sqlite:///{folder}/broken.db", "nowhere://at/all"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        AWAY,
+        "sqlite:///{folder}/broken.db",
+        "nowhere://at/all",
+        "http://[::1",
+        "postgresql://h:port/x",
+        "sqlite+a+b://x",
+    ],
+)
 def test_a_store_that_is_away_is_told_once_and_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str
 ) -> None:
@@ -251,7 +261,7 @@ def test_a_store_that_is_away_is_told_once_and_soon(
     go_through(LiveRun(make_run(), tmp_path))
     assert time.monotonic() - started < 20
     printed = capsys.readouterr().err
-    assert printed.startswith("warning: MLflow cannot be reached, training goes on without it: ")
+    assert printed.startswith("warning: training goes on without MLflow: ")
     assert printed.count("\n") == 1
     assert not (tmp_path / "mlflow.db").exists()
 
@@ -266,7 +276,7 @@ def test_a_store_that_takes_a_request_and_never_answers_is_told_once(
         go_through(LiveRun(make_run(), tmp_path))
     assert time.monotonic() - started < 20
     printed = capsys.readouterr().err
-    assert printed.startswith("warning: MLflow cannot be reached, training goes on without it: ")
+    assert printed.startswith("warning: training goes on without MLflow: ")
     assert printed.count("\n") == 1
 
 
@@ -280,9 +290,7 @@ def test_a_store_that_goes_away_on_the_way_is_told_once(
 
     monkeypatch.setattr(store.MlflowClient, "log_batch", refuse)
     go_through(live)
-    assert capsys.readouterr().err == (
-        "warning: MLflow cannot be reached, training goes on without it: ConnectionError\n"
-    )
+    assert capsys.readouterr().err == "warning: training goes on without MLflow: ConnectionError.\n"
 
 
 def test_ten_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
@@ -308,12 +316,45 @@ def test_ten_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> N
     assert sorted(runs) == sorted(name + seed for name in names for seed in ("", " seed 0", " seed 1"))
 
 
-def test_the_store_of_a_queued_experiment_is_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC runs it in a temporary copy, and `DVC_ROOT` names the real folder."""
-    monkeypatch.chdir(tmp_path)
-    assert project_folder() == tmp_path.resolve()
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
-    assert project_folder() == (tmp_path / "project").resolve()
+@pytest.mark.parametrize("within", ["", "part"])
+@pytest.mark.parametrize("copies", ["tmpab12", "standalone/tmpab12"])
+def test_the_store_of_a_queued_experiment_is_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: str, copies: str
+) -> None:
+    """DVC runs it in a temporary copy of the repository, and `DVC_ROOT` names the real folder."""
+    project = tmp_path / "repository" / within
+    copy = project / ".dvc/tmp/exps" / copies
+    for git in (tmp_path / "repository" / ".git", copy / ".git", copy / within):
+        git.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    for folder in (copy / within, project):
+        monkeypatch.chdir(folder)
+        assert project_folder() == project.resolve()
+
+
+@pytest.mark.parametrize("where", ["outer/inner", "sibling"])
+def test_a_stage_of_another_dvc_project_is_told_by_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """There `DVC_ROOT`, the experiment and its commit are the other project's."""
+    (tmp_path / "outer").mkdir()
+    (tmp_path / where).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / where)
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *arguments], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "outer"))
+    monkeypatch.setenv("DVC_EXP_NAME", "outer-exp")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "1" * 40)
+    assert project_folder() == tmp_path / where
+    assert Origin.of_checkout(Path.cwd()) == Origin(head, "", None)
+    # In a copy of the outer project's queue, it is that part of the outer project.
+    inner = tmp_path / "outer/.dvc/tmp/exps/tmp1/inner"
+    for folder in (tmp_path / "outer/.git", inner.parent / ".git", inner):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert project_folder() == tmp_path / "outer/inner"
 
 
 def test_hashes_wait_for_another_process_that_writes_dvc_lock(tmp_path: Path) -> None:

@@ -129,12 +129,20 @@ class RunFolder(Run):
         import pandas as pd
 
         file = self.path / "history.csv"
-        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
+        try:
+            table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
+            return table.astype(dict.fromkeys(HISTORY_COLUMNS[2:], float) | dict.fromkeys(HISTORY_COLUMNS[:2], int))
+        except (ValueError, KeyError) as error:
+            raise _broken(file, error) from None
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
         """Columns `seed, split, id, label, probability (list<float32> [classes])`."""
-        return pl.read_parquet(self.path / "predictions.parquet", glob=False)
+        file = self.path / "predictions.parquet"
+        try:
+            return pl.read_parquet(file, glob=False)
+        except pl.exceptions.PolarsError as error:
+            raise _broken(file, error) from None
 
     def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Returns ids, labels `int32 [examples]` and probabilities `float32 [examples, classes]`."""
@@ -146,6 +154,14 @@ class RunFolder(Run):
         """Returns bool [finished seeds, examples]: which seed is right about which example."""
         each = [self.probabilities(seed, split) for seed in self.finished_seeds]
         return np.array([probabilities.argmax(axis=1) == labels for _, labels, probabilities in each])
+
+
+def _broken(file: Path, error: Exception) -> TextrnnError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return TextrnnError(
+        f"{file} is not what a stage wrote: {reason}. Bring it back with `dvc checkout --force {file.parent}`; "
+        f"where DVC's cache lacks it, delete {file.parent} and run `dvc repro`."
+    )
 
 
 def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:

@@ -18,7 +18,8 @@ from textrnn.params import Params
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
 from textrnn.tracking.dvc_lock import hashes
-from textrnn.tracking.registry import CORPUS, download, find_champion, registered_name
+from textrnn.tracking.registry import CORPUS, download, find_champion
+from textrnn.tracking.sync import registered_name
 
 if TYPE_CHECKING:
     from dvc.repo import Repo  # type: ignore[import-untyped]

@@ -69,7 +69,7 @@ def explanation(error: Exception) -> str:
     is_local = not uri or uri.startswith("sqlite")
     for pattern, advice in ADVICE:
         if re.search(pattern, said, re.IGNORECASE):
-            return f"{reason}. {advice.format(database='sqlite:///mlflow.db' if not uri else '"$MLFLOW_TRACKING_URI"')}"
+            return f"{reason}. {advice.format(database='$MLFLOW_TRACKING_URI' if uri else 'sqlite:///mlflow.db')}"
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename} is missing. Run `dvc pull`, or `dvc repro`."
     if isinstance(error, OSError) and (is_local or error.filename):

@@ -30,7 +30,7 @@ from textrnn.params import Params, Promotion
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import Recorded, current_run, find, models_of, scores
+from textrnn.tracking.sync import Recorded, current_run, find, models_of, registered_name, scores
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")
@@ -41,11 +41,6 @@ NEEDED = ("experiment", "seed", "corpus.dvc", "test_accuracy", *(tag for tag, _ 
 """The tags without which two versions cannot be compared."""
 
 ANEW = "Run `dvc repro`, `textrnn sync` and `textrnn register` again."
-
-
-def registered_name(corpus: str) -> str:
-    """Returns the registered model's name of a corpus."""
-    return f"textrnn-{corpus}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +62,10 @@ def register(project: Path, params: Params) -> Registered:
     run = _best_run(project, params)
     seed = max(run.finished_seeds, key=lambda seed: (scores(run, seed)["valid_accuracy"], -seed))
     store = open_store(project, f"{params.study}/{params.corpus}")
-    record = next((each for each in find(store, run.name) if _has_model_of(each, run, seed)), None)
+    record = next((each for each in find(store, run.name) if _has_model_of(store.client, each, run, seed)), None)
     if record is None:
         raise TextrnnError(f"MLflow has no model of {run.name}, seed {seed}. Run `textrnn sync`, then this again.")
-    child, model_id = record.children[seed], models_of(record.children[seed])[0]
+    child, model_id = record.children[seed], models_of(store.client, record.children[seed])[0].model_id
     name = registered_name(params.corpus)
     client = store.client
     try:
@@ -109,14 +104,14 @@ def _as_default(client: MlflowClient) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-def _has_model_of(record: Recorded, run: RunFolder, seed: int) -> bool:
+def _has_model_of(client: MlflowClient, record: Recorded, run: RunFolder, seed: int) -> bool:
     is_same = record.parent.data.tags["dvc.fingerprint"] == run.fingerprint
-    return is_same and seed in record.children and bool(models_of(record.children[seed]))
+    return is_same and seed in record.children and bool(models_of(client, record.children[seed]))
 
 
 def _best_run(project: Path, params: Params) -> RunFolder:
@@ -204,7 +199,7 @@ def _decide(
     old = f"{champion.tags['experiment']} (version {champion.version})"
     if champion.version == challenger.version:
         return Decision("unchanged", f"{new} is the champion already.")
-    split = _test_split(project, challenger, new)
+    split = _test_split(project, challenger)
     right, old_right = _right(client, challenger, split), _right(client, champion, split)
     recorded = float(challenger.tags["test_accuracy"])
     if abs(right.mean() - recorded) > 1 / len(right) + 1e-6:  # a tie may fall the other way on another processor
@@ -246,14 +241,12 @@ def _decide(
     return Decision("kept", f"{numbers} {why}{note}")
 
 
-def _test_split(project: Path, challenger: ModelVersion, label: str) -> pl.DataFrame:
+def _test_split(project: Path, challenger: ModelVersion) -> pl.DataFrame:
     """Reads the test split that the challenger was tested on."""
     file = project / CORPUS / "test.parquet"
     present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown")
     if not file.is_file() or present != challenger.tags["corpus.dvc"]:
-        raise TextrnnError(
-            f"data/corpus does not hold the test split that the challenger was tested on, {label}. {ANEW}"
-        )
+        raise TextrnnError(f"data/corpus does not hold the test split that the challenger was tested on. {ANEW}")
     return pl.read_parquet(file, glob=False)
 
 
@@ -267,7 +260,8 @@ def _right(client: MlflowClient, version: ModelVersion, split: pl.DataFrame) -> 
     with tempfile.TemporaryDirectory() as scratch:
         predictor = Predictor(download(client, version, Path(scratch)))
     likeliest = predictor.probabilities(split["text"]).argmax(axis=1)
-    return np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
+    right: np.ndarray = np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
+    return right
 
 
 def champion_model(project: Path, params: Params, folder: Path) -> Path:

@@ -31,7 +31,7 @@ PACKAGE = Path(__file__).parents[1]
 def log_models(
     store: Store, run: RunFolder, children: dict[int, str], scores: dict[int, dict[str, float]], scratch: Path
 ) -> None:
-    """Logs each finished seed's model to its run, once.
+    """Logs each finished seed's model to its run, once; called again, it writes the files of that one anew.
 
     Args:
         children: the id of each seed's run.
@@ -40,11 +40,10 @@ def log_models(
     """
     package = scratch / "package"
     for seed in run.finished_seeds:
-        if not models_of(store.client.get_run(children[seed])):
-            saved = run.path / "model" / str(seed)
-            if not package.exists():
-                _make_package(package, saved, run.classes)
-            _log_model(store, _filled(package, saved), f"{run.name}-{seed}", children[seed], scores[seed])
+        saved = run.path / "model" / str(seed)
+        if not package.exists():
+            _make_package(package, saved, run.classes)
+        _log_model(store, _filled(package, saved), f"{run.name}-{seed}", children[seed], scores[seed])
 
 
 def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
@@ -83,13 +82,16 @@ def _filled(package: Path, saved: Path) -> Path:
 
 def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict[str, float]) -> None:
     client = store.client
-    model = client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
+    known = models_of(client, client.get_run(run_id))
+    model = known[0] if known else client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
     description = Model.load(str(package))
     description.model_uuid = description.model_id = model.model_id
     description.run_id = run_id
     description.artifact_path = model.artifact_location
     description.save(str(package / "MLmodel"))
     client.log_model_artifacts(model.model_id, str(package))
+    if known:
+        return
     ended = client.get_run(run_id).info.end_time  # the run has these very points already: none is added to its curves
     metrics = [Metric(key, value, ended, 0, model_id=model.model_id, run_id=run_id) for key, value in scores.items()]
     client.log_batch(run_id, metrics=metrics)

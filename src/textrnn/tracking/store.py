@@ -137,7 +137,7 @@ def _open(project: Path, experiment: str) -> Store:
         if not file.is_file():  # with a root for artifacts that has no quotes: MLflow puts it into SQL as it is
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            SqlAlchemyStore(uri, artifacts)
+            SqlAlchemyStore(uri, artifacts)  # type: ignore[no-untyped-call]
         client = MlflowClient(tracking_uri=uri)
         experiment_id = _experiment_id(client, experiment, artifacts)
         if file.is_relative_to(project):

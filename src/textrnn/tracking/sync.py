@@ -8,6 +8,8 @@ study declares there is one parent run with one child per seed, complete, and wi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 
 from textrnn.modeling.scores import final_scores
 from textrnn.params import Params
@@ -25,11 +30,14 @@ from textrnn.tracking.dvc_lock import data_by_stage, hashes
 from textrnn.tracking.live import curve_point, over_seeds
 from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import PROCESS, Store, is_alive, open_store
+from textrnn.tracking.store import PROCESS, Store, is_alive, local_folder, open_store
 from textrnn.yaml_file import parse_json, read_text
 
 SYNCED = "run.digest"
 """The tag of a complete parent run: a digest of the files that it agrees with."""
+
+ARTIFACTS = "run.artifacts"
+"""The tag of a complete parent run: a digest of its and its models' artifacts, if these are on this machine."""
 
 PARENT = "mlflow.parentRunId"
 ENDED = ("FINISHED", "FAILED")
@@ -101,7 +109,8 @@ def sync(
 def _sync(store: Store, project: Path, params: Params, complete: Complete, on_run: Callable[[str], None]) -> Synced:
     datasets = data_by_stage(project / "dvc.lock")
     done = Synced()
-    _repair(store, done)
+    registered = _registered(store, params.corpus)
+    _repair(store, registered, done)
     recorded = _recorded(store)
     for name in (*params.experiments, *params.baselines):
         on_run(name)
@@ -114,16 +123,19 @@ def _sync(store: Store, project: Path, params: Params, complete: Complete, on_ru
         kept = _best(store, same, run, content)
         for record in same:
             # What agrees with other files (another machine's, on a shared server) is not ours to delete.
-            if record is not kept and record.parent.data.tags.get(SYNCED) in (None, content):
+            is_ours = record.parent.data.tags.get(SYNCED) in (None, content)
+            if record is not kept and is_ours and registered.isdisjoint(record.ids.values()):
                 _delete(store, record)
                 done.removed.append(name)
-        if kept is not None and _is_complete(kept, run, content):
+        if kept is not None and _is_complete(store, kept, run, content):
             done.unchanged.append(name)
             continue
         (done.created if kept is None else done.completed).append(name)
         kept = kept or _create(store, _tracked(run, params, datasets), run, project)
         complete(store, run, kept)
-        store.client.set_tag(kept.parent.info.run_id, SYNCED, content)
+        refreshed = Recorded(kept.parent, {seed: store.client.get_run(child) for seed, child in kept.ids.items()})
+        for tag, value in ((ARTIFACTS, _artifacts(store, refreshed)), (SYNCED, content)):
+            store.client.set_tag(kept.parent.info.run_id, tag, value)
     return done
 
 
@@ -139,9 +151,21 @@ def current_run(project: Path, params: Params, name: str) -> RunFolder | None:
     return run if (run.params, run.seeds) == (params.experiments[name].model_dump(), params.seeds) else None
 
 
-def models_of(run: MlflowRun) -> list[str]:
-    """Returns the ids of the models that were logged to `run`."""
-    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+def registered_name(corpus: str) -> str:
+    """Returns the registered model's name of a corpus."""
+    return f"textrnn-{corpus}"
+
+
+def models_of(client: MlflowClient, run: MlflowRun) -> list[LoggedModel]:
+    """Returns the models that were logged to `run`, and that nobody has deleted."""
+    found = []
+    for output in run.outputs.model_outputs if run.outputs else ():
+        try:
+            found.append(client.get_logged_model(output.model_id))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    return found
 
 
 def _tracked(run: RunFolder, params: Params, datasets: dict[str, dict[str, str]]) -> TrackedRun:
@@ -177,7 +201,13 @@ def _recorded(store: Store) -> list[Recorded]:
     return [Recorded(parent, children.get(parent.info.run_id, {})) for parent in parents]
 
 
-def _repair(store: Store, done: Synced) -> None:
+def _registered(store: Store, corpus: str) -> set[str]:
+    """Ids of the runs that versions of the corpus' registered model refer to; sync deletes none of them."""
+    found = store.client.search_model_versions(f"name = '{registered_name(corpus)}'", max_results=PAGE)
+    return {str(version.run_id) for version in found}
+
+
+def _repair(store: Store, registered: set[str], done: Synced) -> None:
     """Closes what a process that is no more left open, and deletes the seeds of parents that somebody deleted."""
     runs = list(_search(store))
     ids = {run.info.run_id for run in runs}
@@ -187,7 +217,7 @@ def _repair(store: Store, done: Synced) -> None:
         elif run.info.status == "RUNNING":
             store.client.set_terminated(run.info.run_id, "KILLED")
             done.abandoned.append(str(run.info.run_name))
-        if run.data.tags.get(PARENT, run.info.run_id) not in ids:
+        if run.data.tags.get(PARENT, run.info.run_id) not in ids and run.info.run_id not in registered:
             store.client.delete_run(run.info.run_id)
             done.removed.append(str(run.info.run_name))
 
@@ -223,18 +253,37 @@ def _is_of(record: Recorded, run: RunFolder) -> bool:
 
 def _best(store: Store, records: list[Recorded], run: RunFolder, content: str) -> Recorded | None:
     """The record that is complete, else one that agrees with the files as far as it goes."""
-    complete = (record for record in records if _is_complete(record, run, content))
+    complete = (record for record in records if _is_complete(store, record, run, content))
     agreeing = (record for record in records if _agrees(store, record, run))
     return next(complete, None) or next(agreeing, None)
 
 
-def _is_complete(record: Recorded, run: RunFolder, content: str) -> bool:
+def _is_complete(store: Store, record: Recorded, run: RunFolder, content: str) -> bool:
     """Whether it was completed from these very files, and nobody has deleted a part of it since."""
+    tags = record.parent.data.tags
     return (
-        record.parent.data.tags.get(SYNCED) == content
+        tags.get(SYNCED) == content
         and set(record.children) == set(run.seeds)
-        and (run.kind == "baseline" or all(models_of(record.children[seed]) for seed in run.finished_seeds))
+        and (run.kind == "baseline" or all(record.children[seed].outputs for seed in run.finished_seeds))
+        and tags.get(ARTIFACTS) == _artifacts(store, record)
     )
+
+
+def _artifacts(store: Store, record: Recorded) -> str:
+    """A digest of the artifacts' and models' names and sizes, the models by seed; `elsewhere` if they are remote."""
+    here = local_folder(record.parent.info.artifact_uri)
+    if here is None:
+        return "elsewhere"
+    children = [record.children[seed] for seed in sorted(record.children)]
+    models = [model for child in children for model in models_of(store.client, child)]
+    folders = [here, *filter(None, (local_folder(model.artifact_location) for model in models))]
+    sizes = [
+        sorted(
+            (file.relative_to(folder).as_posix(), file.stat().st_size) for file in folder.rglob("*") if file.is_file()
+        )
+        for folder in folders
+    ]
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def _agrees(store: Store, record: Recorded, run: RunFolder) -> bool:
