@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from textrnn.errors import TextrnnError
@@ -27,6 +28,7 @@ def version(number: int, right: np.ndarray, **changes: Any) -> SimpleNamespace:
         "parameters": "1000",
         "prediction_flops": "5e9",
         "corpus.dvc": "aa.dir",
+        "test_accuracy": str(right.mean()),
     }
     return SimpleNamespace(name="textrnn-tiny", version=str(number), right=right, tags={**tags, **changes})
 
@@ -37,13 +39,12 @@ def outcome(share: float, examples: int = 1000) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    def right(client: Any, each: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
-        names = each.tags.get("ids", [str(row) for row in range(len(each.right))])
-        return names, np.zeros(len(names), np.int32), each.right
+    def split(project: Path, challenger: Any) -> pl.DataFrame:
+        return pl.DataFrame({"id": [str(row) for row in range(len(challenger.right))]})
 
-    monkeypatch.setattr(registry, "_right", right)
+    monkeypatch.setattr(registry, "_test_split", split)
+    monkeypatch.setattr(registry, "_right", lambda client, each, split: each.right)
     monkeypatch.setattr(registry, "units", lambda corpus, split, ids: ids)
-    monkeypatch.setattr(registry, "_rescored", lambda project, client, each, ids, labels: each.right)
 
 
 def decide(challenger: Any, champion: Any) -> registry.Decision:
@@ -111,10 +112,10 @@ def test_cheaper_but_perhaps_too_much_worse_is_not() -> None:
     )
 
 
-def test_other_ids_on_the_same_corpus_cannot_be_compared() -> None:
-    names = {"ids": [f"other-{row}" for row in range(1000)]}
-    with pytest.raises(TextrnnError, match="were tested on different examples, though on the same version"):
-        decide(version(2, outcome(0.8)), version(1, outcome(0.75), **names))
+def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared() -> None:
+    changed = version(2, outcome(0.8), test_accuracy="0.802")
+    with pytest.raises(TextrnnError, match=r"has 80.0% of data/corpus' test split right, and had 80.2% when"):
+        decide(changed, version(1, outcome(0.75)))
 
 
 def test_a_version_registered_by_hand_is_refused() -> None:

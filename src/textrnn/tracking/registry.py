@@ -28,9 +28,10 @@ from textrnn.comparison.significance import PairedTest, accuracy_interval
 from textrnn.errors import TextrnnError
 from textrnn.params import Params, Promotion
 from textrnn.run_folder import RunFolder
+from textrnn.tracking.artifacts import models_of
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import Recorded, current_run, find, models_of, registered_name, scores
+from textrnn.tracking.sync import Recorded, current_run, find, registered_name, scores
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")

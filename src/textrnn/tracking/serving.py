@@ -18,8 +18,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from textrnn.run_folder import RunFolder
+from textrnn.tracking.artifacts import models_of
 from textrnn.tracking.store import Store
-from textrnn.tracking.sync import models_of
 
 EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml", "threadpoolctl")
@@ -64,7 +64,7 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     mlflow.pyfunc.save_model(
         package,
         python_model=str(Path(__file__).with_name("model_code.py")),
-        artifacts={"model": str(named)},
+        artifacts={"model": named.as_uri()},
         code_paths=[str(code)],
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=pd.DataFrame({"text": EXAMPLES}),
@@ -84,7 +84,7 @@ def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict
     client = store.client
     known = models_of(client, client.get_run(run_id))
     model = known[0] if known else client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
-    description = Model.load(str(package))
+    description = Model.load(package.as_uri())
     description.model_uuid = description.model_id = model.model_id
     description.run_id = run_id
     description.artifact_path = model.artifact_location

@@ -11,8 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import psutil
 from filelock import FileLock
@@ -155,12 +153,6 @@ def _follow(file: Path, artifacts: str) -> None:
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
                     (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
                 )
-
-
-def local_folder(uri: str) -> Path | None:
-    """Returns the folder that an artifact location names on this machine; None where it is elsewhere."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 def this_process() -> str:

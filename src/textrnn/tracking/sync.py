@@ -8,7 +8,6 @@ study declares there is one parent run with one child per seed, complete, and wi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -18,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
 from mlflow.entities import Run as MlflowRun
-from mlflow.exceptions import MlflowException
 
 from textrnn.modeling.scores import final_scores
 from textrnn.params import Params
 from textrnn.run_folder import RunFolder, digest
+from textrnn.tracking.artifacts import contents
 from textrnn.tracking.dvc_lock import data_by_stage, hashes
 from textrnn.tracking.live import curve_point, over_seeds
 from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import PROCESS, Store, is_alive, local_folder, open_store
+from textrnn.tracking.store import PROCESS, Store, is_alive, open_store
 from textrnn.yaml_file import parse_json, read_text
 
 SYNCED = "run.digest"
@@ -50,6 +47,11 @@ class Recorded:
 
     parent: MlflowRun
     children: dict[int, MlflowRun]
+
+    @property
+    def seeds(self) -> list[MlflowRun]:
+        """The children, in the order of their seeds."""
+        return [self.children[seed] for seed in sorted(self.children)]
 
     @property
     def ids(self) -> dict[int, str]:
@@ -134,7 +136,7 @@ def _sync(store: Store, project: Path, params: Params, complete: Complete, on_ru
         kept = kept or _create(store, _tracked(run, params, datasets), run, project)
         complete(store, run, kept)
         refreshed = Recorded(kept.parent, {seed: store.client.get_run(child) for seed, child in kept.ids.items()})
-        for tag, value in ((ARTIFACTS, _artifacts(store, refreshed)), (SYNCED, content)):
+        for tag, value in ((ARTIFACTS, contents(store, refreshed.parent, refreshed.seeds)), (SYNCED, content)):
             store.client.set_tag(kept.parent.info.run_id, tag, value)
     return done
 
@@ -154,18 +156,6 @@ def current_run(project: Path, params: Params, name: str) -> RunFolder | None:
 def registered_name(corpus: str) -> str:
     """Returns the registered model's name of a corpus."""
     return f"textrnn-{corpus}"
-
-
-def models_of(client: MlflowClient, run: MlflowRun) -> list[LoggedModel]:
-    """Returns the models that were logged to `run`, and that nobody has deleted."""
-    found = []
-    for output in run.outputs.model_outputs if run.outputs else ():
-        try:
-            found.append(client.get_logged_model(output.model_id))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-    return found
 
 
 def _tracked(run: RunFolder, params: Params, datasets: dict[str, dict[str, str]]) -> TrackedRun:
@@ -265,25 +255,8 @@ def _is_complete(store: Store, record: Recorded, run: RunFolder, content: str) -
         tags.get(SYNCED) == content
         and set(record.children) == set(run.seeds)
         and (run.kind == "baseline" or all(record.children[seed].outputs for seed in run.finished_seeds))
-        and tags.get(ARTIFACTS) == _artifacts(store, record)
+        and tags.get(ARTIFACTS) == contents(store, record.parent, record.seeds)
     )
-
-
-def _artifacts(store: Store, record: Recorded) -> str:
-    """A digest of the artifacts' and models' names and sizes, the models by seed; `elsewhere` if they are remote."""
-    here = local_folder(record.parent.info.artifact_uri)
-    if here is None:
-        return "elsewhere"
-    children = [record.children[seed] for seed in sorted(record.children)]
-    models = [model for child in children for model in models_of(store.client, child)]
-    folders = [here, *filter(None, (local_folder(model.artifact_location) for model in models))]
-    sizes = [
-        sorted(
-            (file.relative_to(folder).as_posix(), file.stat().st_size) for file in folder.rglob("*") if file.is_file()
-        )
-        for folder in folders
-    ]
-    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def _agrees(store: Store, record: Recorded, run: RunFolder) -> bool:

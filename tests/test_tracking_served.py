@@ -1,0 +1,257 @@
+"""A logged model: whose answers it gives, and where it is when folders move, runs are deleted and files are lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from fake_runs import make_run
+from tiny_models import make_embedding, scramble
+from tiny_project import PARAMS
+
+from textrnn.errors import TextrnnError
+from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.predictor import Predictor
+from textrnn.modeling.saved_model import TextEncoder, save_model
+from textrnn.params import Params, load_params
+from textrnn.run_folder import RunFolder
+from textrnn.text.vocabulary import Vocabulary
+from textrnn.tracking import registry
+from textrnn.tracking.serving import log_models
+from textrnn.tracking.store import Store, open_store
+from textrnn.tracking.sync import Recorded, Synced, scores, sync
+
+CLASSES = ("bad", "good")
+TEXTS = ["good film", "bad", "a plot", "film a good plot", "bad bad film"]
+ODD = "a b%41?c=d&e#f;g'h\"리뷰%"
+"""A folder's name with what URIs, SQL and shells give a meaning."""
+
+
+LOSABLE = ("models/*/artifacts/artifacts", "models/*/artifacts/MLmodel", "*/artifacts/run.json")
+
+
+class Completed:
+    """Logs models and one file, as `Completion` does, without pictures."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
+        store.client.log_artifact(recorded.parent.info.run_id, str(run.path / "run.json"))
+        self._scratch.mkdir(exist_ok=True)
+        log_models(store, run, recorded.ids, {seed: scores(run, seed) for seed in run.seeds}, self._scratch)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
+    """A project below a folder of its own, synced, with a champion."""
+    patch = pytest.MonkeyPatch()
+    project = tmp_path_factory.mktemp("home") / ODD
+    project.mkdir()
+    patch.chdir(project)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        patch.delenv(name, raising=False)
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    params = load_params(project / "params.yaml")
+    experiment = params.experiments["lstm"]
+    saved = project / "saved"
+    model = build_classifier(experiment, make_embedding(), 2, seed=1)
+    scramble(model)
+    encoder = TextEncoder(Vocabulary(("<pad>", "<unk>", "good", "bad", "film", "a", "plot")), CLASSES)
+    save_model(saved, experiment, encoder, model, model.get_weights())
+    probabilities = Predictor(saved).probabilities(pl.Series(TEXTS))
+    ids, labels = [f"test-{row}" for row in range(len(TEXTS))], [1, 0, 0, 1, 0]
+    predictions = dict.fromkeys(("valid", "test"), (ids, labels, probabilities))
+    given: dict[str, Any] = {"params": experiment.model_dump(), "seeds": params.seeds, "classes": CLASSES}
+    run = make_run(project / "runs", "lstm", predictions=predictions, **given)
+    for seed in params.seeds:
+        shutil.copytree(saved, run.path / "model" / str(seed))
+    (project / "data" / "corpus").mkdir(parents=True)
+    pl.DataFrame(
+        {"id": ids, "text": TEXTS, "label": [CLASSES[label] for label in labels], "group": [None] * len(ids)},
+        schema_overrides={"group": pl.String},
+    ).write_parquet(project / "data" / "corpus" / "test.parquet")
+    sync(project, params, Completed(project / "scratch"))
+    registry.register(project, params)
+    assert registry.promote(project, params).outcome == "promoted"
+    patch.undo()
+    return project, params
+
+
+@pytest.fixture
+def project(home: tuple[Path, Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    copy = shutil.copytree(home[0], tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def served(home: tuple[Path, Params]) -> Any:
+    (model,) = [file.parent for file in (home[0] / "mlartifacts").rglob("MLmodel")][:1]
+    return mlflow.pyfunc.load_model(model.as_uri())
+
+
+def champion_answers(project: Path, params: Params, scratch: Path) -> np.ndarray:
+    return Predictor(registry.champion_model(project, params, scratch)).probabilities(pl.Series(TEXTS))
+
+
+def expected(project: Path) -> np.ndarray:
+    return Predictor(project / "saved").probabilities(pl.Series(TEXTS))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [4, 3, 2, 1, 0],
+        [7, 7, 7, 7, 7],
+        list("caebd"),
+        pd.MultiIndex.from_product([[1], [5, 4, 3, 2, 1]], names=["x", "y"]),
+        pd.date_range("2020-01-01", periods=5),
+    ],
+    ids=["unsorted", "duplicate", "text", "multi", "dates"],
+)
+def test_each_row_of_a_frame_gets_its_own_answer(home: tuple[Path, Params], served: Any, index: Any) -> None:
+    frame = pd.DataFrame({"text": TEXTS, "more": 1}, index=index)
+    answer = served.predict(frame)
+    assert answer.index.equals(frame.index)
+    np.testing.assert_allclose(answer["probability_good"], expected(home[0])[:, 1], atol=1e-6)
+
+
+def test_parts_of_a_frame_are_answered_as_the_whole(served: Any) -> None:
+    frame = pd.DataFrame({"text": TEXTS}, index=[3, 1, 4, 15, 9])
+    whole = served.predict(frame)
+    parts = pd.concat([served.predict(part) for part in (frame[:2], frame[2:2], frame[2:])])
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-6)
+    pd.testing.assert_frame_equal(served.predict(frame[frame.index > 3]), whole[whole.index > 3], rtol=1e-6)
+    pd.testing.assert_frame_equal(served.predict(frame[::-1]), whole[::-1], rtol=1e-6)
+    assert served.predict(frame[:0]).columns.equals(whole.columns)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.Series(TEXTS, index=[5, 3, 1, 0, 2], name="text"),
+        [{"text": text} for text in TEXTS],
+        {"text": TEXTS},
+        {"text": np.array(TEXTS)},
+    ],
+    ids=["series", "records", "columns", "array"],
+)
+def test_other_ways_in_keep_the_order(home: tuple[Path, Params], served: Any, given: Any) -> None:
+    answer = served.predict(given)
+    np.testing.assert_allclose(answer["probability_good"], expected(home[0])[:, 1], atol=1e-6)
+    if isinstance(given, pd.Series):
+        assert answer.index.equals(given.index)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataframe_split": {"columns": ["text"], "index": [9, 3, 9, 1, 0], "data": [[text] for text in TEXTS]}},
+        {"dataframe_records": [{"text": text} for text in TEXTS]},
+        {"instances": [{"text": text} for text in TEXTS]},
+        {"inputs": {"text": TEXTS}},
+    ],
+    ids=lambda content: next(iter(content)),
+)
+def test_the_servers_ways_in_keep_the_order(home: tuple[Path, Params], served: Any, content: Any) -> None:
+    from mlflow.pyfunc.scoring_server import invocations
+
+    got = invocations(json.dumps(content), "application/json", served, served.metadata.get_input_schema())
+    answer = [row["probability_good"] for row in json.load(io.StringIO(got.response))["predictions"]]
+    np.testing.assert_allclose(answer, expected(home[0])[:, 1], atol=1e-6)
+
+
+def test_a_project_in_a_folder_of_an_odd_name_works_and_writes_nothing_outside(
+    home: tuple[Path, Params], tmp_path: Path
+) -> None:
+    project, params = home
+    np.testing.assert_allclose(champion_answers(project, params, tmp_path / "x"), expected(project), atol=1e-6)
+    assert [path.name for path in project.parent.iterdir()] == [ODD]
+    top = {"params.yaml", "saved", "runs", "data", "scratch", "mlartifacts"}
+    assert {path.name for path in project.iterdir() if not path.name.startswith("mlflow.")} == top
+
+
+def test_a_copy_leaves_the_original_alone_and_a_moved_project_works(
+    home: tuple[Path, Params], project: Path, tmp_path: Path
+) -> None:
+    original, params = home
+    before = files(original)
+    for file in (project / "mlartifacts").rglob("run.json"):
+        file.unlink()
+    assert sync(project, params, Completed(tmp_path / "scratch")).completed == ["lstm"]
+    np.testing.assert_allclose(champion_answers(project, params, tmp_path / "x"), expected(project), atol=1e-6)
+    assert files(original) == before
+
+    moved = project.rename(tmp_path / "moved")
+    np.testing.assert_allclose(champion_answers(moved, params, tmp_path / "y"), expected(moved), atol=1e-6)
+    assert sync(moved, params, Completed(tmp_path / "scratch")).unchanged == ["lstm"]
+    store = open_store(moved, "other/snippets")
+    store.client.log_text(store.client.create_run(store.experiment_id).info.run_id, "x", "x.txt")
+    assert not project.exists()
+
+
+def test_other_locations_stay_as_they_are(project: Path) -> None:
+    client = open_store(project, "tiny/snippets").client
+    others = [client.create_experiment(place, artifact_location=place) for place in ("s3://b/mlartifacts", "/x/own")]
+    project = project.rename(project.with_name("moved"))
+    client = open_store(project, "tiny/snippets").client
+    assert [client.get_experiment(each).artifact_location for each in others] == ["s3://b/mlartifacts", "/x/own"]
+
+
+@pytest.mark.parametrize(
+    "lost", ["", "models/*/artifacts/artifacts", "models/*/artifacts/MLmodel", "*/artifacts/run.json"]
+)
+def test_lost_artifacts_are_noticed_and_made_anew(
+    home: tuple[Path, Params], project: Path, tmp_path: Path, lost: str
+) -> None:
+    params, artifacts = home[1], project / "mlartifacts"
+    open_store(project, "tiny/snippets")
+    whole = files(artifacts)
+    for path in list(artifacts.glob(lost)) if lost else [artifacts]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if lost in ("", "models/*/artifacts/artifacts"):
+        with pytest.raises(TextrnnError, match=r"the files of textrnn-snippets, version 1, are gone from file:"):
+            registry.champion_model(project, params, tmp_path / "x")
+    done = sync(project, params, Completed(tmp_path / "scratch"))
+    assert (done.completed, done.created) == (["lstm"], [])
+    assert files(artifacts).keys() == whole.keys()
+    np.testing.assert_allclose(champion_answers(project, params, tmp_path / "y"), expected(project), atol=1e-6)
+    again = sync(project, params, Completed(tmp_path / "scratch"))
+    assert again == Synced(unchanged=["lstm"], outdated=again.outdated)
+
+
+def test_the_gate_decides_without_the_champions_run_which_sync_never_deletes(
+    home: tuple[Path, Params], project: Path, tmp_path: Path
+) -> None:
+    params, client = home[1], open_store(project, "tiny/snippets").client
+    version = client.get_model_version_by_alias("textrnn-snippets", "champion")
+    child = client.get_run(version.run_id)
+    client.delete_run(child.data.tags["mlflow.parentRunId"])
+    sync(project, params, Completed(tmp_path / "scratch"))
+    assert client.get_run(version.run_id).info.lifecycle_stage == "active"
+    client.delete_run(version.run_id)
+    registry.register(project, params)
+    better = client.create_model_version("textrnn-snippets", source=version.source, tags=version.tags)
+    client.set_registered_model_alias("textrnn-snippets", "challenger", better.version)
+    decision = registry.promote(project, params)
+    assert decision.outcome == "kept"
+    assert decision.reason.startswith("On 5 test examples lstm (version 2) has")
+    (project / "data/corpus/test.parquet").unlink()
+    with pytest.raises(TextrnnError, match="data/corpus does not hold the test split that the challenger was tested"):
+        registry.promote(project, params)
