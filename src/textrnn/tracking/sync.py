@@ -8,7 +8,6 @@ study declares there is one parent run with one child per seed, complete, and wi
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
