@@ -92,7 +92,7 @@ def test_rows_ids_and_splits(found: tuple[Corpus, dict[str, Any], Path], expecte
     for split, frame in found[0].frames.items():
         for column in ("id", "text", "label", "group"):
             wanted = expected[split][column]
-            assert frame[column].to_list() == wanted.where(wanted.notna(), None).to_list(), (split, column)
+            assert frame[column].to_list() == wanted, (split, column)
 
 
 def test_counts_of_the_quality_report(

@@ -48,7 +48,7 @@ def to_markdown(
                 f"# Data quality: {quality['corpus']}",
                 *([f"Not stated in the catalog: {', '.join(not_stated)}."] if not_stated else []),
                 _rows(quality),
-                *_drawn(quality["drawn"]),
+                *_drawn(quality.get("drawn", {})),
                 _left_out(quality),
                 "## Shared between splits",
                 _shared(quality),

@@ -43,7 +43,7 @@ class Folders:
     probes: Path
 
 
-def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str]) -> None:
+def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str] = ()) -> None:
     """Writes the report into the folder `report`.
 
     Args:
