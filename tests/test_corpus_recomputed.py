@@ -91,7 +91,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, dict[str, A
 def test_rows_ids_and_splits(found: tuple[Corpus, dict[str, Any], Path], expected: dict[str, pd.DataFrame]) -> None:
     for split, frame in found[0].frames.items():
         for column in ("id", "text", "label", "group"):
-            wanted = expected[split][column]
+            wanted = [None if pd.isna(value) else value for value in expected[split][column].tolist()]
             assert frame[column].to_list() == wanted, (split, column)
 
 
