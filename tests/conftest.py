@@ -12,6 +12,12 @@ import pytest
 from filelock import FileLock
 from tiny_project import TinyProject, make_project
 
+from textrnn.process import own_environment
+
+# A stage that a test runs in its own process would start that process once more.
+for name in os.environ.keys() - own_environment(os.environ).keys():
+    del os.environ[name]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole pipelines come first: at the end no worker waits for one that started late."""

@@ -33,7 +33,9 @@ HARMLESS = (
         "KMP_INIT_",
     ),
     *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "XLA_PYTHON_CLIENT_", "PYTORCH_CUDA_ALLOC_CONF"),
-    *("MPLCONFIGDIR", "POLARS_MAX_THREADS", "POLARS_TEMP_DIR", "POLARS_SKIP_CPU_CHECK"),
+    # Terraform's.
+    *("TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_", "TF_TOKEN_", "TF_VAR_"),
+    *("TF_WORKSPACE", "MPLCONFIGDIR", "POLARS_MAX_THREADS", "POLARS_TEMP_DIR", "POLARS_SKIP_CPU_CHECK"),
 )
 """Those of them that say where to compute and with how much, or that libraries set themselves."""
 
