@@ -80,3 +80,15 @@ def test_a_damaged_note_is_none(content):
 def test_without_a_lock_there_is_nothing_to_remember():
     Path("dvc.lock").unlink()
     assert settled.state("80") is None
+
+
+def test_a_moved_project_and_lost_artifacts_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """MLflow's database holds locations, which `sync` has to look at."""
+    Path("mlartifacts/models/m-1").mkdir(parents=True)
+    settled.remember(settled.state("80"), "the leaderboard\n")
+    assert settled.recall("80") == "the leaderboard\n"
+    Path("mlartifacts/models/m-1").rmdir()
+    assert settled.recall("80") is None
+    settled.remember(settled.state("80"), "the leaderboard\n")
+    monkeypatch.chdir(tmp_path.rename(tmp_path.with_name("moved")))
+    assert settled.recall("80") is None

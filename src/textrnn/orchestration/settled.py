@@ -29,7 +29,8 @@ def state(terminal: str) -> dict[str, object] | None:
     """
     if "MLFLOW_TRACKING_URI" in os.environ or not Path("dvc.lock").is_file():
         return None
-    return {"terminal": terminal, "stamps": {str(path): _stamp(path) for path in _paths()}}
+    # MLflow's database names the folder.
+    return {"terminal": f"{terminal} {Path.cwd()}", "stamps": {str(path): _stamp(path) for path in _paths()}}
 
 
 def remember(before: dict[str, object] | None, text: str) -> None:
@@ -44,7 +45,7 @@ def recall(terminal: str) -> str | None:
     """Returns the text that was shown, if everything is as it was then; else `None`."""
     try:
         note = json.loads(NOTE.read_text(encoding="utf-8"))
-        is_same = note["terminal"] == terminal and "MLFLOW_TRACKING_URI" not in os.environ
+        is_same = note["terminal"] == f"{terminal} {Path.cwd()}" and "MLFLOW_TRACKING_URI" not in os.environ
         # New files show in the stamp of their folder.
         settled = is_same and all(_stamp(Path(path)) == stamp for path, stamp in note["stamps"].items())
         return str(note["text"]) if settled else None
@@ -54,6 +55,7 @@ def recall(terminal: str) -> str | None:
 
 def _paths() -> Iterator[Path]:
     yield from (Path("dvc.yaml"), Path("dvc.lock"), Path("mlflow.db"))
+    yield from (Path("mlartifacts"), *Path("mlartifacts").glob("*"), *Path("mlartifacts/models").glob("*"))
     yield from OWN_CODE.rglob("*.py")
     for stage in read_stages(Path("dvc.lock")).values():
         yield from map(Path, stage.get("params", ()))

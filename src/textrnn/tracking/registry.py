@@ -279,7 +279,11 @@ def serve(project: Path, params: Params, port: int) -> NoReturn:
     """
     client, champion = _champion(project, params)
     mlflow_cli = str(Path(sys.executable).with_name("mlflow"))
-    model = ["--model-uri", f"models:/{champion.name}@{CHAMPION}", "--env-manager", "local"]
+    uri = f"models:/{champion.name}@{CHAMPION}"
+    if "%" in client.get_model_version_download_uri(champion.name, champion.version):
+        # MLflow decodes the path of a model in place; this copy stays in the folder for temporary files.
+        uri = str(download(client, champion, Path(tempfile.mkdtemp(prefix="textrnn-champion-"))).parents[1])
+    model = ["--model-uri", uri, "--env-manager", "local"]
     os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
     os.execv(mlflow_cli, [mlflow_cli, "models", "serve", *model, "--host", "127.0.0.1", "--port", str(port)])
 
@@ -301,9 +305,14 @@ def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion
 def download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
     """Fetches a version's saved model into `folder`; returns where it is. Raises `TextrnnError` if it is gone."""
     source = client.get_model_version_download_uri(version.name, version.version)
-    with _as_default(client):
-        package = mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=client.tracking_uri)
-    model = Path(package) / "artifacts" / "model"
+    try:
+        with _as_default(client):
+            package = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        package = folder
+    model = package / "artifacts" / "model"
     if not model.is_dir():
         raise TextrnnError(
             f"the files of {version.name}, version {version.version}, are gone from {source}. `textrnn sync` brings "

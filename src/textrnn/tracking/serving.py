@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import yaml
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -84,7 +85,8 @@ def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict
     client = store.client
     known = models_of(client, client.get_run(run_id))
     model = known[0] if known else client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
-    description = Model.load(package.as_uri())
+    # Not `Model.load`, which finds no file below a folder with a percent sign in its name.
+    description = Model.from_dict(yaml.safe_load((package / "MLmodel").read_text(encoding="utf-8")))
     description.model_uuid = description.model_id = model.model_id
     description.run_id = run_id
     description.artifact_path = model.artifact_location
