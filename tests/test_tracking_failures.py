@@ -6,9 +6,11 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_runs import make_run
 from filelock import Timeout
 from mlflow.exceptions import MlflowException
 from tiny_experiments import make_experiment
@@ -83,9 +85,9 @@ def test_a_database_of_another_version_says_how_to_upgrade_it(
     shutil.copy(database, tmp_path / "mlflow.db")
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
-    with pytest.raises(TextrnnError, match=r"run `mlflow db upgrade sqlite:///mlflow.db`; .* upgrade MLflow\."):
-        with readable_mlflow_errors():
-            open_store(tmp_path, "tiny/snippets")
+    said = r"run `mlflow db upgrade sqlite:///mlflow.db`; .* upgrade MLflow\."
+    with pytest.raises(TextrnnError, match=said), readable_mlflow_errors():
+        open_store(tmp_path, "tiny/snippets")
     LiveRun(RUN, tmp_path).end({})
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -110,13 +112,19 @@ def test_a_malformed_address_is_named_and_ends_no_training(
     assert capsys.readouterr().err.startswith("warning: training goes on without MLflow: ")
 
 
-@pytest.mark.parametrize("name", ["run.json", "predictions.parquet", "history.csv"])
-def test_a_half_merged_file_of_a_run_is_named_with_the_way_out(tmp_path: Path, name: str) -> None:
-    from fake_runs import make_run
-
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("run.json", lambda run: run),
+        ("predictions.parquet", lambda run: run.predictions),
+        ("history.csv", lambda run: run.history),
+    ],
+)
+def test_a_half_merged_file_of_a_run_is_named_with_the_way_out(
+    tmp_path: Path, name: str, read: Callable[[RunFolder], object]
+) -> None:
     run = make_run(tmp_path, "lstm", epochs=2)
     file = run.path / name
     file.write_bytes(b"<<<<<<< HEAD\n" + file.read_bytes() + b"=======\n>>>>>>> other\n")
     with pytest.raises(TextrnnError, match=rf"{name} is not what a stage wrote: .* `dvc checkout --force .*lstm`"):
-        loaded = RunFolder.load(run.path)
-        loaded.history, loaded.predictions
+        read(RunFolder.load(run.path))

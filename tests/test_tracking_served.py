@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from fake_runs import make_run
+from fake_runs import alone, make_run
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tiny_models import make_embedding, scramble
 from tiny_project import PARAMS
 
+from textrnn.comparison import leaderboard, tables
 from textrnn.errors import TextrnnError
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.predictor import Predictor
@@ -114,6 +115,19 @@ def expected(project: Path) -> np.ndarray:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_mlflow_and_the_leaderboard_agree_on_every_metric(home: tuple[Path, Params]) -> None:
+    project, _ = home
+    run = RunFolder.load(project / "runs" / "lstm")
+    board = leaderboard.build([run], tables.seed_scores([run]), alone)
+    store = open_store(project, "tiny/snippets")
+    found = store.client.search_runs([store.experiment_id], "tags.`mlflow.runName` = 'lstm'")
+    assert len(found) == 1
+    logged = found[0].data.metrics
+    for name, value in leaderboard.to_metrics(board)["lstm"].items():
+        assert logged[f"{name}_mean"] == pytest.approx(value, abs=5e-7)
+        assert board.iloc[0][name] == value
 
 
 @pytest.mark.parametrize(
