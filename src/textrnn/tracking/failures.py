@@ -7,14 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
 from textrnn.errors import TextrnnError
-
-STORE = (MlflowException, SQLAlchemyError, ImportError, OSError)
-"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
-lack of a database's driver."""
+from textrnn.tracking.store import LOST
 
 ADVICE = (
     (
@@ -55,7 +49,7 @@ def readable_mlflow_errors() -> Iterator[None]:
     """Turns what MLflow raises when it is away, or refuses, into a `TextrnnError`."""
     try:
         yield
-    except STORE as error:
+    except LOST as error:
         raise TextrnnError(explanation(error)) from None
 
 

@@ -1,7 +1,11 @@
-"""Where MLflow keeps its runs, and how one is opened, written and closed."""
+"""Where MLflow keeps its runs, and how one is opened, written and closed.
+
+Imported before anything else of MLflow: it switches off what phones home, waits long or talks much.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
@@ -12,17 +16,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
 import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from textrnn.errors import TextrnnError
-from textrnn.tracking.failures import STORE
 from textrnn.tracking.origin import PATCH, Origin
 from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
+
+for chatty in ("alembic", "mlflow"):  # what they raise is reported, once
+    logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
+"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
+lack of a database's driver."""
 
 LOCK_SECONDS = 60
 """How long one process waits for another: to set the store up, or to write into SQLite."""
@@ -107,11 +124,11 @@ def open_store(project: Path, experiment: str) -> Store:
 
     Raises:
         TextrnnError: `MLFLOW_TRACKING_URI` is malformed.
-        Exception: what `failures.STORE` lists.
+        Exception: what `LOST` lists.
     """
     try:
         return _open(project, experiment)
-    except STORE:
+    except LOST:
         raise
     except ValueError as error:
         raise TextrnnError(
