@@ -13,6 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from textrnn.corpus.tables import SPLITS
 from textrnn.errors import TextrnnError
 from textrnn.markdown import escape
 from textrnn.run_folder import RunFolder
@@ -172,9 +173,9 @@ def _unknown(runs: Sequence[RunFolder]) -> list[str]:
     alike: dict[tuple[str, str], list[RunFolder]] = {}
     for run in runs:
         if run.unknown:
-            use = "fine-tuned" if run.params["trainable_embedding"] else "frozen"
+            use = "trained" if run.params["trainable_embedding"] else "frozen"
             alike.setdefault((run.params["embedding"], use), []).append(run)
-    header = ["embedding", "", "split", "words read", "unknown", "texts without a known word"]
+    header = ["embedding", "vectors", "split", "words read", "unknown", "texts without a known word"]
     body = [
         [
             f"`{embedding}`",
@@ -185,7 +186,8 @@ def _unknown(runs: Sequence[RunFolder]) -> list[str]:
             f"{counts['texts']:,}",
         ]
         for (embedding, use), group in alike.items()
-        for split, counts in group[0].unknown.items()
+        for split in SPLITS
+        if (counts := group[0].unknown.get(split))
     ]
     never = [
         f"`{run.name}`"
