@@ -136,7 +136,7 @@ class LiveView:
 
     def _print(self, text: str) -> None:
         # Never while the lock is held: printing draws the rows again, maybe in the thread that waits for it.
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _minutes(seconds: float) -> str:
