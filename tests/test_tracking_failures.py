@@ -49,7 +49,7 @@ def of_system(number: int, file: str | None = None) -> OSError:
     ("error", "said"),
     [
         (of_system(errno.ENOSPC), "No space left on device. Make space there, or name another folder for temporary"),
-        (shutil.Error([("a", "b", str(of_system(errno.ENOSPC)))]), "Make space there"),
+        (shutil.Error([("a", "b", str(of_system(errno.ENOSPC)))]), "[Errno 28] No space left on device. Make"),
         (of_system(errno.EROFS, "mlflow.db.lock"), "Read-only file system: 'mlflow.db.lock'. Nothing can be written"),
         (of_system(errno.EACCES, "mlflow.sync.lock"), "Permission denied: 'mlflow.sync.lock'. Nothing can be written"),
         (of_system(errno.EISDIR, "mlflow.sync.lock"), "Is a directory: 'mlflow.sync.lock'."),

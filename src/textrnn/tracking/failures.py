@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,13 +58,15 @@ def explanation(error: Exception) -> str:
     """Returns in one line what happened, and what to do about it."""
     if isinstance(error, TextrnnError):
         return " ".join(str(error).split())
+    if isinstance(error, shutil.Error):  # of a folder: the first file's reason stands for all
+        error = OSError(error.args[0][0][2])
     said = str(error) or type(error).__name__
     reason = re.sub(r"^\([\w.]+\) |(?<=//)[^/@]*(?=@)", "", said.splitlines()[0])[:LONGEST].rstrip(".")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     is_local = not uri or uri.startswith("sqlite")
     for pattern, advice in ADVICE:
         if re.search(pattern, said, re.IGNORECASE):
-            return f"{reason}. {advice.format(database='$MLFLOW_TRACKING_URI' if uri else 'sqlite:///mlflow.db')}"
+            return f"{reason.split('. ')[0]}. {advice.format(database='$MLFLOW_TRACKING_URI' if uri else 'sqlite:///mlflow.db')}"
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename} is missing. Run `dvc pull`, or `dvc repro`."
     if isinstance(error, OSError) and (is_local or error.filename):
