@@ -51,7 +51,7 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     unknown = {split: texts.unknown() for split, texts in splits.items()}
     if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
         sys.stderr.write(
-            f"warning: no unknown word occurs in the training texts of {name}, so training never sees its vector: "
+            f"warning: no unknown word occurs in the training texts of {name}, so it does not learn to read one: "
             "set rare_word_dropout, or encode.min_count to 2\n"
         )
     resolved = experiment.model_dump()

@@ -150,9 +150,9 @@ def test_unknown_words_are_counted_for_each_embedding_and_use(tmp_path: Path) ->
     ]
     table, never = data_quality._unknown(runs)
     assert [_row(line) for line in table.splitlines()[2:]] == [
-        ["`glove`", "frozen", "train", "200", "0.0%", "0"],
-        ["`glove`", "frozen", "valid", "50", "10.0%", "2"],
-        ["`glove`", "trained", "train", "200", "0.0%", "0"],
-        ["`glove`", "trained", "valid", "50", "10.0%", "2"],
+        ["`glove`", "frozen", "1", "train", "200", "0.0%", "0"],
+        ["`glove`", "frozen", "1", "valid", "50", "10.0%", "2"],
+        ["`glove`", "trained", "2", "train", "200", "0.0%", "0"],
+        ["`glove`", "trained", "2", "valid", "50", "10.0%", "2"],
     ]
     assert "No unknown word occurs in the training of `frozen`, `again`" in never

@@ -291,7 +291,7 @@ def test_a_study_in_which_no_word_is_ever_unknown_is_warned_about(
     tokens = pl.read_parquet(project / "tokens" / "train.parquet")
     known = tokens.with_columns(pl.col("ids").list.eval(pl.element().replace(UNKNOWN, 2)))
     known.write_parquet(project / "tokens" / "train.parquet")
-    warning = "warning: no unknown word occurs in the training texts of fine, so training never sees its vector"
+    warning = "warning: no unknown word occurs in the training texts of fine, so it does not learn to read one"
     try:
         assert train("fine", monkeypatch) == 0
         assert warning in capsys.readouterr().err

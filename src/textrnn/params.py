@@ -104,10 +104,11 @@ class Experiment(Strict):
     stops and the best epoch's weights come back; `null` switches each off. `embedding_dropout`
     drops whole words, `spatial_dropout` whole embedding channels, `dropout` parts of the readout.
 
-    `rare_word_dropout` trains the vector of the unknown word: a word that occurs n times in the training
-    texts is read as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser &
+    `rare_word_dropout` lets training read unknown words: a word that occurs n times in what is read of the
+    training texts is taken as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser &
     Goldberg, TACL 2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al.
-    (ACL 2015). 0 switches it off.
+    (ACL 2015). A frozen embedding keeps the unknown word's vector, and the layers behind it learn to read
+    it. 0 switches it off.
     """
 
     embedding: Name

@@ -170,22 +170,23 @@ def _truncation(splits: Mapping[str, Mapping[str, Any]], runs: Sequence[RunFolde
 
 def _unknown(runs: Sequence[RunFolder]) -> list[str]:
     """What networks do not know of what they read, for each embedding, and those that never learn the unknown word."""
-    alike: dict[tuple[str, str], list[RunFolder]] = {}
+    alike: dict[tuple[str, str, str], list[RunFolder]] = {}
     for run in runs:
         if run.unknown:
             use = "trained" if run.params["trainable_embedding"] else "frozen"
-            alike.setdefault((run.params["embedding"], use), []).append(run)
-    header = ["embedding", "vectors", "split", "words read", "unknown", "texts without a known word"]
+            alike.setdefault((run.params["embedding"], use, json.dumps(run.unknown)), []).append(run)
+    header = ["embedding", "vectors", "experiments", "split", "words read", "unknown", "texts without a known word"]
     body = [
         [
             f"`{embedding}`",
             use,
+            str(len(group)),
             split,
             f"{counts['tokens']:,}",
             f"{counts['unknown'] / max(counts['tokens'], 1):.1%}",
             f"{counts['texts']:,}",
         ]
-        for (embedding, use), group in alike.items()
+        for (embedding, use, _), group in alike.items()
         for split in SPLITS
         if (counts := group[0].unknown.get(split))
     ]
@@ -197,7 +198,7 @@ def _unknown(runs: Sequence[RunFolder]) -> list[str]:
     parts = [_table(header, body)] if body else []
     if never:
         parts.append(
-            f"No unknown word occurs in the training of {', '.join(never)}: its vector stays as it was drawn. Set "
+            f"No unknown word occurs in the training of {', '.join(never)}, so they do not learn to read one. Set "
             "`rare_word_dropout`, or `encode.min_count` to 2."
         )
     return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
@@ -75,15 +75,19 @@ class Tokens:
 
     def counts(self) -> np.ndarray:
         """Returns how often each word occurs, int64 [highest index + 1]."""
-        return np.bincount(self._flat())
+        counts = np.zeros(int(self._values.max(initial=0)) + 1, np.int64)
+        for block, _ in self._blocks():
+            counts += np.bincount(block, minlength=len(counts))
+        return counts
 
     def unknown(self) -> dict[str, int]:
         """Returns how many `tokens` are read, how many of them are `unknown`, and in how many `texts` all are."""
-        words, starts = self._flat(), np.cumsum(self.lengths) - self.lengths
-        unknown, words = (
-            np.add.reduceat(kind, starts, dtype=np.int64) for kind in (words == UNKNOWN, words != PADDING)
-        )
-        return {"tokens": int(words.sum()), "unknown": int(unknown.sum()), "texts": int((unknown == words).sum())}
+        totals = np.zeros(3, np.int64)
+        for block, starts in self._blocks():
+            kinds = block != PADDING, block == UNKNOWN
+            words, unknown = (np.add.reduceat(kind, starts, dtype=np.int64) for kind in kinds)
+            totals += [words.sum(), unknown.sum(), (unknown == words).sum()]
+        return dict(zip(("tokens", "unknown", "texts"), totals.tolist(), strict=True))
 
     def take(self, rows: np.ndarray) -> Self:
         """Returns the texts in `rows` (int [n]), in that order; their words are not copied."""
@@ -92,11 +96,16 @@ class Tokens:
         taken._starts = self._starts[rows]
         return taken
 
-    def _flat(self) -> np.ndarray:
-        """All words of these texts, one text after the other, int32."""
-        behind = np.cumsum(self.lengths) - self.lengths
-        words: np.ndarray = self._values[np.arange(self.lengths.sum()) + np.repeat(self._starts - behind, self.lengths)]
-        return words
+    def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the words of these texts, one text after the other, int32, and where each text starts, int64.
+
+        Some texts at a time: finding words takes a multiple of the memory that they take.
+        """
+        for first in range(0, len(self), SLICE):
+            lengths = self.lengths[first : first + SLICE]
+            starts = np.cumsum(lengths) - lengths
+            places = np.repeat(self._starts[first : first + SLICE] - starts, lengths) + np.arange(lengths.sum())
+            yield self._values[places], starts
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """Returns int32 [rows, longest of them], each text from the left, zeros behind it."""
