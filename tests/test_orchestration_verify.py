@@ -78,7 +78,7 @@ def test_same_bytes_everywhere(told):
     passed, lines = told(lambda copy: None)
     assert passed
     assert line(lines, "train@lstm") == SAME
-    assert lines[-1] == f"15 stages: {SAME}, 0 stages: {CLOSE}, 0 stages: {DIFFERENT}"
+    assert lines[-1] == f"16 stages: {SAME}, 0 stages: {CLOSE}, 0 stages: {DIFFERENT}"
 
 
 def test_another_machine_within_tolerance(told):
@@ -107,7 +107,7 @@ def test_data_with_other_bytes_is_different(told):
     passed, lines = told(lambda copy: change_outs(copy, "encode_corpus"))
     assert not passed
     assert line(lines, "encode_corpus") == DIFFERENT
-    assert lines[-1] == f"14 stages: {SAME}, 0 stages: {CLOSE}, 1 stages: {DIFFERENT}"
+    assert lines[-1] == f"15 stages: {SAME}, 0 stages: {CLOSE}, 1 stages: {DIFFERENT}"
 
 
 def test_a_stage_of_only_one_side_is_different(told):

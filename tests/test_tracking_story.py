@@ -131,7 +131,8 @@ def test_a_model_is_code_and_safe_files_and_tells_what_it_takes_and_needs(site: 
     assert {"mlflow", "polars"} < {line.split("==")[0] for line in requirements}
     info = mlflow.models.get_model_info(str(folder))
     assert info.signature.inputs.input_names() == ["text"]
-    assert info.signature.outputs.input_names() == ["label", "probability_bad", "probability_good"]
+    scored = ["label", "probability_bad", "probability_good", "words", "known_words", "warning"]
+    assert info.signature.outputs.input_names() == scored
     assert info.run_id == run_of(site, "gru seed 0").info.run_id
 
 
