@@ -210,5 +210,5 @@ def test_unknown_names_list_the_known(catalog: Catalog) -> None:
 def test_entry_that_stands_twice(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     path.write_text("corpora: {}\nvectors:\n  own: {}\n  own: {}\n", encoding="utf-8")
-    with pytest.raises(TextrnnError, match="line 4: 'own' stands here a second time"):
+    with pytest.raises(TextrnnError, match="line 4: 'own' occurs here a second time"):
         load_catalog(path)

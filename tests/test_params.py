@@ -245,7 +245,7 @@ def test_two_experiments_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError) as error:
         load_params(file)
     assert str(error.value) == (
-        f"{file}, line {at + 3}: 'lstm' stands here a second time. Names are unique: rename or delete one."
+        f"{file}, line {at + 3}: 'lstm' occurs here a second time. Names are unique: rename or delete one."
     )
 
 
@@ -270,4 +270,11 @@ def test_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_not_a_study(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(TextrnnError, match=f"(?s){message}"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["study: tiny\n{{ name }}: 1\n", "[a, b]: 1\n"])
+def test_a_key_that_is_no_name_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(TextrnnError, match=r"params.yaml, line \d: YAML reads a list or mapping where a name belongs"):
         load_params(tmp_path / "params.yaml")

@@ -65,7 +65,8 @@ def begin() -> None:
     is_second = os.environ.pop(RESTARTED, None) is not None
     own = own_environment(os.environ)
     if own != dict(os.environ) and not is_second:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed, as by `>&-`
+            sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**own, RESTARTED: "1"})
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

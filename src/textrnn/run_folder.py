@@ -22,7 +22,6 @@ import numpy as np
 import polars as pl
 
 from textrnn.errors import TextrnnError
-from textrnn.yaml_file import parse_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,14 +113,12 @@ class RunFolder(Run):
         file = path / "run.json"
         if not file.is_file():
             raise TextrnnError(f"{path} holds no finished run (no run.json). Run `dvc repro`.")
-        way_out = f"Delete {path}, and run `dvc checkout`, or `dvc repro` if DVC's cache lacks it."
-        content = parse_json(read_text(file), str(file), way_out)
-        content.pop("status", None)
         try:
+            content = json.loads(file.read_bytes())
+            content.pop("status", None)
             return cls(**content, path=path)
-        except TypeError as error:  # a key too many, or one too few
-            reason = str(error).partition("() ")[2]
-            raise TextrnnError(f"{file} was written by other code: {reason}. {way_out}") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _broken(file, error) from None
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -93,7 +93,8 @@ def readable_errors() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed, as by `>&-`
+                sys.stdout.flush()
     except TextrnnError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

@@ -25,10 +25,15 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            where = f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}"
+            if not isinstance(key, Hashable):
+                raise TextrnnError(
+                    f"{where}: YAML reads a list or mapping where a name belongs: {key!r}. Put the name in quotation "
+                    "marks, or fill the template in."
+                )
             if key in seen:
                 raise TextrnnError(
-                    f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: "
-                    f"{key!r} stands here a second time. Names are unique: rename or delete one."
+                    f"{where}: {key!r} occurs here a second time. Names are unique: rename or delete one."
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

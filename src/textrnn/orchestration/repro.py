@@ -110,6 +110,8 @@ def check_folder() -> None:
     for needed in (Path("dvc.yaml"), Path(".dvc")):
         if not needed.exists():
             raise TextrnnError(f"{needed}: not in {Path.cwd()}. Run this in the project's top folder, a git clone.")
+    if not Path("dvc.yaml").read_bytes().strip():
+        raise TextrnnError("dvc.yaml is empty. `git restore dvc.yaml` brings back what is committed.")
     reason = git.failure(Path(), "rev-parse", "--git-dir")
     if reason is not None and "no_scm" not in Path(".dvc/config").read_text(encoding="utf-8"):
         raise TextrnnError(f"DVC needs git here: {reason}. Or do without: `dvc config core.no_scm true`.")

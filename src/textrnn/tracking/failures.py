@@ -37,6 +37,11 @@ ADVICE = (
         "unsupported URI|Invalid url|Could not parse|Invalid database URI|Can't load plugin",
         "MLFLOW_TRACKING_URI names no store that MLflow knows: give http://HOST:PORT, sqlite:///FILE or the like.",
     ),
+    (
+        "maintenance mode|filesystem tracking backend",
+        "MLFLOW_TRACKING_URI names a folder, and MLflow no longer keeps runs in one. Unset it, which takes mlflow.db "
+        "in the project, or give sqlite:///FILE or http://HOST:PORT.",
+    ),
     ("No module named", "Install the database driver that MLFLOW_TRACKING_URI asks for, or name another store."),
 )
 """Regular expressions for what MLflow, SQLite and the system say, each with what to do."""

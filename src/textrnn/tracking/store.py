@@ -139,9 +139,9 @@ def open_store(project: Path, experiment: str) -> Store:
 
 
 def _open(project: Path, experiment: str) -> Store:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
     if not uri.startswith(("sqlite:///", f"{SQLITE}:///")):
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         return Store(client, _experiment_id(client, experiment, artifacts=None), uri)
     # Absolute: inside DVC's queue the working folder is a copy, which is deleted in the end.
     file = project / str(make_url(uri).database)
@@ -153,7 +153,7 @@ def _open(project: Path, experiment: str) -> Store:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             SqlAlchemyStore(uri, artifacts)  # type: ignore[no-untyped-call]
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment_id = _experiment_id(client, experiment, artifacts)
         if file.is_relative_to(project):
             _follow(file, artifacts)
