@@ -325,7 +325,12 @@ def test_csv_is_read_as_pandas_reads_it(tmp_path: Path, content: str) -> None:
     [
         ('text,label\na,pos\n"Bad,neg\nNice "film",pos\n', r"line 3: a quotation mark .* to line 4, and would swallow"),
         ('text,label\n"Bad,neg\nGood,pos\n', r"line 2: a quotation mark .* never ends"),
-        ('text,label\n"Bad,neg\nmore,neg\nthe 5",pos\n', r"id 1 holds a line that is a row by itself: 'Bad,neg'"),
+        (
+            'text,label\n"Bad,neg\nmore,neg\nthe 5",pos\n',
+            r"'text' at id 1 holds a line that looks like a row: 'Bad,neg'",
+        ),
+        ('text,label,note\ngood,pos,"ok\nbad,neg,fine"\n', r"'note' at id 1 .*looks like a row: 'bad,neg,fine'"),
+        ('text,label\n"a\n1,pos",neg\n', r"looks like a row: '1,pos'.* as jsonl or parquet, or remove the line break"),
         ("text,label\na,pos\n\nso, so,neg\n", r"line 4 has 3 fields, and the header 2.*quotation marks"),
         ("text,label\nbroken\nin two,neg\n", r"line 2 has 1 fields"),
         ("text;label\na;neg\n", r"no column 'text', 'label'.*separated by ';': save it with commas"),

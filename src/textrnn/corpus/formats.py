@@ -151,7 +151,7 @@ def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: 
         frame = frame.with_columns(holds.str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True))
     is_nan = pl.col("group", "split").str.to_lowercase() == "nan"  # as numbers' tools write what is missing
     frame = frame.with_columns(pl.when(~is_nan).then(pl.col("group", "split")))
-    _check_swallowed(frame, table, entry, known, where)
+    _check_swallowed(table, entry, known, where)
     if columns.split is not None:
         strange = frame.filter(pl.col("split").is_in(["train", "valid", "test"]).fill_null(False).not_())
         if strange.height:
@@ -162,20 +162,20 @@ def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: 
     return frame, replaced
 
 
-def _check_swallowed(
-    frame: pl.DataFrame, table: pl.DataFrame, entry: CorpusEntry, known: dict[str, str], where: str
-) -> None:
-    """Refuses a CSV's text that holds a line which is a row by itself: a quotation mark without partner took it in."""
+def _check_swallowed(table: pl.DataFrame, entry: CorpusEntry, known: dict[str, str], where: str) -> None:
+    """Refuses a CSV's field that holds a line which looks like a row: a quotation mark without partner merges rows."""
     if entry.format != "csv" or entry.columns is None or table.width < 2:
         return
     position = table.columns.index(known[entry.columns.label])
     labels = {*entry.classes, *entry.skip_labels} - {""}
-    for row, text in frame.filter(pl.col("text").str.contains("\n", literal=True)).select("id", "text").rows():
-        for line in text.split("\n"):
-            fields = line.removesuffix("\r").split(",")
-            if len(fields) == table.width and fields[position] in labels:
-                raise TextrnnError(
-                    f"{where}: the text at id {row} holds a line that is a row by itself: {line[:60]!r}. A quotation "
-                    'mark without its partner would swallow it: put the whole text in quotation marks, with "" for '
-                    "each in it. If the line is part of the text, save the corpus as jsonl or parquet."
-                )
+    for column in table:
+        rows = column.str.contains("\n", literal=True).fill_null(False).arg_true()
+        for row, field in zip(rows, compose(column.gather(rows)), strict=True):
+            for line in field.split("\n"):
+                fields = line.removesuffix("\r").split(",")
+                if len(fields) == table.width and fields[position] in labels:
+                    raise TextrnnError(
+                        f"{where}: column {column.name!r} at id {row + 1} holds a line that looks like a row: "
+                        f"{line[:60]!r}. If a quotation mark without its partner merged the rows, correct it. If the "
+                        "line belongs to the field, save the corpus as jsonl or parquet, or remove the line break."
+                    )
