@@ -369,6 +369,14 @@ def test_a_group_of_numbers_that_are_not_there_is_missing(tmp_path: Path) -> Non
     assert raw.frame["group"].to_list() == [None, "2.0"]
 
 
+def test_large_numbers_as_groups_stay_apart_beside_a_nan(tmp_path: Path) -> None:
+    numbers = ["9007199254740992", "9007199254740993", "NaN"]
+    lines = [f'{{"text": "a{n}", "label": "{("neg", "pos")[n % 2]}", "who": {who}}}' for n, who in enumerate(numbers)]
+    content = "\n".join(lines)
+    raw = read_corpus(write(tmp_path, content), own(format="jsonl", columns={**TEXT, "group": "who"}))
+    assert raw.frame["group"].to_list() == ["9007199254740992", "9007199254740993", None]
+
+
 def test_a_blank_label_or_split_is_missing_and_can_be_skipped(tmp_path: Path) -> None:
     content = 'text,label,part\na,neg,train\nb,pos,train\nc,"  ",train\n'
     with pytest.raises(TextrnnError, match=r"None at id 3 is no label"):

@@ -74,3 +74,20 @@ def test_predict_reads_what_a_corpus_reads(tmp_path: Path) -> None:
     (tmp_path / "wide.csv").write_text("text\na\n", encoding="utf-16")
     with pytest.raises(TextrnnError, match="this is text in UTF-16; save it as UTF-8"):
         read_table(tmp_path / "wide.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (['"x"', "7", "null", '["é"]', "true"], ["x", "7", None, '["é"]', "true"]),
+        (["9007199254740993", "0.5", "null"], ["9007199254740993", "0.5", None]),
+        (["3", "0.5", "null"], [3.0, 0.5, None]),
+        (["9007199254740993", "null"], [9007199254740993, None]),
+    ],
+)
+def test_the_callers_own_json_values_stay_as_they_are(
+    tmp_path: Path, values: list[str], expected: list[object]
+) -> None:
+    lines = [f'{{"text": "a", "own": {value}}}' for value in values]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert read_table(tmp_path / "texts.jsonl", None)["own"].to_list() == expected

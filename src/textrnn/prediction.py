@@ -31,6 +31,9 @@ FORMATS = ("csv", "jsonl", "parquet")
 ADDED = ("label", "words", "known_words", "warning")
 """Columns of `Predictor.table`; the others begin with `probability_`."""
 
+_EXACT = 1 << 53
+"""Up to this integer a float holds each."""
+
 CHUNK = 1 << 14
 """Texts that are scored at once, between two looks at the progress."""
 
@@ -130,13 +133,19 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
             f"{name}: no text in row {', '.join(rows)} (counted from 0), {texts.null_count()} in all. "
             "Every row needs text: fill it in, or leave the row out."
         )
-    # Lists and objects, of which no two need to have the same type, become their JSON text.
-    values = [pl.Series(each.name, map(_as_json, each), pl.String) for each in table if each.dtype == pl.Object]
-    return _with_names_free(table.with_columns(texts, *values))
+    return _with_names_free(table.with_columns(texts, *(_writable(each) for each in table if each.dtype == pl.Object)))
 
 
-def _as_json(value: object) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)
+def _writable(column: pl.Series) -> pl.Series:
+    """A column of JSON values of several types as floats if these are the same numbers, else as text."""
+    values = [value for value in column if value is not None]
+    if all(type(value) is float or (type(value) is int and abs(value) <= _EXACT) for value in values):
+        return pl.Series(column.name, column.to_list(), pl.Float64, strict=False)
+    return pl.Series(column.name, map(_as_text, column), pl.String)
+
+
+def _as_text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _with_names_free(table: pl.DataFrame) -> pl.DataFrame:

@@ -234,10 +234,7 @@ def _mended(value: Any) -> tuple[Any, int]:
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
-    """A column; of dtype Object where its values are of several types."""
+    """A column; of dtype Object where its values are of several types (floats cannot hold every integer)."""
     kinds = {type(value) for value in values if value is not None}
-    if kinds == {int, float}:
-        values = [value if value is None else float(value) for value in values]
-    elif kinds & {list, dict} or len(kinds) > 1:
-        return pl.Series(name, values, pl.Object)
-    return pl.Series(name, values)
+    is_object = kinds & {list, dict} or len(kinds) > 1
+    return pl.Series(name, values, pl.Object if is_object else None)
