@@ -91,3 +91,10 @@ def test_the_callers_own_json_values_stay_as_they_are(
     lines = [f'{{"text": "a", "own": {value}}}' for value in values]
     (tmp_path / "texts.jsonl").write_text("\n".join(lines), encoding="utf-8")
     assert read_table(tmp_path / "texts.jsonl", None)["own"].to_list() == expected
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_the_callers_text_is_not_composed(tmp_path: Path, kind: str) -> None:
+    texts = ["cafe\u0301", "\u212b"]
+    write_table(pl.DataFrame({"text": texts}), tmp_path / f"texts.{kind}", None)
+    assert read_table(tmp_path / f"texts.{kind}", None)["text"].to_list() == texts

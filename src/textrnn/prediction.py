@@ -133,7 +133,10 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
             f"{name}: no text in row {', '.join(rows)} (counted from 0), {texts.null_count()} in all. "
             "Every row needs text: fill it in, or leave the row out."
         )
-    return _with_names_free(table.with_columns(texts, *(_writable(each) for each in table if each.dtype == pl.Object)))
+    as_given = table[TEXT].cast(pl.String)  # the tokenizer composes characters; the caller's text stays as it is
+    return _with_names_free(
+        table.with_columns(as_given, *(_writable(each) for each in table if each.dtype == pl.Object))
+    )
 
 
 def _writable(column: pl.Series) -> pl.Series:
