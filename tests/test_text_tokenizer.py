@@ -38,6 +38,13 @@ def tokens(text: str) -> list[str]:
         ("<i>Jaws</i>, </b>the<br  />good<BR/>one<HR>", "jaws , the good one"),
         ("a <a href=\"x.html\" target=_top>link</a> and <P CLASS='q'>", "a link and"),
         ("a < b and c > d, <3 -> <unk> a <b and c> d", "a < b and c > d , < 3 - > < unk > a < b and c > d"),
+        (
+            "I said &lt;b&gt; in a tag, &#60;br /&#62; and &amp;lt; <b &gt;",
+            "i said < b > in a tag , < br / > and & lt ; < b >",
+        ),
+        ("a<!-- <b>one</b>\ntwo -- -->b <!-- open", "a b < ! -- open"),
+        ('a <input disabled data-x1="a"> b <td nowrap COLSPAN=2>c', "a b c"),
+        ("<img alt=\"1 > 0\" title='x <b> y'>seen 2 > 1", "seen 2 > 1"),
         ("cafe\u0301 재밌어요", "café 재밌어요"),
         ("a\x00b\u200bc\td\u2028e", "a b c d e"),
         ("Ёлки ÉTÉ 映画 ☺\ufe0f😀", "ёлки été 映画 ☺\ufe0f 😀"),

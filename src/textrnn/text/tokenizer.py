@@ -3,7 +3,7 @@
 `"I don't like it -- it's 7/10...<br />"` becomes `i do n't like it -- it 's 7/10 ...`. Hyphens are
 punctuation: of compounds such as `by-the-numbers` GloVe has the parts far oftener than the whole.
 Scripts that write no spaces between words stay one token from one punctuation mark to the next. HTML
-is read as a browser shows it: entities decoded, tags gone. Characters are composed (NFC).
+is read as a browser shows it: tags and comments gone, then entities decoded. Characters are composed (NFC).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import polars as pl
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 
 _TAG = (
-    r"</?(?:a|abbr|b|big|blockquote|body|br|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|ins|li|ol|p"
-    r"|pre|q|s|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul)"
-    r"""(?:\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*\s*/?>"""
+    r"<!--(?s:.*?)-->|</?(?:a|abbr|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|font|form"
+    r"|h[1-6]|head|hr|html|i|iframe|img|input|ins|li|ol|option|p|pre|q|s|select|small|span|strike|strong|sub|sup|table"
+    r"|tbody|td|textarea|th|thead|tr|tt|u|ul)"
+    r"""(?:\s+(?:[a-z][a-z0-9:_-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)"""
+    r"|autoplay|checked|compact|controls|disabled|hidden|ismap|loop|multiple|muted|noshade|nowrap|readonly|required"
+    r"|selected))*\s*/?>"
 )
-"""A tag of HTML's in lower case. `<3`, `<unk>` and `a <b and c> d` are none."""
+"""A comment or tag of HTML's in lower case. `<3`, `<unk>` and `a <b and c> d` are none."""
 
 _SPELLINGS = {
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
@@ -78,11 +81,14 @@ def compose(texts: pl.Series) -> pl.Series:
 
 
 def _without_entities(texts: pl.Series) -> pl.Series:
-    """`&quot;` becomes `"`, as do all named and numeric entities of HTML; others stay."""
+    """`&quot;` becomes `"`, as do all named and numeric entities of HTML; others stay.
+
+    Tags leave such texts before, and a space after each `<` keeps what an entity stands for from making one.
+    """
     rows = texts.str.contains(_ENTITY).fill_null(False).arg_true()
     if not len(rows):
         return texts
-    found = texts.gather(rows)
+    found = compose(texts.gather(rows)).str.replace_all(f"(?i){_TAG}", " ")
     entities = found.str.extract_all(_ENTITY).explode().unique()
     characters = {entity: html.unescape(entity) for entity in entities}
-    return texts.clone().scatter(rows, found.str.replace_many(characters))
+    return texts.clone().scatter(rows, found.str.replace_many(characters).str.replace_all("<", "< ", literal=True))
