@@ -98,3 +98,20 @@ def test_the_callers_text_is_not_composed(tmp_path: Path, kind: str) -> None:
     texts = ["cafe\u0301", "\u212b"]
     write_table(pl.DataFrame({"text": texts}), tmp_path / f"texts.{kind}", None)
     assert read_table(tmp_path / f"texts.{kind}", None)["text"].to_list() == texts
+
+
+def test_columns_that_csv_cannot_hold_are_written_as_text(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"text": ["a", ""], "tags": [["x", "y"], None], "raw": [b"\x00\xff", b""], "n": [1, 2]})
+    frame.write_parquet(tmp_path / "texts.parquet")
+    table = read_table(tmp_path / "texts.parquet", None)
+    assert table.rows() == [("a", '["x", "y"]', "00ff", 1), ("", None, "", 2)]
+    write_table(table, tmp_path / "out.csv", None)
+    write_table(table, tmp_path / "out.jsonl", None)
+
+
+def test_an_empty_text_is_scored_and_a_missing_one_refused(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": ""}\n{"text": " "}\n', encoding="utf-8")
+    assert read_table(tmp_path / "texts.jsonl", None)["text"].to_list() == ["", " "]
+    (tmp_path / "texts.jsonl").write_text('{"text": ""}\n{"text": null}\n', encoding="utf-8")
+    with pytest.raises(TextrnnError, match="no text in row 1"):
+        read_table(tmp_path / "texts.jsonl", None)

@@ -126,29 +126,33 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
     table = parse_table(data, kind, name)[0] if data.strip() else pl.DataFrame()
     if TEXT not in table.columns:
         raise TextrnnError(f"{name}: no column {TEXT!r}. It has: {', '.join(table.columns) or 'none'}. Rename one.")
-    texts = strings(table, TEXT, name, only_text=True)
+    strings(table, TEXT, name, only_text=True)  # refuses what is no text
+    texts = table[TEXT].cast(pl.String)  # the tokenizer composes characters; the caller's text stays as it is
     if texts.null_count():
         rows = [str(row) for row in texts.is_null().arg_true().head(5)]
         raise TextrnnError(
             f"{name}: no text in row {', '.join(rows)} (counted from 0), {texts.null_count()} in all. "
             "Every row needs text: fill it in, or leave the row out."
         )
-    as_given = table[TEXT].cast(pl.String)  # the tokenizer composes characters; the caller's text stays as it is
-    return _with_names_free(
-        table.with_columns(as_given, *(_writable(each) for each in table if each.dtype == pl.Object))
-    )
+    others = (each for each in table if each.name != TEXT)
+    odd = [each for each in others if each.dtype in (pl.Object, pl.Binary) or each.dtype.is_nested()]
+    return _with_names_free(table.with_columns(texts, *map(_writable, odd)))
 
 
 def _writable(column: pl.Series) -> pl.Series:
-    """A column of JSON values of several types as floats if these are the same numbers, else as text."""
-    values = [value for value in column if value is not None]
-    if all(type(value) is float or (type(value) is int and abs(value) <= _EXACT) for value in values):
+    """What no CSV holds as floats if it is numbers of several types, else as text: JSON, and of bytes hexadecimal."""
+    values = [value for value in column.to_list() if value is not None]
+    if column.dtype == pl.Object and all(
+        type(value) is float or (type(value) is int and abs(value) <= _EXACT) for value in values
+    ):
         return pl.Series(column.name, column.to_list(), pl.Float64, strict=False)
-    return pl.Series(column.name, map(_as_text, column), pl.String)
+    return pl.Series(column.name, map(_as_text, column.to_list()), pl.String)
 
 
 def _as_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _with_names_free(table: pl.DataFrame) -> pl.DataFrame:
