@@ -369,6 +369,14 @@ def test_a_group_of_numbers_that_are_not_there_is_missing(tmp_path: Path) -> Non
     assert raw.frame["group"].to_list() == [None, "2.0"]
 
 
+@pytest.mark.parametrize("word", ["None", " NULL", "<NA>", "n/a", "NaN ", ""])
+def test_what_tools_write_for_a_missing_group_is_missing(tmp_path: Path, word: str) -> None:
+    table = pl.DataFrame({"text": list("ab"), "label": ["neg", "pos"], "who": [word, "Nancy"]})
+    table.write_parquet(tmp_path / "r.parquet")
+    entry = own(format="parquet", columns={**TEXT, "group": "who"})
+    assert read_corpus(tmp_path / "r.parquet", entry).frame["group"].to_list() == [None, "Nancy"]
+
+
 def test_large_numbers_as_groups_stay_apart_beside_a_nan(tmp_path: Path) -> None:
     numbers = ["9007199254740992", "9007199254740993", "NaN"]
     lines = [f'{{"text": "a{n}", "label": "{("neg", "pos")[n % 2]}", "who": {who}}}' for n, who in enumerate(numbers)]

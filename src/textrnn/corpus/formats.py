@@ -16,6 +16,10 @@ from textrnn.stage import only_file
 from textrnn.text.tokenizer import compose
 
 
+MISSING = ("nan", "none", "null", "n/a", "<na>")
+"""How pandas and databases write a missing group or split as text, in any case."""
+
+
 @dataclass(frozen=True)
 class RawCorpus:
     """`frame` has the columns the module names, all str; `skipped` counts what was left out or replaced, by reason.
@@ -149,8 +153,8 @@ def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: 
         holds = pl.col("text", "label", "group")
         replaced = sum(frame.select(holds.str.count_matches("\0", literal=True).sum()).row(0))
         frame = frame.with_columns(holds.str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True))
-    is_nan = pl.col("group", "split").str.to_lowercase() == "nan"  # as numbers' tools write what is missing
-    frame = frame.with_columns(pl.when(~is_nan).then(pl.col("group", "split")))
+    is_missing = pl.col("group", "split").str.strip_chars().str.to_lowercase().is_in(MISSING)
+    frame = frame.with_columns(pl.when(~is_missing).then(pl.col("group", "split")))
     _check_swallowed(table, entry, known, where)
     if columns.split is not None:
         strange = frame.filter(pl.col("split").is_in(["train", "valid", "test"]).fill_null(False).not_())
