@@ -8,6 +8,7 @@ import sys
 import tarfile
 import unicodedata
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -378,11 +379,11 @@ def test_what_tools_write_for_a_missing_group_is_missing(tmp_path: Path, word: s
 
 
 def test_large_numbers_as_groups_stay_apart_beside_a_nan(tmp_path: Path) -> None:
-    numbers = ["9007199254740992", "9007199254740993", "NaN"]
+    numbers = ["9007199254740992", "9007199254740993", "NaN", "1" + "0" * 44]
     lines = [f'{{"text": "a{n}", "label": "{("neg", "pos")[n % 2]}", "who": {who}}}' for n, who in enumerate(numbers)]
     content = "\n".join(lines)
     raw = read_corpus(write(tmp_path, content), own(format="jsonl", columns={**TEXT, "group": "who"}))
-    assert raw.frame["group"].to_list() == ["9007199254740992", "9007199254740993", None]
+    assert raw.frame["group"].to_list() == [*numbers[:2], None, numbers[3]]
 
 
 def test_a_blank_label_or_split_is_missing_and_can_be_skipped(tmp_path: Path) -> None:
@@ -427,6 +428,7 @@ def test_half_characters_and_nul_become_the_replacement_character_and_are_counte
         ('{"text": "a", "label": "pos", "who": [1]}', r"column 'who' holds no text in row 2 .*list: \[1\]"),
         ('["a"]', r"line 3 is no JSON object"),
         ('{"text": "a",', r"line 3: "),
+        ('{"text": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", r"line 3: lists or objects are nested too deep"),
     ],
 )
 def test_json_of_another_type_is_told_by_column_row_and_type(tmp_path: Path, line: str, message: str) -> None:
@@ -440,6 +442,7 @@ def test_json_of_another_type_is_told_by_column_row_and_type(tmp_path: Path, lin
     [
         ("text", pl.Series([b"a", b"\xff"]), r"column 'text' holds no text in row 2 .*Binary, no UTF-8"),
         ("who", pl.Series([None, ["x"]]), r"column 'who' holds no text in row 2 .*List\(String\)"),
+        ("who", pl.Series([None, timedelta(1)]), r"column 'who' holds no text in row 2 .*Duration"),
         ("label", pl.Series([{"x": 1}, {"x": 2}]), r"column 'label' holds no text in row 1 .*Struct"),
     ],
 )

@@ -83,6 +83,7 @@ def test_predict_reads_what_a_corpus_reads(tmp_path: Path) -> None:
         (["9007199254740993", "0.5", "null"], ["9007199254740993", "0.5", None]),
         (["3", "0.5", "null"], [3.0, 0.5, None]),
         (["9007199254740993", "null"], [9007199254740993, None]),
+        (["1" + "0" * 44, "null"], ["1" + "0" * 44, None]),
     ],
 )
 def test_the_callers_own_json_values_stay_as_they_are(

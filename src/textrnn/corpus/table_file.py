@@ -118,7 +118,11 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
     elif column.dtype.is_nested() or (only_text and column.dtype not in (pl.String, pl.Categorical, pl.Enum)):
         row = int(column.is_not_null().arg_true()[0])
         raise _not_text(name, row + 1, str(column.dtype), column[row], where)
-    text = column.cast(pl.String)
+    try:
+        text = column.cast(pl.String)
+    except pl.exceptions.InvalidOperationError:  # such as a duration
+        row = int(column.is_not_null().arg_true()[0])
+        raise _not_text(name, row + 1, str(column.dtype), column[row], where) from None
     return compose(text.to_frame().select(pl.when(pl.first().str.strip_chars() != "").then(pl.first())).to_series())
 
 
@@ -207,6 +211,11 @@ def _read_json_lines(text: str, where: str) -> tuple[pl.DataFrame, int]:
             raise TextrnnError(
                 f"{where} is not readable as jsonl: line {number}: {error}. Each line is one JSON object."
             ) from None
+        except RecursionError:
+            raise TextrnnError(
+                f"{where} is not readable as jsonl: line {number}: lists or objects are nested too deep. Leave them "
+                "out of the line."
+            ) from None
         if not isinstance(value, dict):
             raise TextrnnError(
                 f"{where} is not readable as jsonl: line {number} is no JSON object. Each line is one: write "
@@ -234,7 +243,10 @@ def _mended(value: Any) -> tuple[Any, int]:
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
-    """A column; of dtype Object where its values are of several types (floats cannot hold every integer)."""
+    """A column; of dtype Object where its values are of several types, or an integer has more than 128 bits."""
     kinds = {type(value) for value in values if value is not None}
     is_object = kinds & {list, dict} or len(kinds) > 1
-    return pl.Series(name, values, pl.Object if is_object else None)
+    try:
+        return pl.Series(name, values, pl.Object if is_object else None)
+    except OverflowError:
+        return pl.Series(name, values, pl.Object)
