@@ -39,7 +39,8 @@ _FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)("?))?([^,\n]*)(,|\n|\Z)')
 def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
     """Returns the table in `data`, and how many characters that are none were replaced by U+FFFD.
 
-    Values of csv and tsv are str, an empty field is null. Blank lines are skipped.
+    Values of csv and tsv are str, an empty field is null. Blank lines are skipped, and rows of
+    which all fields are.
 
     Args:
         kind: csv, tsv, jsonl or parquet.
@@ -183,6 +184,8 @@ def _frame(rows: Iterable[tuple[int, list[str]]], kind: str, where: str) -> pl.D
         raise TextrnnError(f"{where}: the header names {', '.join(map(repr, twice))} twice. Rename one.")
     cells: list[list[str]] = []
     for line, row in rows:
+        if len(names) > 1 and not "".join(row).strip():
+            continue  # separators only, as spreadsheets write below the last row
         if len(row) != len(names):
             advice = (
                 'Put a field that holds a comma or line break in quotation marks: "so, so"; a mark in it is ""'
