@@ -175,7 +175,7 @@ def test_the_readers_own_trouble_is_not_blamed_on_the_archive(tmp_path: Path) ->
 
 
 def test_without_a_member_an_archive_of_one_file_is_read(tmp_path: Path) -> None:
-    members = {"corpus.csv": CONTENT, "__MACOSX/._corpus.csv": b"x"}
+    members = {"corpus.csv": CONTENT, "__MACOSX/._corpus.csv": b"x", ".DS_Store": b"x", "data/.DS_Store": b"x"}
     assert read(write_zip(tmp_path / "corpus.csv.zip", members)) == CONTENT
     assert read(write_zip(tmp_path / "named-otherwise", {"a.csv.gz": gzip.compress(CONTENT)})) == CONTENT
     assert read(write_tar(tmp_path / "corpus.tgz", {"corpus.csv": CONTENT}, "w:gz")) == CONTENT
@@ -201,3 +201,12 @@ def test_what_is_compressed_is_known_by_its_first_bytes(tmp_path: Path, suffix: 
     path.write_bytes(COMPRESSORS[suffix](CONTENT))
     assert read(path) == CONTENT
     assert read(write_zip(tmp_path / "a.zip", {"data": COMPRESSORS[suffix](CONTENT)}), "data") == CONTENT
+
+
+def test_what_only_begins_like_an_archive_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    for content in (b"BZh,label\na,1\n", b"BZh9 text,label\na,1\n", bytes(20_000)):
+        path.write_bytes(content)
+        assert read(path) == content
+    path.write_bytes(bz2.compress(b""))
+    assert read(path) == b""

@@ -338,6 +338,7 @@ def test_csv_is_read_as_pandas_reads_it(tmp_path: Path, content: str) -> None:
         ("text,label,text\na,neg,b\n", r"the header names 'text' twice"),
         ("text,label\na,neg\n".encode("utf-16"), r"UTF-16; save it as UTF-8"),
         (b"\xd0\xcf\x11\xe0" + bytes(99), r"old Excel workbook"),
+        pytest.param(bytes(20_000), r"no text, but NUL bytes", id="nuls"),
     ],
 )
 def test_no_row_of_a_csv_is_swallowed_or_merged(tmp_path: Path, content: str | bytes, message: str) -> None:

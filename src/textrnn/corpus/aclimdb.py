@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from textrnn.corpus.archive import open_stream
+from textrnn.corpus.archive import OF_MACOS, open_stream
 from textrnn.corpus.table_file import NO_CHARACTER, REPLACED, decode
 from textrnn.errors import TextrnnError
 
@@ -18,7 +18,6 @@ _FILMS = re.compile(r"(train|test)/urls_(pos|neg|unsup)\.txt")
 _OF_THE_LAYOUT = re.compile(r"(README|imdb\.vocab|imdbEr\.txt|(train|test)/(labeled|unsup)Bow\.feat)")
 _SPLIT = re.compile(r"^(.*?)(?:^|/)((?:train|test)/.*)$")
 _FILM = re.compile(r"tt\d+")
-_OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")
 
 
 def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -40,7 +39,7 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
             path = PurePosixPath(item.name).as_posix()  # without a leading ./
             if item.isdir():
                 continue
-            if _OF_MACOS.search(path):
+            if OF_MACOS.search(path):
                 skipped["file of macOS (__MACOSX, ._*, .DS_Store)"] += 1
                 continue
             top, name = found.groups() if (found := _SPLIT.match(path)) else ("", path)

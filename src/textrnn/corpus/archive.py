@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -25,7 +26,14 @@ from textrnn.errors import TextrnnError
 
 _DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": igzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
-_FIRST_BYTES = {".gz": b"\x1f\x8b\x08", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\0"}
+_FIRST_BYTES = {
+    ".gz": re.compile(rb"\x1f\x8b\x08"),
+    ".bz2": re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),  # followed by the first block's mark, or the end's
+    ".xz": re.compile(rb"\xfd7zXZ\x00"),
+}
+
+OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")
+"""Finds the paths of files that macOS adds to archives."""
 
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)  # its stub takes it for an instance
 
@@ -67,8 +75,8 @@ def open_stream(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
             _check_path(archive, member)
             stream = _enter_archive(stack, archive, member)
         suffix = PurePosixPath(member or archive.name).suffix
-        first = cast(io.BufferedReader, stream).peek(8)
-        known = next((each for each, begin in _FIRST_BYTES.items() if first.startswith(begin)), suffix)
+        first = cast(io.BufferedReader, stream).peek(16)
+        known = next((each for each, begin in _FIRST_BYTES.items() if begin.match(first)), suffix)
         decompress = _DECOMPRESSORS.get(known)
         yield stack.enter_context(decompress(stream)) if decompress else stream
 
@@ -86,10 +94,13 @@ def _only_member(archive: Path) -> str | None:
             )
     elif tarfile.is_tarfile(archive):
         with tarfile.TarFile.open(archive, "r:*") as tar:
-            kind, names = "tar", [item.name for item in tar if item.isfile()]
+            members = tar.getmembers()
+        if not members:
+            return None  # a file that begins with a block of NULs
+        kind, names = "tar", [item.name for item in members if item.isfile()]
     else:
         return None
-    names = [name for name in names if "__MACOSX/" not in name and not PurePosixPath(name).name.startswith("._")]
+    names = [name for name in names if not OF_MACOS.search(name)]
     if len(names) != 1:
         listed = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
         raise TextrnnError(

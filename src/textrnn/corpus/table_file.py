@@ -27,6 +27,7 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV (UTF-8)",
     b"\x1f\x8b": "compressed with gzip; decompress it",
     b"PAR1": "a Parquet file; name the format parquet",
+    bytes(8): "no text, but NUL bytes, as an interrupted copy leaves; copy or download it again",
     codecs.BOM_UTF16_LE: "text in UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
     codecs.BOM_UTF16_BE: "text in UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
 }
