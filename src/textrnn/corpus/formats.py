@@ -15,7 +15,6 @@ from textrnn.errors import TextrnnError
 from textrnn.stage import only_file
 from textrnn.text.tokenizer import compose
 
-
 MISSING = ("nan", "none", "null", "n/a", "<na>")
 """How pandas and databases write a missing group or split as text, in any case."""
 
