@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -16,10 +17,13 @@ import pandas as pd
 import polars as pl
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_experiments import PLAIN, write_plan
 
 from textrnn.catalog import CorpusEntry
 from textrnn.corpus.formats import read_corpus
+from textrnn.corpus.table_file import read_table
 from textrnn.errors import TextrnnError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -321,9 +325,23 @@ def test_csv_is_read_as_pandas_reads_it(tmp_path: Path, content: str) -> None:
     assert frame["id"].to_list() == [str(row) for row in range(1, len(expected) + 1)]
 
 
+@given(
+    st.lists(st.tuples(st.text('a", \n\r', min_size=1), st.sampled_from(["neg", "pos"])), min_size=1),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_csv_gives_what_was_written(rows: list[tuple[str, str]], quoting: int, feed: str, last: bool) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=quoting, lineterminator=feed).writerows([("text", "label"), *rows])
+    content = buffer.getvalue() if last else buffer.getvalue().removesuffix(feed)
+    assert read_table(content.encode(), "csv", "x.csv")[0].rows() == rows
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('text,label\na,pos\n\n"b\nc",neg\nd,neg,\n', r"line 6 has 3 fields"),
         ('text,label\na,pos\n"Bad,neg\nNice "film",pos\n', r"line 3: a quotation mark .* to line 4, and would swallow"),
         ('text,label\n"Bad,neg\nGood,pos\n', r"line 2: a quotation mark .* never ends"),
         (
