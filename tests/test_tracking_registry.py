@@ -43,7 +43,7 @@ def predictions(monkeypatch: pytest.MonkeyPatch) -> None:
         return pl.DataFrame({"id": [str(row) for row in range(len(challenger.right))]})
 
     monkeypatch.setattr(registry, "_test_split", split)
-    monkeypatch.setattr(registry, "_right", lambda client, each, split: each.right)
+    monkeypatch.setattr(registry, "_right", lambda client, each, split, is_its_own=True: (each.right, is_its_own))
     monkeypatch.setattr(registry, "units", lambda corpus, split, ids: ids)
 
 
@@ -118,6 +118,14 @@ def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared() -> Non
         decide(changed, version(1, outcome(0.75)))
 
 
+def test_a_champion_that_is_not_as_good_as_registered_is_not_compared() -> None:
+    changed = version(1, outcome(0.75), test_accuracy="0.8")
+    with pytest.raises(
+        TextrnnError, match=r"model-1 \(version 1\) has 75.0% of .* and had 80.0% when.* take its alias"
+    ):
+        decide(version(2, outcome(0.8)), changed)
+
+
 def test_a_version_registered_by_hand_is_refused() -> None:
     plain = version(1, outcome(0.75))
     del plain.tags["parameters"]
@@ -129,3 +137,11 @@ def test_a_champion_of_another_corpus_version_is_scored_anew() -> None:
     decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75), **{"corpus.dvc": "bb.dir"}))
     assert decision.outcome == "promoted"
     assert "was trained on another version of the corpus, so it scored the test split of model-2" in decision.reason
+    assert "is lost" not in decision.reason
+
+
+def test_a_version_without_recorded_predictions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_right", lambda client, each, split, is_its_own=True: (each.right, False))
+    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75)))
+    lost = "What model-2 (version 2) and model-1 (version 1) predicted at registration is lost: the present code scored"
+    assert lost in decision.reason

@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from fake_runs import alone, make_run
+from mlflow.cli import gc
+from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tiny_models import make_embedding, scramble
 from tiny_project import PARAMS
@@ -270,3 +273,61 @@ def test_the_gate_decides_without_the_champions_run_which_sync_never_deletes(
     (project / "data/corpus/test.parquet").unlink()
     with pytest.raises(TextrnnError, match="data/corpus does not hold the test split that the challenger was tested"):
         registry.promote(project, params)
+
+
+@pytest.mark.parametrize("recorded", ["with the model", "with the run", "nowhere"])
+def test_the_gate_compares_what_was_predicted_at_registration(
+    home: tuple[Path, Params], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: str
+) -> None:
+    params, client = home[1], open_store(project, "tiny/snippets").client
+    champion: Any = client.get_model_version_by_alias("textrnn-snippets", "champion")
+    parent = client.get_run(champion.run_id).data.tags["mlflow.parentRunId"]
+    right = (expected(project).argmax(axis=1) == [1, 0, 0, 1, 0]).sum()
+    # The challenger was trained by other arithmetic than the present code's: all five are right.
+    ids, sure = [f"test-{row}" for row in range(5)], np.eye(2)[[1, 0, 0, 1, 0]]
+    predictions = dict.fromkeys(("valid", "test"), (ids, [1, 0, 0, 1, 0], sure))
+    given: dict[str, Any] = {"params": params.experiments["gru"].model_dump(), "seeds": params.seeds}
+    run = make_run(
+        project / "runs", "gru", predictions=predictions, fingerprint="1" * 64, classes=list(CLASSES), **given
+    )
+    for seed in params.seeds:
+        shutil.copytree(project / "saved", run.path / "model" / str(seed))
+    assert sync(project, params, Completed(tmp_path / "scratch")).created == ["gru"]
+    assert registry.register(project, params).is_new
+
+    texts = pl.Series(TEXTS)
+    before = Predictor(project / "saved").probabilities(texts)
+    monkeypatch.setattr("textrnn.text.encoder.tokenize", lambda texts: pl.Series([["plot"]] * len(texts)))
+    assert not np.allclose(Predictor(project / "saved").probabilities(texts), before)
+    if recorded != "with the model":
+        shutil.rmtree(project / "mlartifacts/models" / champion.source.rpartition("/")[2] / "artifacts/evidence")
+    if recorded == "with the run":
+        client.log_artifact(parent, str(project / "runs/lstm/predictions.parquet"))
+    for each in (champion.run_id, parent):
+        client.delete_run(each)
+    if recorded == "with the model":
+        gone = CliRunner().invoke(
+            gc, ["--tracking-uri", client.tracking_uri, "--backend-store-uri", client.tracking_uri]
+        )
+        assert gone.exit_code == 0, gone.output
+        with pytest.raises(MlflowException, match="not found"):
+            client.get_run(champion.run_id)
+    decision = registry.promote(project, params)
+    lost = "What lstm (version 1) predicted at registration is lost: the present code scored anew."
+    assert (lost in decision.reason) == (recorded == "nowhere")
+    if recorded != "nowhere":
+        assert f"gru (version 2) has 100.0% right and lstm (version 1) {right / 5:.1%}, " in decision.reason
+
+
+def test_a_model_logged_without_its_test_predictions_gets_them_when_registered(
+    home: tuple[Path, Params], project: Path
+) -> None:
+    open_store(project, "tiny/snippets")
+    for folder in list((project / "mlartifacts").rglob("evidence")):
+        shutil.rmtree(folder)
+    source = str(registry.register(project, home[1]).version.source)
+    model = project / "mlartifacts/models" / source.rpartition("/")[2]
+    kept = pl.read_parquet(model / "artifacts/evidence/test.parquet")
+    assert kept.columns == ["id", "label", "probability"]
+    assert kept["id"].to_list() == [f"test-{row}" for row in range(5)]
+    np.testing.assert_allclose(kept["probability"].to_list(), expected(project), atol=1e-6)

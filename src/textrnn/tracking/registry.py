@@ -31,7 +31,7 @@ from textrnn.run_folder import RunFolder
 from textrnn.tracking.artifacts import models_of
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import Recorded, current_run, find, registered_name, scores
+from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registered_name, scores
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")
@@ -93,8 +93,19 @@ def register(project: Path, params: Params) -> Registered:
                 description=record.parent.data.tags.get("mlflow.note.content"),
             )
         )
+    _keep_evidence(client, model_id, run, seed)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     return Registered(version, is_new=not known)
+
+
+def _keep_evidence(client: MlflowClient, model_id: str, run: RunFolder, seed: int) -> None:
+    """Adds its test predictions to a model that was logged before models had them."""
+    from textrnn.tracking.serving import EVIDENCE, write_evidence
+
+    folder = str(Path(EVIDENCE).parent)
+    if not client.list_logged_model_artifacts(model_id, folder):
+        with tempfile.TemporaryDirectory() as scratch:
+            client.log_model_artifact(model_id, str(write_evidence(Path(scratch), run, seed)), folder)
 
 
 @contextmanager
@@ -157,8 +168,8 @@ class Decision:
 def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
     """Lets the challenger become champion if it is better beyond chance, or no worse and cheaper.
 
-    Both models score the challenger's test split, which `data/corpus` has to hold; texts of one group count as drawn
-    together.
+    Compared is what both trainings predicted for the challenger's test split, which `data/corpus` has to hold; texts of
+    one group count as drawn together. A champion of another version of the corpus scores that split anew.
 
     Raises:
         TextrnnError: there is no challenger, or the two cannot be compared.
@@ -201,19 +212,24 @@ def _decide(
     if champion.version == challenger.version:
         return Decision("unchanged", f"{new} is the champion already.")
     split = _test_split(project, challenger)
-    right, old_right = _right(client, challenger, split), _right(client, champion, split)
-    recorded = float(challenger.tags["test_accuracy"])
-    if abs(right.mean() - recorded) > 1 / len(right) + 1e-6:  # a tie may fall the other way on another processor
-        raise TextrnnError(
-            f"{new} has {right.mean():.1%} of data/corpus' test split right, and had {recorded:.1%} when it was "
-            f"registered: that is another split, or another model. {ANEW}"
+    is_same = champion.tags["corpus.dvc"] == challenger.tags["corpus.dvc"]
+    right, was_recorded = _right(client, challenger, split)
+    _check(new, challenger, right, ANEW)
+    old_right, old_was_recorded = _right(client, champion, split, is_its_own=is_same)
+    if is_same:
+        _check(
+            old, champion, old_right, f"Check out the code it was registered with, or take its alias {CHAMPION} off."
         )
     note = ""
-    if champion.tags["corpus.dvc"] != challenger.tags["corpus.dvc"]:
+    if not is_same:
         note = (
-            f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew; "
-            "if that split holds texts that it was trained on, this flatters it."
+            f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew, with the "
+            "present code; if that split holds texts that it was trained on, this flatters it."
         )
+    scored = [] if was_recorded else [new]
+    scored += [old] if is_same and not old_was_recorded else []
+    if scored:
+        note += f" What {' and '.join(scored)} predicted at registration is lost: the present code scored anew."
     ids = split["id"].to_list()
     test = PairedTest(right, old_right, units(project / CORPUS, "test", ids))
     low, high = test.interval(1 - 2 * rule.level)
@@ -251,18 +267,60 @@ def _test_split(project: Path, challenger: ModelVersion) -> pl.DataFrame:
     return pl.read_parquet(file, glob=False)
 
 
-def _right(client: MlflowClient, version: ModelVersion, split: pl.DataFrame) -> np.ndarray:
-    """Whether a version's own model is right about the texts of `split`, bool [examples].
+def _check(name: str, version: ModelVersion, right: np.ndarray, way_out: str) -> None:
+    """Raises a `TextrnnError` where a version is not as good as it was when it was registered."""
+    recorded = float(version.tags["test_accuracy"])
+    if abs(right.mean() - recorded) > 1 / len(right) + 1e-6:  # a tie may fall the other way on another processor
+        raise TextrnnError(
+            f"{name} has {right.mean():.1%} of data/corpus' test split right, and had {recorded:.1%} when it was "
+            f"registered: that is another split, model or code. {way_out}"
+        )
 
-    What was recorded of its training does not count: its run may be deleted, the model stays with the version.
+
+def _right(
+    client: MlflowClient, version: ModelVersion, split: pl.DataFrame, is_its_own: bool = True
+) -> tuple[np.ndarray, bool]:
+    """Whether a version is right about the texts of `split`, bool [examples], and whether that was on record.
+
+    What its training predicted lies with the model: no later code changes it, and it stays when the run is deleted.
+
+    Args:
+        is_its_own: whether it was tested on this split; else nothing on record counts.
     """
     from textrnn.modeling.predictor import Predictor
 
     with tempfile.TemporaryDirectory() as scratch:
-        predictor = Predictor(download(client, version, Path(scratch)))
+        model = download(client, version, Path(scratch))
+        known = _recorded(client, version, model.parents[1], split) if is_its_own else None
+        if known is not None:
+            return (known["probability"].list.arg_max() == known["label"]).to_numpy(), True
+        predictor = Predictor(model)
     likeliest = predictor.probabilities(split["text"]).argmax(axis=1)
     right: np.ndarray = np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
-    return right
+    return right, False
+
+
+def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split: pl.DataFrame) -> pl.DataFrame | None:
+    """Returns what a version's training predicted, `id, label, probability` in the order of `split`.
+
+    It lies in the `package`; of older versions, with the run. None where it is lost or of other texts.
+    """
+    from textrnn.tracking.serving import EVIDENCE
+
+    rows = None
+    if (package / EVIDENCE).is_file():
+        rows = pl.read_parquet(package / EVIDENCE, glob=False)
+    elif version.run_id:
+        try:
+            parent = client.get_run(version.run_id).data.tags[PARENT]
+            file = client.download_artifacts(parent, "predictions.parquet", str(package))
+        except (MlflowException, OSError, KeyError):
+            return None
+        ours = (pl.col("seed") == int(version.tags["seed"])) & (pl.col("split") == "test")
+        rows = pl.read_parquet(file, glob=False).filter(ours).select("id", "label", "probability")
+    if rows is None or sorted(rows["id"]) != sorted(split["id"]):
+        return None
+    return split.select("id").join(rows, on="id", how="left", maintain_order="left")
 
 
 def champion_model(project: Path, params: Params, folder: Path) -> Path:

@@ -1,8 +1,9 @@
 """A trained model in MLflow's own format: it takes raw text, and needs nothing but what it carries.
 
 An MLflow model is a folder: this package's code, one saved model (weights without pickle,
-vocabulary, settings), pinned requirements, a signature and an example. The models of a corpus
-differ in the saved model alone, so the folder is made once and filled for each.
+vocabulary, settings), pinned requirements, a signature, an example, and what the training predicted
+for the test split. The models of a corpus differ in the saved model and these predictions alone, so
+the folder is made once and filled for each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import polars as pl
 import yaml
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
@@ -27,6 +29,9 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml", "th
 """What `model_code.py` and all that it imports need."""
 
 PACKAGE = Path(__file__).parents[1]
+
+EVIDENCE = "evidence/test.parquet"
+"""In a logged model, the predictions of its training for the test split: `id, label, probability`."""
 
 
 def log_models(
@@ -44,7 +49,17 @@ def log_models(
         saved = run.path / "model" / str(seed)
         if not package.exists():
             _make_package(package, saved, run.classes)
+        write_evidence(package, run, seed)
         _log_model(store, _filled(package, saved), f"{run.name}-{seed}", children[seed], scores[seed])
+
+
+def write_evidence(package: Path, run: RunFolder, seed: int) -> Path:
+    """Writes a seed's test predictions to their place in `package`; returns the file."""
+    file = package / EVIDENCE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = run.predictions.filter((pl.col("seed") == seed) & (pl.col("split") == "test"))
+    rows.select("id", "label", "probability").write_parquet(file)
+    return file
 
 
 def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
