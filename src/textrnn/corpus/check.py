@@ -1,4 +1,4 @@
-"""How far a new version of a corpus lies from an older one, and which of it a study forbids."""
+"""How far a new version of a corpus is from an older one, and which of it a study forbids."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Change:
         what: its name.
         old, new: what each version has, in words.
         measure: what `value` is.
-        value: how far they are apart, a share; None where it cannot be told.
+        value: how far they are apart, a share; None where it is unknown.
         limit: the largest value that the study allows, None where it allows any.
         key: of the limit, in `data_check`.
     """

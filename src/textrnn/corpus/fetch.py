@@ -109,7 +109,7 @@ def _copy(source: str, original: Path, folder: Path) -> Path:
             received=f"{original.absolute()}, which is no file",
             advice="put the file there, or correct 'source' in catalog.yaml",
         )
-    # A copy, not a link: DVC takes what lies here into its cache and write-protects it.
+    # A copy, not a link: DVC takes what is here into its cache and write-protects it.
     return Path(shutil.copyfile(original, folder / original.name))
 
 

@@ -42,7 +42,7 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
 
     Raises:
         TextrnnError: the archive or a column is not what the catalog says; bytes that are not
-            UTF-8; a label that is no class; a text that is missing or empty; an id that stands twice;
+            UTF-8; a label that is no class; a text that is missing or empty; an id that occurs twice;
             a class without examples; no unlabelled texts where they are asked for.
     """
     if entry.columns is None:
@@ -77,7 +77,7 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
         raise TextrnnError(f"{where}: no labelled example. Check member and skip_labels in catalog.yaml.")
     twice = frame.filter(pl.col("id").is_duplicated())
     if twice.height:
-        raise TextrnnError(f"{where}: {_places(twice)} stands twice. Ids are unique: leave one of the two out.")
+        raise TextrnnError(f"{where}: {_places(twice)} occurs twice. Ids are unique: leave one of the two out.")
     strange = labelled.filter(pl.col("label").is_in(entry.classes).fill_null(False).not_())
     if strange.height:
         labels = ", ".join(repr(label) for label in strange["label"].unique(maintain_order=True).head(5))

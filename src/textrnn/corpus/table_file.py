@@ -158,7 +158,7 @@ def _quoted_rows(text: str, where: str) -> Iterable[tuple[int, list[str]]]:
             yield number + 1, row
             number += text.count("\n", start, end) + (not text.endswith("\n", start, end))
             start = end
-        else:  # no quoted field: a twentieth of the time
+        else:  # no quoted field: `split` takes less time
             if line.strip():
                 yield number + 1, line.removesuffix("\r").split(",")
             number, start = number + 1, start + len(line) + 1

@@ -57,7 +57,7 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more:
         TextrnnError: the file is not of its format or dimension, or is cut short; it has none of
             `words`; a vector to be returned holds a number that is not finite, or its norm is
             above 1e6 times the median norm (1e3 at least, 1e12 at most); where a word ends in a binary file
-            cannot be told.
+            is ambiguous.
     """
     sought = Sought(words, more)
     looked_for = len(sought.positions)

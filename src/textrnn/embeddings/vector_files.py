@@ -129,7 +129,7 @@ def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.
     except pl.exceptions.PolarsError:
         pass  # one message for both: which line it is, polars does not say
     wrong = (n for n, text in lines if [_is_number(f) for f in text.split(b" ")] != [True] * dimension)
-    refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, apart by one space")
+    refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, separated by one space")
 
 
 def _read_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
@@ -204,7 +204,7 @@ def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool 
         reason = "no space in it is" if not fitting else f"{len(fitting)} spaces in it are"
         refuse(
             archive,
-            f"where the word ends that begins {rest[start : start + 40]!r} cannot be told: {reason} followed by "
+            f"where the word ends that begins {rest[start : start + 40]!r} is ambiguous: {reason} followed by "
             f"{width} bytes of sane numbers and another word. Words hold no control characters; if they hold spaces, "
             "save the vectors as word2vec-text (in gensim: save_word2vec_format(…, binary=False))",
         )
