@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -271,3 +271,24 @@ def test_without_git_there_is_a_hint(tmp_path, monkeypatch):
         check_folder()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     check_folder()
+
+
+@pytest.mark.parametrize(
+    ("shared", "local", "passes"),
+    [
+        ("[core]\n    no_scm = false\n", "", False),
+        ("# no_scm\n[core]\n    remote = no_scm%\n['remote \"no_scm\"']\n    url = /no_scm\n", "", False),
+        ("[core]\n    no_scm = True\n", "", True),
+        ("[core]\n    remote = x\n", "[core]\n    no_scm = true\n", True),
+        ("[core]\n    no_scm = true\n", "[core]\n    no_scm = false\n", False),
+        ("no section", "", False),
+    ],
+)
+def test_only_a_true_setting_does_without_git(tmp_path, monkeypatch, shared: str, local: str, passes: bool):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(shared)
+    (tmp_path / ".dvc" / "config.local").write_text(local)
+    with nullcontext() if passes else pytest.raises(TextrnnError, match="DVC needs git here"):
+        check_folder()

@@ -91,6 +91,11 @@ def test_a_broken_one_is_named_with_a_way_out(read, text: str, what: str, way_ou
     assert error.match(f"(?s).*{way_out}")
 
 
+def test_a_cut_off_one_that_speaks_of_git_checkout_gets_the_way_out_too() -> None:
+    with pytest.raises(TextrnnError, match=r"(?s)git checkout.*\n.*git restore"):
+        dvc_lock.parse_stages("stages:\n  a: [git checkout\n", "git checkout/../dvc.lock")
+
+
 @pytest.mark.parametrize("name", ["params.yaml", "studies/mine.yaml"])
 def test_a_half_merged_study_is_named_with_its_line(name: str) -> None:
     Path("studies").mkdir()

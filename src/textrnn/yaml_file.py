@@ -18,6 +18,10 @@ import yaml
 from textrnn.errors import TextrnnError
 
 
+class HalfMerged(TextrnnError):
+    """A file still holds two versions between which nobody has chosen yet."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """`SafeLoader` that refuses duplicate keys, and reads `1e-3` as the number that DVC reads (YAML 1.2)."""
 
@@ -109,11 +113,11 @@ def read_text(path: Path) -> str:
 
 
 def check_merged(text: str, name: str) -> None:
-    """Raises a `TextrnnError` where `text` still holds two versions between which nobody has chosen yet."""
+    """Raises `HalfMerged` where `text` still holds two versions between which nobody has chosen yet."""
     if found := MARKER.search(text):
         line = text.count("\n", 0, found.start()) + 1
         file = shlex.quote(name)
-        raise TextrnnError(
+        raise HalfMerged(
             f"{name}, line {line}: a merge left two versions there, with its markers ({found[1]}). Choose one side, "
             f"`git checkout --ours {file}` or `git checkout --theirs {file}`, or edit the file; then `textrnn repro`."
         )

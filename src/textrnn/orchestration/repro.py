@@ -12,6 +12,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,8 +115,18 @@ def check_folder() -> None:
     if not Path("dvc.yaml").read_bytes().strip():
         raise TextrnnError("dvc.yaml is empty. `git restore dvc.yaml` brings back what is committed.")
     reason = git.failure(Path(), "rev-parse", "--git-dir")
-    if reason is not None and "no_scm" not in Path(".dvc/config").read_text(encoding="utf-8"):
+    if reason is not None and not _does_without_git():
         raise TextrnnError(f"DVC needs git here: {reason}. Or do without: `dvc config core.no_scm true`.")
+
+
+def _does_without_git() -> bool:
+    """Whether DVC's settings, shared or of this machine alone, say that there is no git."""
+    config = ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+        return config.getboolean("core", "no_scm", fallback=False)
+    except (ConfigParserError, ValueError):  # DVC says what is wrong with it
+        return False
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from textrnn.errors import TextrnnError
-from textrnn.yaml_file import parse_yaml, read_text
+from textrnn.yaml_file import HalfMerged, parse_yaml, read_text
 
 PATIENCE = 3.0
 """Seconds in which another process is surely done with writing."""
@@ -42,8 +42,10 @@ def parse_stages(text: str, name: str) -> Stages:
     )
     try:
         content = parse_yaml(text, name, yaml.CSafeLoader)
+    except HalfMerged:
+        raise
     except TextrnnError as error:
-        raise error if "git checkout" in str(error) else TextrnnError(f"{error}\n{way_out}") from None
+        raise TextrnnError(f"{error}\n{way_out}") from None
     stages = content.get("stages", {}) if isinstance(content, dict) else None
     if not isinstance(stages, dict) or not all(map(_is_entry, stages.values())):
         raise TextrnnError(f"{name} does not hold what DVC writes. {way_out}")
