@@ -89,6 +89,13 @@ def test_a_moved_project_and_lost_artifacts_are_noticed(tmp_path: Path, monkeypa
     assert settled.recall("80") == "the leaderboard\n"
     Path("mlartifacts/models/m-1").rmdir()
     assert settled.recall("80") is None
+    for name in ("mlartifacts/models/m-1/artifacts/artifacts/model/weights.npz", "mlartifacts/r/artifacts/curves.svg"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text("some", encoding="utf-8")
+        settled.remember(settled.state("80"), "the leaderboard\n")
+        assert settled.recall("80") == "the leaderboard\n"
+        Path(name).unlink()
+        assert settled.recall("80") is None
     settled.remember(settled.state("80"), "the leaderboard\n")
     monkeypatch.chdir(tmp_path.rename(tmp_path.with_name("moved")))
     assert settled.recall("80") is None

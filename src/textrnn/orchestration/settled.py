@@ -55,7 +55,7 @@ def recall(terminal: str) -> str | None:
 
 def _paths() -> Iterator[Path]:
     yield from (Path("dvc.yaml"), Path("dvc.lock"), Path("mlflow.db"))
-    yield from (Path("mlartifacts"), *Path("mlartifacts").glob("*"), *Path("mlartifacts/models").glob("*"))
+    yield from (Path("mlartifacts"), *Path("mlartifacts").rglob("*"))
     yield from OWN_CODE.rglob("*.py")
     for stage in read_stages(Path("dvc.lock")).values():
         yield from map(Path, stage.get("params", ()))
