@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking import registry
 from textrnn.tracking.serving import log_models
-from textrnn.tracking.store import Store, open_store
+from textrnn.tracking.store import HOME, Store, open_store
 from textrnn.tracking.sync import Recorded, Synced, scores, sync
 
 CLASSES = ("bad", "good")
@@ -224,12 +226,40 @@ def test_a_copy_leaves_the_original_alone_and_a_moved_project_works(
     assert not project.exists()
 
 
-def test_other_locations_stay_as_they_are(project: Path) -> None:
+@pytest.mark.parametrize("disk", ["there", "not mounted"])
+def test_other_locations_stay_as_they_are(project: Path, tmp_path: Path, disk: str) -> None:
     client = open_store(project, "tiny/snippets").client
-    others = [client.create_experiment(place, artifact_location=place) for place in ("s3://b/mlartifacts", "/x/own")]
+    own = tmp_path / "disk" / "mlartifacts"
+    places = ["s3://b/mlartifacts", "/x/own", own.as_uri()]
+    others = [client.create_experiment(place, artifact_location=place) for place in places]
+    client.create_run(others[-1], tags={"dvc.fingerprint": "0"})
+    if disk == "there":
+        own.mkdir(parents=True)
     project = project.rename(project.with_name("moved"))
-    client = open_store(project, "tiny/snippets").client
-    assert [client.get_experiment(each).artifact_location for each in others] == ["s3://b/mlartifacts", "/x/own"]
+    store = open_store(project, "tiny/snippets")
+    assert [store.client.get_experiment(each).artifact_location for each in others] == places
+    ours = store.client.get_experiment(store.experiment_id)
+    assert ours.artifact_location == ours.tags[HOME] == (project / "mlartifacts").as_uri()
+
+
+@pytest.mark.parametrize("old", ["gone", "project", "own"])
+def test_a_database_without_the_mark_follows_where_the_old_folder_was_ours(
+    home: tuple[Path, Params], project: Path, tmp_path: Path, old: str
+) -> None:
+    open_store(project, "tiny/snippets")
+    with closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        assert database.execute("DELETE FROM experiment_tags WHERE key = ?", (HOME,)).rowcount == 1
+    before = (project / "mlartifacts").as_uri()
+    if old == "gone":
+        project = project.rename(project.with_name("moved"))
+    else:
+        for name in ("dvc.yaml", "params.yaml") if old == "project" else ():
+            (project / name).touch()
+        project = shutil.copytree(project, tmp_path / "moved")
+    store = open_store(project, "tiny/snippets")
+    after = store.client.get_experiment(store.experiment_id)
+    assert after.artifact_location == (before if old == "own" else (project / "mlartifacts").as_uri())
+    assert after.tags[HOME] == (project / "mlartifacts").as_uri()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -64,6 +66,9 @@ LOCATIONS = (
     ("model_versions", "storage_location"),
 )
 """Where MLflow's database holds absolute locations of artifacts: tables and columns."""
+
+HOME = "textrnn.artifacts"
+"""The tag of an experiment that says where the project's `mlartifacts` were; a database has one."""
 
 PROCESS = "process"
 """The tag that says which process writes a run: host, pid and when that process began."""
@@ -156,20 +161,46 @@ def _open(project: Path, experiment: str) -> Store:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment_id = _experiment_id(client, experiment, artifacts)
         if file.is_relative_to(project):
-            _follow(file, artifacts)
+            _follow(file, artifacts, experiment_id)
         return Store(client, experiment_id, uri)
 
 
-def _follow(file: Path, artifacts: str) -> None:
-    """Where the project was moved or copied, MLflow's absolute locations of what lies in `mlartifacts` follow it."""
+def _follow(file: Path, artifacts: str, experiment_id: str) -> None:
+    """Where the project was moved or copied, MLflow's absolute locations of what lies in its `mlartifacts` follow it.
+
+    Where these were stands in the database, with the experiment of that id if nowhere else yet.
+    """
     with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as database, database:
-        found = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%/mlartifacts'"
-        for (old,) in database.execute(found).fetchall():
+        known = [old for (old,) in database.execute("SELECT value FROM experiment_tags WHERE key = ?", (HOME,))]
+        if known == [artifacts]:
+            return
+        for old in known or _unmarked(database):
             for table, column in LOCATIONS if old != artifacts else ():
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
                     (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
                 )
+        database.execute("DELETE FROM experiment_tags WHERE key = ?", (HOME,))
+        mark = "INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)"
+        database.execute(mark, (HOME, artifacts, int(experiment_id)))
+
+
+def _unmarked(database: sqlite3.Connection) -> list[str]:
+    """Where the project's artifacts may have been, in a database that an older version of this package made.
+
+    A folder that is there and belongs to no such project is the user's own.
+    """
+    found = database.execute(
+        "SELECT DISTINCT artifact_location FROM experiments JOIN runs USING (experiment_id) JOIN tags USING (run_uuid) "
+        "WHERE artifact_location LIKE 'file:%/mlartifacts' AND key = 'dvc.fingerprint'"
+    )
+    folders = {old: Path(url2pathname(urlsplit(old).path)) for (old,) in found.fetchall()}
+    marks = ("dvc.yaml", "params.yaml")
+    return [
+        old
+        for old, folder in folders.items()
+        if not folder.exists() or all(folder.with_name(name).is_file() for name in marks)
+    ]
 
 
 def this_process() -> str:
