@@ -22,11 +22,12 @@ from tiny_project import PARAMS
 from textrnn.errors import TextrnnError
 from textrnn.params import Params, load_params
 from textrnn.run_folder import RunFolder
+from textrnn.tracking import artifacts
 from textrnn.tracking.lineage import lineage
 from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import PROCESS, SILENCE_SECONDS, Store, is_alive, open_store, this_process
-from textrnn.tracking.sync import SYNCED, Recorded, Synced, history, scores, sync
+from textrnn.tracking.sync import SYNCED, Recorded, Synced, history, scores, sync, versions
 
 NAN = "the loss is no longer a finite number in epoch 2"
 NAMES = ["lstm", "gru", "mean", "majority", "nb-svm"]
@@ -270,6 +271,31 @@ def test_a_sync_that_was_interrupted_goes_on(tmp_path: Path, params: Params) -> 
         sync(tmp_path, params, interrupt)
     done = sync(tmp_path, params, Completed())
     assert (done.unchanged, done.completed, done.created) == (["lstm"], ["gru"], NAMES[2:])
+
+
+def test_artifacts_are_digested_once_each_sync(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync(tmp_path, params, Completed())
+    asked: list[str] = []
+
+    def contents(store: Store, parent: Run, seeds: list[Run]) -> str:
+        asked.append(parent.info.run_name)
+        return artifacts.contents(store, parent, seeds)
+
+    monkeypatch.setattr("textrnn.tracking.sync.contents", contents)
+    assert sync(tmp_path, params, Completed()) == Synced(unchanged=NAMES)
+    assert asked == NAMES
+
+
+def test_every_registered_version_counts_not_one_page_of_them(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textrnn.tracking.sync.PAGE", 2)
+    client = open_store(tmp_path, "tiny/snippets").client
+    client.create_registered_model("textrnn-snippets")
+    for number in range(5):
+        client.create_model_version("textrnn-snippets", source=tmp_path.as_uri(), run_id=None, tags={"n": str(number)})
+    found = versions(client, "textrnn-snippets")
+    assert sorted(each.tags["n"] for each in found) == ["0", "1", "2", "3", "4"]
 
 
 def test_lineage_lists_parents_and_seeds(tmp_path: Path, params: Params) -> None:

@@ -31,7 +31,7 @@ from textrnn.run_folder import RunFolder
 from textrnn.tracking.artifacts import models_of
 from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registered_name, scores
+from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registered_name, scores, versions
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")
@@ -79,7 +79,7 @@ def register(project: Path, params: Params) -> Registered:
         **{tag: record.parent.data.tags.get(tag, "unknown") for tag in ("mlflow.source.git.commit", "git.dirty")},
     }
     identity = {key: evidence[key] for key in ("dvc.fingerprint", "seed")}
-    known = [each for each in client.search_model_versions(f"name = '{name}'") if identity.items() <= each.tags.items()]
+    known = [each for each in versions(client, name) if identity.items() <= each.tags.items()]
     with _as_default(client):
         version = (
             known[0]

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities.model_registry import ModelVersion
 
 from textrnn.modeling.scores import final_scores
 from textrnn.params import Params
@@ -121,14 +123,15 @@ def _sync(store: Store, project: Path, params: Params, complete: Complete, on_ru
             continue
         content = digest(run.path)
         same = [record for record in recorded if _is_of(record, run)]
-        kept = _best(store, same, run, content)
+        complete_one = next((record for record in same if _is_complete(store, record, run, content)), None)
+        kept = complete_one or next((record for record in same if _agrees(store, record, run)), None)
         for record in same:
             # What agrees with other files (another machine's, on a shared server) is not ours to delete.
             is_ours = record.parent.data.tags.get(SYNCED) in (None, content)
             if record is not kept and is_ours and registered.isdisjoint(record.ids.values()):
                 _delete(store, record)
                 done.removed.append(name)
-        if kept is not None and _is_complete(store, kept, run, content):
+        if complete_one is not None:
             done.unchanged.append(name)
             continue
         (done.created if kept is None else done.completed).append(name)
@@ -192,8 +195,18 @@ def _recorded(store: Store) -> list[Recorded]:
 
 def _registered(store: Store, corpus: str) -> set[str]:
     """Ids of the runs that versions of the corpus' registered model refer to; sync deletes none of them."""
-    found = store.client.search_model_versions(f"name = '{registered_name(corpus)}'", max_results=PAGE)
-    return {str(version.run_id) for version in found}
+    return {str(version.run_id) for version in versions(store.client, registered_name(corpus))}
+
+
+def versions(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    """Every version of a registered model."""
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _repair(store: Store, registered: set[str], done: Synced) -> None:
@@ -238,13 +251,6 @@ def _is_of(record: Recorded, run: RunFolder) -> bool:
     tags = record.parent.data.tags
     is_same = (tags.get("experiment"), tags.get("dvc.fingerprint")) == (run.name, run.fingerprint)
     return is_same and record.parent.info.status in ENDED
-
-
-def _best(store: Store, records: list[Recorded], run: RunFolder, content: str) -> Recorded | None:
-    """The record that is complete, else one that agrees with the files as far as it goes."""
-    complete = (record for record in records if _is_complete(store, record, run, content))
-    agreeing = (record for record in records if _agrees(store, record, run))
-    return next(complete, None) or next(agreeing, None)
 
 
 def _is_complete(store: Store, record: Recorded, run: RunFolder, content: str) -> bool:
