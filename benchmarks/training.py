@@ -309,7 +309,10 @@ def _arithmetic(tokens: Path) -> Figures:
     table = pl.read_parquet(tokens / "train.parquet").head(ARITHMETIC_TEXTS)
     few = table.head(64)
     settings = experiment(units=ARITHMETIC_UNITS, optimizer="adam", epochs=2)
-    reading = lambda rows: read(rows["ids"], settings)  # noqa: E731
+
+    def reading(rows: pl.DataFrame) -> pl.Series:
+        return read(rows["ids"], settings)
+
     splits = {
         split: Tokens(rows.lazy(), reading) for split, rows in {"train": table, "valid": few, "test": few}.items()
     }
