@@ -17,7 +17,7 @@ def quality_report(
     """Returns what there is to know about `corpus`, ready for JSON.
 
     `skipped` counts what was never read into it, or replaced, by reason; `dropped` those that were taken
-    out because their text stands in a later split, by split; `drawn` has the shares of the splits that
+    out because their text occurs in a later split, by split; `drawn` has the shares of the splits that
     were drawn, see `split_corpus`. Duplicates are equal texts, character
     by character; `across` counts distinct texts and distinct groups that two splits share.
     """

@@ -44,7 +44,7 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more:
     Formats: `glove` (Pennington et al., EMNLP 2014), `word2vec-text` and `word2vec-binary`
     (Mikolov et al., NeurIPS 2013), `npy` (a matrix, whose words stand in the member `entry.words`:
     a Parquet column, or a text with one word per line). Words of the file are put into NFC and then
-    matched exactly; of a word that stands there twice, the first vector counts. A header that
+    matched exactly; of a word that occurs twice, the first vector counts. A header that
     promises another number of lines is warned about on standard error.
 
     Args:

@@ -21,7 +21,7 @@ from textrnn.yaml_file import parse_json, read_text
 REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, which writes the report anew."
 
 TOLERANCE = 0.02
-"""By so much metrics may differ that another processor computed."""
+"""The largest difference of a metric that another kind of processor explains."""
 
 RUNS = ("train@", "baseline@")
 
