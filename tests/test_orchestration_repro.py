@@ -264,7 +264,7 @@ def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
 
 def test_without_git_there_is_a_hint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").touch()
     with pytest.raises(TextrnnError, match=r"DVC needs git here: .*not a git repository.*`git init`.*no_scm true"):
@@ -286,7 +286,7 @@ def test_without_git_there_is_a_hint(tmp_path, monkeypatch):
 )
 def test_only_a_true_setting_does_without_git(tmp_path, monkeypatch, shared: str, local: str, passes: bool):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text(shared)
     (tmp_path / ".dvc" / "config.local").write_text(local)
