@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.measure import Skipped
-from textrnn.catalog import CorpusEntry, VectorsEntry
+from textrnn.config.catalog import CorpusEntry, VectorsEntry
+from textrnn.config.params import Experiment, load_params
 from textrnn.corpus.formats import read_corpus
-from textrnn.params import Experiment, load_params
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import SeenWords, Vocabulary

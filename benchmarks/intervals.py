@@ -24,7 +24,7 @@ from scipy.stats import binomtest, norm, t
 from statsmodels.stats.multitest import multipletests
 from tabulate import tabulate
 
-from textrnn.comparison.significance import Estimate, SeedPrior, contrast, vote
+from textrnn.analysis.significance import Estimate, SeedPrior, contrast, vote
 
 ACCURACY = 0.76
 TEXT_SHARE, FILM_SHARE, COMMON = 0.5, 0.05, 0.7

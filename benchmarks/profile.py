@@ -31,8 +31,8 @@ from rich.text import Text
 
 from benchmarks.measure import Skipped, environment
 from benchmarks.pipeline import TEXTRNN, empty_runs
-from textrnn.comparison.plots import sheet
 from textrnn.orchestration.repro import PARALLEL
+from textrnn.report.plots import sheet
 from textrnn.stage import PROFILE
 
 COLOURS = {

@@ -14,7 +14,7 @@ import psutil
 from tabulate import tabulate
 
 from benchmarks.measure import Result, cores
-from textrnn.tracking.origin import Origin
+from textrnn.project.origin import Origin
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "polars", "dvc", "mlflow", "tokenizers")
 Rows = dict[str, dict[str, Any]]

@@ -11,7 +11,7 @@ import polars as pl
 from benchmarks import textbook
 from benchmarks.data import MEMBER, Workplace
 from benchmarks.measure import Figures, Result, Skipped, alternate, best, faster, held_memory, in_process, peak_memory
-from textrnn.catalog import VectorsEntry
+from textrnn.config.catalog import VectorsEntry
 
 SIZE = 20_000
 """Words of the vocabulary."""
@@ -48,8 +48,8 @@ def encode(work: Workplace) -> Result:
 
 
 def _encode(reviews: Path, scratch: Path) -> Figures:
+    from textrnn.config.params import Encode
     from textrnn.corpus.tables import SLICE
-    from textrnn.params import Encode
     from textrnn.text.encoding import index_words
     from textrnn.text.vocabulary import SeenWords
 

@@ -25,7 +25,7 @@ from benchmarks.measure import (
     in_process,
     side_by_side,
 )
-from textrnn.comparison.significance import SeedPrior, contrast
+from textrnn.analysis.significance import SeedPrior, contrast
 
 if TYPE_CHECKING:
     from textrnn.modeling.training import Trainer
@@ -102,7 +102,7 @@ def nine(work: Workplace) -> Result:
         "predictions for the test split included. Here the three seeds of a cell share a process and two processes "
         "run side by side, one thread each: bare trainings, without DVC, MLflow, checkpoints and saved models. The "
         f"listing's processes follow each other, with TensorFlow's own settings, all cores. {_ACCURACY} "
-        "How far seeds spread is taken from all cells together, as in the reports (`comparison/significance.py`).",
+        "How far seeds spread is taken from all cells together, as in the reports (`analysis/significance.py`).",
     )
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
+from textrnn.config.plan import planned_study
 from textrnn.corpus.tables import Corpus
 from textrnn.modeling.baseline import fit_baseline
 from textrnn.modeling.scores import final_scores
-from textrnn.plan import planned_study
+from textrnn.project.dvc_lock import hashes
+from textrnn.project.origin import project_folder
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import run_stage, write_folder, write_timings
-from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
-from textrnn.tracking.origin import project_folder
 from textrnn.tracking.record import TrackedRun
 
 SEED = 0

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from textrnn.catalog import VectorsEntry
+from textrnn.config.catalog import VectorsEntry
+from textrnn.config.params import FILE_WORDS, EmbeddingParams
+from textrnn.config.plan import planned_study
 from textrnn.embeddings import word2vec
 from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.sources import read_vectors
-from textrnn.params import FILE_WORDS, EmbeddingParams
-from textrnn.plan import planned_study
 from textrnn.stage import only_file, run_stage, write_folder
 from textrnn.text.vocabulary import Vocabulary
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from textrnn.comparison import leaderboard, study
-from textrnn.comparison.plots import lettering
+from textrnn.analysis import leaderboard
+from textrnn.config.plan import planned_study
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.prune import prune_folder, prune_lock
-from textrnn.plan import planned_study
+from textrnn.project.prune import prune_folder, prune_lock
+from textrnn.report import study
+from textrnn.report.plots import lettering
 from textrnn.stage import run_stage, write_folder
 
 

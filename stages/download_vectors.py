@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textrnn.config.plan import planned_study
 from textrnn.corpus.fetch import fetch
-from textrnn.plan import planned_study
 from textrnn.stage import run_stage
 
 

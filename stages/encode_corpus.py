@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textrnn.plan import planned_study
+from textrnn.config.plan import planned_study
 from textrnn.stage import run_stage, write_folder
 from textrnn.text.encoding import encode_corpus
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.catalog import load_catalog
-from textrnn.params import load_params
-from textrnn.plan import make_plan
+from textrnn.config.catalog import load_catalog
+from textrnn.config.params import load_params
+from textrnn.config.plan import make_plan
 from textrnn.stage import run_stage, write_folder
 
 

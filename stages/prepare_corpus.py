@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textrnn.config.plan import planned_study
 from textrnn.corpus.formats import read_corpus
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.splits import split_corpus
 from textrnn.corpus.tables import Corpus
-from textrnn.plan import planned_study
 from textrnn.stage import only_file, run_stage, write_folder
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from textrnn.config.params import Experiment
+from textrnn.config.plan import planned_study
 from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens
 from textrnn.modeling.memory import GRADIENT_SCHEMA, TEXTS, gradient_norms, gradient_rows, long_texts
 from textrnn.modeling.saved_model import load_model
-from textrnn.params import Experiment
-from textrnn.plan import planned_study
 from textrnn.run_folder import RunFolder, digest
 from textrnn.stage import run_stage, write_folder
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from textrnn.comparison.rehearsal import rehearse
+from textrnn.config.plan import planned_study
 from textrnn.errors import TextrnnError
-from textrnn.plan import planned_study
+from textrnn.report.rehearsal import rehearse
 from textrnn.stage import run_stage, write_folder
 
 

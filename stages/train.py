@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from textrnn.config.plan import planned_study
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens
@@ -17,15 +18,14 @@ from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.training import SeedResult, Trainer
-from textrnn.plan import planned_study
+from textrnn.project.dvc_lock import hashes
+from textrnn.project.origin import project_folder
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.reading import truncation
 from textrnn.text.vocabulary import Vocabulary
-from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
-from textrnn.tracking.origin import project_folder
 from textrnn.tracking.record import TrackedRun
 
 

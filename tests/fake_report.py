@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 from fake_runs import alone, make_run, make_study
 
-from textrnn.comparison import leaderboard, tables
-from textrnn.comparison.comparisons import COLUMNS
-from textrnn.comparison.protocol import FLATTERY, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
-from textrnn.comparison.sections import EVIDENCE, Report
+from textrnn.analysis import leaderboard, tables
+from textrnn.analysis.comparisons import COLUMNS
+from textrnn.analysis.protocol import FLATTERY, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
+from textrnn.report.sections import EVIDENCE, Report
 
 PICTURES = ("leaderboard", "effects", "learning_curves", "memory", "slices", "reliability", "confusion", "words")
 

@@ -369,7 +369,7 @@ def test_a_profile_sums_by_kind_and_loses_no_second():
 @pytest.mark.parametrize("seconds", [90, 9000])
 def test_a_profile_draws_labels_where_there_is_room(tmp_path, seconds):
     from benchmarks.profile import draw
-    from textrnn.comparison.plots import sheet
+    from textrnn.report.plots import sheet
 
     with sheet.drawing():
         figure = draw("tiny", 2, profile_bars(), seconds)

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from textrnn.config.params import DataCheck
 from textrnn.corpus.check import Change, Judged, changes, table
 from textrnn.corpus.tables import Corpus
-from textrnn.params import DataCheck
 
 GOOD, BAD = ("a fine film", "pos"), ("a bad film", "neg")
 

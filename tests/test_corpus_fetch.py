@@ -20,7 +20,7 @@ import pytest
 import yaml
 from tiny_experiments import PLAIN, write_plan
 
-from textrnn.catalog import Source
+from textrnn.config.catalog import Source
 from textrnn.corpus import fetch as module
 from textrnn.corpus.fetch import NOTE, fetch, fetch_splits
 from textrnn.errors import TextrnnError

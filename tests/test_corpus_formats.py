@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_experiments import PLAIN, write_plan
 
-from textrnn.catalog import CorpusEntry
+from textrnn.config.catalog import CorpusEntry
 from textrnn.corpus.formats import read_corpus
 from textrnn.corpus.table_file import read_table
 from textrnn.errors import TextrnnError

@@ -15,14 +15,14 @@ import pytest
 from sklearn import metrics
 from sklearn.model_selection import GroupShuffleSplit
 
-from textrnn.catalog import CorpusEntry
+from textrnn.config.catalog import CorpusEntry
+from textrnn.config.params import Encode, Prepare
 from textrnn.corpus.formats import read_corpus
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.splits import split_corpus
 from textrnn.corpus.tables import Corpus
 from textrnn.embeddings.matrix import Embedding
 from textrnn.modeling.scores import scores
-from textrnn.params import Encode, Prepare
 from textrnn.text.encoding import encode_corpus
 from textrnn.text.tokenizer import tokenize
 

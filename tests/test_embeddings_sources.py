@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from textrnn.catalog import VectorsEntry
+from textrnn.config.catalog import VectorsEntry
 from textrnn.embeddings.sources import read_vectors
 from textrnn.errors import TextrnnError
 from textrnn.text.tokenizer import tokenize

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from scipy import sparse
 
+from textrnn.config.params import BaselineParams
 from textrnn.errors import TextrnnError
 from textrnn.modeling.baseline import NBSVM, _log_count_ratios, fit_baseline
-from textrnn.params import BaselineParams
 
 TEXTS = pl.Series(["good film", "Good!", "bad film", "bad bad plot", "good plot", "bad"])
 LABELS = np.array([1, 1, 0, 0, 1, 0], np.int32)

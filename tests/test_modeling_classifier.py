@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
 from tiny_models import LABELS, TEXTS, make_embedding, make_tokens, scramble, set_constant
 
+from textrnn.config.params import Experiment
+from textrnn.config.validation import validate
 from textrnn.errors import TextrnnError
 from textrnn.modeling import batches, classifier, optimizers
 from textrnn.modeling.backend import keras, on_cpu_tensorflow, train_function
 from textrnn.modeling.batches import predict
 from textrnn.modeling.classifier import build_classifier
-from textrnn.params import Experiment
-from textrnn.validation import validate
 
 READOUTS = ("last", "max", "mean")
 TARGETS = np.eye(2, dtype=np.float32)[LABELS]

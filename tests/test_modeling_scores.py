@@ -12,8 +12,8 @@ import pytest
 from fake_runs import alone, make_run
 from sklearn import metrics
 
-from textrnn.comparison import leaderboard, tables
-from textrnn.comparison.calibration import calibration
+from textrnn.analysis import leaderboard, tables
+from textrnn.analysis.calibration import calibration
 from textrnn.modeling.scores import LEAST, METRICS, final_scores, scores
 
 LABELS = np.array([0, 1, 1, 0])

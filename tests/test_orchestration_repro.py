@@ -19,10 +19,10 @@ import yaml
 from fake_runs import make_run
 from tiny_project import PARAMS, TinyProject
 
+from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import Children
 from textrnn.orchestration.repro import check_folder, diverged
-from textrnn.params import load_params
 
 STUBBORN = """\
 import signal, sys, time

@@ -11,10 +11,10 @@ import yaml
 from rich.console import Console
 from tiny_project import STAGES
 
-from textrnn import git
 from textrnn.errors import TextrnnError
 from textrnn.orchestration import verify as module
 from textrnn.orchestration.verify import CLOSE, DIFFERENT, SAME, against_commit, compare_locks, repeat, verify
+from textrnn.project import git
 
 
 @pytest.fixture

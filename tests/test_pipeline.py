@@ -60,10 +60,10 @@ def test_editing_one_experiment_reruns_it_and_compare(project):
 
 
 def test_editing_the_comparison_retrains_nothing(project):
-    project.append("src/textrnn/comparison/plots/sheet.py", "ANOTHER = 1\n")
+    project.append("src/textrnn/report/plots/sheet.py", "ANOTHER = 1\n")
     assert project.dvc("repro").stages == ["compare", "plan", "rehearse"]
     assert changed(project) == []
-    assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/comparison/plots/sheet.py"]
+    assert project.git_status().split() == ["M", "dvc.lock", "M", "src/textrnn/report/plots/sheet.py"]
 
 
 def test_a_comment_and_a_default_that_nobody_uses_rerun_nothing(project):

@@ -17,9 +17,9 @@ from fake_runs import make_run, tiny_predictions
 from test_comparison_memory import write_probe
 from tiny_experiments import CATALOG, write_plan
 
-from textrnn.comparison import study
+from textrnn.config.params import load_params
 from textrnn.embeddings.matrix import Embedding
-from textrnn.params import load_params
+from textrnn.report import study
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import RESERVED, Vocabulary
 

@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 from tiny_experiments import write_study
 
-from textrnn.comparison import run_report, study
-from textrnn.comparison.plots import draw
+from textrnn.config.params import Encode
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.tables import Corpus
 from textrnn.errors import TextrnnError
-from textrnn.params import Encode
+from textrnn.report import run_report, study
+from textrnn.report.plots import draw
 from textrnn.text.encoding import encode_corpus
 
 STAGE = Path(__file__).parents[1] / "stages" / "rehearse.py"

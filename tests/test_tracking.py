@@ -16,10 +16,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from textrnn.project.dvc_lock import hashes
+from textrnn.project.origin import Origin, project_folder
 from textrnn.tracking import store
-from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.live import LiveRun
-from textrnn.tracking.origin import Origin, project_folder
 from textrnn.tracking.record import TrackedRun
 
 AWAY = "http://127.0.0.1:9"

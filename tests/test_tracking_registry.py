@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from textrnn.config.params import Promotion
 from textrnn.errors import TextrnnError
-from textrnn.params import Promotion
 from textrnn.tracking import registry
 
 RULE = Promotion(level=0.05, margin=0.02)

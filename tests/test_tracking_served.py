@@ -23,12 +23,12 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tiny_models import make_embedding, scramble
 from tiny_project import PARAMS
 
-from textrnn.comparison import leaderboard, tables
+from textrnn.analysis import leaderboard, tables
+from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.predictor import Predictor
 from textrnn.modeling.saved_model import TextEncoder, save_model
-from textrnn.params import Params, load_params
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking import registry

@@ -24,11 +24,11 @@ from mlflow import MlflowClient
 from mlflow_site import free_port, mlflow_server, postgresql, stop, wait_for
 from tiny_project import TinyProject
 
+from textrnn.config.params import load_params
+from textrnn.config.plan import PROJECT
 from textrnn.errors import TextrnnError
-from textrnn.params import load_params
-from textrnn.plan import PROJECT
+from textrnn.project.source_code import import_closure
 from textrnn.run_folder import RunFolder
-from textrnn.source_code import import_closure
 from textrnn.tracking import registry, serving
 from textrnn.tracking.registry import champion_model, promote, register
 from textrnn.tracking.store import open_store

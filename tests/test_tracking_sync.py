@@ -19,8 +19,8 @@ from fake_runs import make_run
 from mlflow.entities import LoggedModelOutput, Run
 from tiny_project import PARAMS
 
+from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
-from textrnn.params import Params, load_params
 from textrnn.run_folder import RunFolder
 from textrnn.tracking import artifacts
 from textrnn.tracking.lineage import lineage

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from textrnn.catalog import load_catalog
-from textrnn.params import Experiment, load_params
-from textrnn.plan import make_plan
+from textrnn.config.catalog import load_catalog
+from textrnn.config.params import Experiment, load_params
+from textrnn.config.plan import make_plan
 
 CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")
 RECURRENT_CELLS = CELLS[:3]

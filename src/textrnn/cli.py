@@ -33,7 +33,7 @@ def repro(
     from textrnn.orchestration import settled
 
     if study is not None:
-        from textrnn.studies import activate
+        from textrnn.config.studies import activate
 
         activate(study, Path())
     console = Console(highlight=False)
@@ -42,10 +42,10 @@ def repro(
         console.file.write(text)
         return
     # Not before: what nobody needs when nothing has changed takes seconds to import.
+    from textrnn.config.params import load_params
     from textrnn.orchestration import children
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.verify import against_commit
-    from textrnn.params import load_params
 
     before = settled.state(terminal)
     try:
@@ -54,7 +54,7 @@ def repro(
         Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
         raise typer.Exit(stop.status) from None
     params = load_params()
-    from textrnn.comparison.leaderboard import show
+    from textrnn.analysis.leaderboard import show
 
     with console.capture() as shown:
         show(Path("reports") / params.study, console)
@@ -129,7 +129,7 @@ def compare(
     ] = None,
 ) -> None:
     """Test on the test split whether one run is better than another, or than at another git revision."""
-    from textrnn.comparison.pairwise import compare as act
+    from textrnn.analysis.pairwise import compare as act
 
     Console(highlight=False).print(str(act(Path(), first, second, rev)), markup=False, soft_wrap=True)
 
@@ -141,7 +141,7 @@ commands.add_typer(runs, name="runs")
 @runs.command("show")
 def show_runs(experiment: Annotated[str, typer.Argument(help="An experiment or baseline of the study.")]) -> None:
     """List an experiment's MLflow runs, newest first, and how each came to be."""
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.lineage import lineage
 
@@ -160,7 +160,7 @@ def check_data(
     markdown: Annotated[Path | None, typer.Option(help="Write it to this file, too, for a pull request.")] = None,
 ) -> None:
     """Compare the corpus with the one that the champion was trained on; fail on what `data_check` forbids."""
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.data_check import check as act
     from textrnn.tracking.failures import readable_mlflow_errors
 
@@ -181,7 +181,7 @@ def check_data(
 @commands.command()
 def register() -> None:
     """Register the best experiment, by validation accuracy, as challenger of its corpus' champion."""
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import register as act
 
@@ -203,7 +203,7 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and explain, and change nothing.")] = False,
 ) -> None:
     """Let the challenger become champion, if the evidence allows it; exit status 3 when the champion stays."""
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import promote as act
 
@@ -221,7 +221,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001,
 ) -> None:
     """Serve the champion over HTTP, with MLflow's own server."""
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import serve as act
 
@@ -250,7 +250,7 @@ def _sync(console: Console, is_needed: bool = False) -> str | None:
 
     A store that cannot be reached is an error only where it `is_needed`.
     """
-    from textrnn.params import load_params
+    from textrnn.config.params import load_params
     from textrnn.tracking.complete import Completion
     from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.sync import sync as act

@@ -14,10 +14,10 @@ import polars as pl
 from rich.console import Console
 from rich.progress import track
 
+from textrnn.config.params import load_params
 from textrnn.corpus.table_file import read_table as parse_table
 from textrnn.corpus.table_file import strings
 from textrnn.errors import TextrnnError
-from textrnn.params import load_params
 from textrnn.stage import check_writable
 
 if TYPE_CHECKING:

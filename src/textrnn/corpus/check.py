@@ -11,9 +11,9 @@ import polars as pl
 from scipy.stats import ks_2samp
 from tabulate import tabulate
 
+from textrnn.config.params import DataCheck
 from textrnn.corpus.tables import SPLITS, Corpus
 from textrnn.markdown import escape
-from textrnn.params import DataCheck
 
 LABELLED = SPLITS[:3]
 CHANCE = 1.358

@@ -24,7 +24,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from textrnn.catalog import Source, Split
+from textrnn.config.catalog import Source, Split
 from textrnn.errors import TextrnnError
 from textrnn.stage import write_folder
 

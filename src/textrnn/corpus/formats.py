@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from textrnn.catalog import Columns, CorpusEntry
+from textrnn.config.catalog import Columns, CorpusEntry
 from textrnn.corpus.aclimdb import read_aclimdb
 from textrnn.corpus.archive import open_member
 from textrnn.corpus.table_file import REPLACED, read_table, strings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from textrnn.config.params import Prepare
 from textrnn.corpus.tables import SPLITS
 from textrnn.errors import TextrnnError
-from textrnn.params import Prepare
 
 _LATER = {"train": ("valid", "test"), "valid": ("test",), "unlabelled": ("valid", "test")}
 """Which splits a text must not stand in again."""

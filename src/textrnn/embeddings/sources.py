@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textrnn.catalog import VectorsEntry
+from textrnn.config.catalog import VectorsEntry
 from textrnn.embeddings.sought import Sought
 from textrnn.embeddings.vector_files import READERS, refuse
 from textrnn.errors import TextrnnError

@@ -15,7 +15,7 @@ from typing import NoReturn, cast
 import numpy as np
 import polars as pl
 
-from textrnn.catalog import VectorsEntry
+from textrnn.config.catalog import VectorsEntry
 from textrnn.corpus.archive import open_member
 from textrnn.embeddings.sought import Sought, is_utf8, nfc
 from textrnn.errors import TextrnnError

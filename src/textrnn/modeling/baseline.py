@@ -11,8 +11,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from textrnn.config.params import BaselineParams
 from textrnn.errors import TextrnnError
-from textrnn.params import BaselineParams
 from textrnn.text.tokenizer import tokenize
 
 _MAX_ITERATIONS = 1000

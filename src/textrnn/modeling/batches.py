@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from textrnn.params import Experiment
+from textrnn.config.params import Experiment
 from textrnn.text.encoder import with_known
 from textrnn.text.reading import read
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary

@@ -7,7 +7,7 @@ weights). Hoffmann et al., NeurIPS 2022, appendix F, count the same way.
 
 from __future__ import annotations
 
-from textrnn.params import CONVOLUTION_WIDTH, POOLED, Experiment
+from textrnn.config.params import CONVOLUTION_WIDTH, POOLED, Experiment
 
 _GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 _FORWARD_AND_BACKWARD = 3

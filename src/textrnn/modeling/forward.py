@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.params import POOLED, Experiment
+from textrnn.config.params import POOLED, Experiment
 from textrnn.text.vocabulary import PADDING
 
 Array = Any  # np.ndarray, of which mypy knows too little

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from textrnn.config.params import Experiment
 from textrnn.errors import TextrnnError
-from textrnn.params import Experiment
 from textrnn.text.encoder import TextEncoder
 
 EMBEDDING = "00-embeddings"

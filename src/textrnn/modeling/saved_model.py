@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from textrnn.config.params import Experiment
 from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.layers import FIXED
 from textrnn.modeling.model_files import EMBEDDING, not_of_one_model, read_model
-from textrnn.params import Experiment
 from textrnn.text.encoder import TextEncoder
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from textrnn.config.params import Experiment
 from textrnn.modeling.backend import keras, predict_function, train_function
 from textrnn.modeling.batches import Tokens, length_buckets, predict, rare_word_chances
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.scores import accuracy, log_loss
-from textrnn.params import Experiment
 from textrnn.run_folder import HELD_OUT
 from textrnn.text.vocabulary import UNKNOWN
 

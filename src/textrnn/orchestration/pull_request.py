@@ -12,17 +12,17 @@ from typing import Any, Self
 from statsmodels.stats.multitest import multipletests
 from tabulate import tabulate
 
-from textrnn import git
-from textrnn.comparison.leaderboard import si
-from textrnn.comparison.pairwise import PairwiseComparison, compare
+from textrnn.analysis.leaderboard import si
+from textrnn.analysis.pairwise import PairwiseComparison, compare
+from textrnn.config.params import Params
+from textrnn.config.yaml_file import parse_json, parse_yaml
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import Work, walks
 from textrnn.orchestration.verify import REPORT_AGAIN
-from textrnn.params import Params
+from textrnn.project import git
+from textrnn.project.dvc_lock import outputs, parse_stages
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.data_check import CorpusCheck
-from textrnn.tracking.dvc_lock import outputs, parse_stages
-from textrnn.yaml_file import parse_json, parse_yaml
 
 PICTURES = ("leaderboard.svg", "learning_curves.svg")
 FLIPPED = {"better": "worse", "worse": "better", "unclear": "unclear"}

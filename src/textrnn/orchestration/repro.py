@@ -21,14 +21,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from textrnn import git
-from textrnn.catalog import load_catalog
+from textrnn.config.catalog import load_catalog
+from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import Children, Stopped, dvc_command, environment
 from textrnn.orchestration.live_view import LiveView
-from textrnn.orchestration.prune import prune_lock
-from textrnn.orchestration.remote import lacks_only_downloads, pull, restore
-from textrnn.params import Params, load_params
+from textrnn.project import git
+from textrnn.project.prune import prune_lock
+from textrnn.project.remote import lacks_only_downloads, pull, restore
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
 

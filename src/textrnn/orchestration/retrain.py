@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from textrnn import git
+from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import dvc_command, environment
 from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbidden, report
-from textrnn.orchestration.remote import default_remote, fetch_run_cache, locked_stages, pull
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
-from textrnn.params import load_params
+from textrnn.project import git
+from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, pull
 from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from textrnn.tracking.dvc_lock import read_stages
+from textrnn.project.dvc_lock import read_stages
 
 NOTE = Path(".dvc/tmp/textrnn.json")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from textrnn import git
+from textrnn.config.yaml_file import parse_json, read_text
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import environment
-from textrnn.tracking.dvc_lock import Stages, outputs, parse_stages, read_stages
-from textrnn.yaml_file import parse_json, read_text
+from textrnn.project import git
+from textrnn.project.dvc_lock import Stages, outputs, parse_stages, read_stages
 
 REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, which writes the report anew."
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from textrnn.config.params import Encode
 from textrnn.corpus.quality import distribution
 from textrnn.corpus.tables import open_table, read_classes, read_slices, table_files
-from textrnn.params import Encode
 from textrnn.text.encoder import TextEncoder, never_empty
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import UNKNOWN, SeenWords, Vocabulary

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from textrnn.params import Experiment
+from textrnn.config.params import Experiment
 from textrnn.text.vocabulary import PADDING
 
 

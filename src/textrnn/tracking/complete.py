@@ -40,7 +40,7 @@ class Completion:
     def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
         """Logs pictures, tables and predictions to the parent, and each seed's model to its child."""
         # Not before: both take seconds to import, and mostly there is nothing to complete.
-        from textrnn.comparison import run_report
+        from textrnn.report import run_report
         from textrnn.tracking.serving import log_models
 
         with tempfile.TemporaryDirectory() as scratch:

@@ -7,8 +7,8 @@ from pathlib import Path
 from mlflow.entities import Run as MlflowRun
 from rich.table import Table
 
+from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
-from textrnn.params import Params
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.store import open_store
 from textrnn.tracking.sync import find

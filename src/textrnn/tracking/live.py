@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from textrnn.project.origin import Origin
 from textrnn.tracking.failures import explanation
-from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import Store, open_store
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from textrnn.tracking.origin import Origin
+from textrnn.project.origin import Origin
 
 REGULARIZATION = (
     "embedding_dropout",

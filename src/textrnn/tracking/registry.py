@@ -23,13 +23,13 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from textrnn.comparison.sampling import units
-from textrnn.comparison.significance import PairedTest, accuracy_interval
+from textrnn.analysis.sampling import units
+from textrnn.analysis.significance import PairedTest, accuracy_interval
+from textrnn.config.params import Params, Promotion
 from textrnn.errors import TextrnnError
-from textrnn.params import Params, Promotion
+from textrnn.project.dvc_lock import hashes
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.artifacts import models_of
-from textrnn.tracking.dvc_lock import hashes
 from textrnn.tracking.store import open_store
 from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registered_name, scores, versions
 

@@ -33,7 +33,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from textrnn.errors import TextrnnError
-from textrnn.tracking.origin import PATCH, Origin
+from textrnn.project.origin import PATCH, Origin
 from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
 
 for chatty in ("alembic", "mlflow"):  # what they raise is reported, once

@@ -20,16 +20,16 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 
+from textrnn.config.params import Params
+from textrnn.config.yaml_file import parse_json, read_text
 from textrnn.modeling.scores import final_scores
-from textrnn.params import Params
+from textrnn.project.dvc_lock import data_by_stage, hashes
+from textrnn.project.origin import Origin
 from textrnn.run_folder import RunFolder, digest
 from textrnn.tracking.artifacts import contents
-from textrnn.tracking.dvc_lock import data_by_stage, hashes
 from textrnn.tracking.live import curve_point, over_seeds
-from textrnn.tracking.origin import Origin
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import PROCESS, Store, is_alive, open_store
-from textrnn.yaml_file import parse_json, read_text
 
 SYNCED = "run.digest"
 """The tag of a complete parent run: a digest of the files that it agrees with."""

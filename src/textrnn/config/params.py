@@ -1,0 +1,326 @@
+"""`params.yaml`: the active study, validated before anything runs.
+
+Every hyperparameter stands there once; the code has no defaults of its own. An experiment is the
+`train` section with what the experiment changes laid over it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from textrnn.config.catalog import Catalog
+from textrnn.config.validation import Name, Strict, validate
+from textrnn.config.yaml_file import read_yaml
+from textrnn.errors import TextrnnError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[float, Field(ge=0, le=1)]
+
+FILE_WORDS = 20_000
+"""How many words of a file of vectors a network knows besides the vocabulary, unless the study says otherwise."""
+
+RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
+
+CONVOLUTION_WIDTH, POOLED = 7, 5
+"""Words that a convolution of `conv1d` sees, and positions that become one between two of them."""
+
+
+class Prepare(Strict):
+    """How the splits are drawn, where the corpus does not bring them.
+
+    `valid` and `test` are shares of the groups (films) where groups are known, else of the
+    examples. `leakage` says what happens to an example whose text stands in a later split too
+    (train < valid < test): `drop` it, or `keep` it.
+    """
+
+    valid: Annotated[float, Field(gt=0, lt=0.5)]
+    test: Annotated[float, Field(gt=0, lt=0.5)]
+    seed: Annotated[int, Field(ge=0)]
+    leakage: Literal["drop", "keep"]
+    unlabelled: bool
+
+
+class Encode(Strict):
+    """The vocabulary: of the words that occur `min_count` times in the train split, the most frequent."""
+
+    vocabulary_size: Annotated[int, Field(ge=3)]
+    min_count: Count
+
+
+class EmbeddingParams(Strict):
+    """One embedding matrix: a `source` from the catalog, and settings of what is made here.
+
+    A network that starts from published vectors also knows the first `file_words` words of their file that the
+    vocabulary lacks (None: `FILE_WORDS`; 0: none). Training does not change their vectors.
+    """
+
+    source: Name
+    dimension: Annotated[int, Field(ge=1, le=4096)] | None = None
+    epochs: Count | None = None
+    window: Count | None = None
+    file_words: Annotated[int, Field(ge=0)] | None = None
+
+
+class BaselineParams(Strict):
+    """A model without a network. `nb_svm` is the one of Wang & Manning (ACL 2012)."""
+
+    kind: Literal["majority", "nb_svm"]
+    ngrams: Annotated[int, Field(ge=1, le=5)] | None = None
+    min_count: Count | None = None
+    inverse_regularization: Positive | None = None
+
+    @model_validator(mode="after")
+    def _settings_of_its_kind(self) -> Self:
+        settings = ("ngrams", "min_count", "inverse_regularization")
+        given = [key for key in settings if getattr(self, key) is not None]
+        missing = [key for key in settings if key not in given]
+        if self.kind == "nb_svm" and missing:
+            raise ValueError(f"nb_svm needs {', '.join(settings)}: add {', '.join(missing)}")
+        if self.kind == "majority" and given:
+            raise ValueError(f"majority has no settings: delete {', '.join(given)}")
+        return self
+
+
+class Experiment(Strict):
+    """One trained model: what it starts from, what it reads, its architecture, regularization and training.
+
+    Of a text longer than `max_tokens`, `keep` says which end is read; `reverse` reads it from there
+    backwards. With `padding: right` a network never sees padding, whose length is that of the batch;
+    with `left` every text is filled up to `max_tokens` with zeros in front, which the network reads
+    like a word, as Keras' `pad_sequences` and layers without a mask do. The readout `flatten` joins
+    all positions, so it needs `left`.
+
+    `train_examples` trains on so many examples, drawn anew for every seed; `held_out` is the share of
+    the train split that is drawn, also for every seed, to measure each epoch on instead: validation
+    at random, to hold against the validation split, which is drawn by group.
+
+    `gradient_clip` is the largest global norm, `ema` the momentum of the averaged weights,
+    `early_stopping` the number of epochs without a better validation loss after which training
+    stops and the best epoch's weights come back; `null` switches each off. `embedding_dropout`
+    drops whole words, `spatial_dropout` whole embedding channels, `dropout` parts of the readout.
+
+    `rare_word_dropout` lets training read unknown words: a word that occurs n times in what is read of the
+    training texts is taken as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser &
+    Goldberg, TACL 2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al.
+    (ACL 2015). A frozen embedding keeps the unknown word's vector, and the layers behind it learn to read
+    it. 0 switches it off.
+    """
+
+    embedding: Name
+    trainable_embedding: bool
+    max_tokens: Count
+    keep: Literal["start", "end", "both"]
+    reverse: bool
+    padding: Literal["left", "right"]
+    cell: Literal["simple_rnn", "lstm", "gru", "conv1d", "feedforward"]
+    units: Annotated[int, Field(ge=1, le=4096)]
+    layers: Annotated[int, Field(ge=0, le=8)]
+    bidirectional: bool
+    readout: Literal["last", "max", "mean", "flatten"]
+    rare_word_dropout: Annotated[float, Field(ge=0)] = 1.0
+    embedding_dropout: Fraction
+    spatial_dropout: Fraction
+    recurrent_dropout: Fraction
+    dropout: Fraction
+    l2: Annotated[float, Field(ge=0)]
+    label_smoothing: Fraction
+    gradient_clip: Positive | None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None
+    early_stopping: Count | None
+    train_examples: Count | None
+    held_out: Fraction
+    optimizer: Literal["adam", "rmsprop"]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    batch_size: Count
+    epochs: Count
+
+    @model_validator(mode="after")
+    def _recurrent_knobs_need_a_recurrent_cell(self) -> Self:
+        if self.cell not in RECURRENT_CELLS:
+            for knob in ("bidirectional", "recurrent_dropout"):
+                if getattr(self, knob):
+                    raise ValueError(
+                        f"{knob} needs a recurrent cell ({', '.join(RECURRENT_CELLS)}), and cell is "
+                        f"{self.cell}: switch {knob} off or change the cell"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_are_there(self) -> Self:
+        if self.layers == 0 and self.cell != "feedforward":
+            raise ValueError(f"layers is 0, which only cell feedforward can do without, and cell is {self.cell}")
+        return self
+
+    @model_validator(mode="after")
+    def _flat_texts_have_one_length(self) -> Self:
+        if self.readout == "flatten" and self.padding != "left":
+            raise ValueError("readout flatten needs texts of one length: set padding to left, or change the readout")
+        if self.readout == "flatten" and self.cell == "conv1d" and self.layers > 1:
+            raise ValueError("readout flatten cannot join what conv1d pools: set layers to 1, or change the readout")
+        return self
+
+
+class Promotion(Strict):
+    """When a challenger becomes champion: better beyond chance at `level`, or cheaper and worse by less than `margin`.
+
+    `level` is the largest probability of error, `margin` a difference of accuracy.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=0.5)]
+    margin: Annotated[float, Field(ge=0, lt=0.5)]
+
+
+class DataCheck(Strict):
+    """How far a new version of the corpus may lie from the one that the champion was trained on: the largest values.
+
+    What is left out is not limited. `lost` is a share of the examples; `label_shift` the total variation distance
+    between the shares of the classes; `length_shift` and `score_shift` are Kolmogorov-Smirnov distances, of
+    texts' lengths and of the champion's probabilities; `unknown_words` and `duplicates` are rises of a share, of
+    running words that the champion does not know and of texts that stand there more than once; `leakage` is
+    the share of validation and test texts that an earlier split holds, too.
+    """
+
+    lost: Limit | None = None
+    label_shift: Limit | None = None
+    length_shift: Limit | None = None
+    score_shift: Limit | None = None
+    unknown_words: Limit | None = None
+    duplicates: Limit | None = None
+    leakage: Limit | None = None
+
+
+class Comparisons(Strict):
+    """Which experiments are tested against each other, on the test split.
+
+    Each experiment is compared with every run in `against`, and the experiments of each of `pairs`,
+    `[first, second]`; experiments that differ in one factor alone are compared anyway. `level` is
+    the largest probability of any false finding among all of these.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=0.5)]
+    against: list[Name]
+    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
+
+
+class Published(Strict):
+    """A figure from the literature that an experiment is held against.
+
+    `measure` says what it is: the accuracy on validation data at the epoch where that is highest or
+    at the last one, or on the test split. What is held out of training stands for validation data
+    where anything is.
+    """
+
+    experiment: Name
+    measure: Literal["best_epoch", "last_epoch", "test"]
+    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    source: str
+
+
+class Params(Strict):
+    """The whole study.
+
+    `experiments` holds each experiment complete, defaults merged in; `probes` names those in whose
+    networks the gradient is followed back through the text.
+    """
+
+    study: Name
+    corpus: Name
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+    prepare: Prepare
+    encode: Encode
+    embeddings: dict[Name, EmbeddingParams]
+    baselines: dict[Name, BaselineParams]
+    comparisons: Comparisons
+    probes: Annotated[list[Name], Field(min_length=1)]
+    promotion: Promotion
+    data_check: DataCheck
+    published: list[Published]
+    train: dict[str, Any]
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_lead_somewhere(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} holds a seed twice, and seeds are unique: delete one")
+        for name in sorted(set(self.experiments) & set(self.baselines)):
+            raise ValueError(
+                f"{name!r} names a baseline and an experiment, and both would write runs/{name}: rename one"
+            )
+        for name, experiment in self.experiments.items():
+            if experiment.embedding not in self.embeddings:
+                raise ValueError(
+                    f"experiments.{name}.embedding: no embedding {experiment.embedding!r}. "
+                    f"Known: {', '.join(sorted(self.embeddings))}"
+                )
+        runs = {*self.experiments, *self.baselines}
+        named = {"comparisons.against": self.comparisons.against, "probes": self.probes}
+        named["published"] = [figure.experiment for figure in self.published]
+        named["comparisons.pairs"] = [name for pair in self.comparisons.pairs for name in pair]
+        for key, names in named.items():
+            known = self.experiments.keys() if key in ("probes", "published") else runs
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{key}: no run {name!r}. Known: {', '.join(sorted(known))}")
+        for name in self.probes:
+            if self.experiments[name].padding == "left":
+                raise ValueError(
+                    f"probes: {name} has padding left, and would be probed on padding: name one with padding right"
+                )
+        return self
+
+    def check_against(self, catalog: Catalog) -> None:
+        """Raises `TextrnnError` for a corpus or source the catalog lacks, or a setting that does not fit it."""
+        catalog.corpus(self.corpus)
+        for name, embedding in self.embeddings.items():
+            where = f"params.yaml: embeddings.{name}"
+            source = catalog.vector_source(embedding.source)
+            if source.dimension is None and embedding.dimension is None:
+                raise TextrnnError(f"{where}.dimension: {embedding.source!r} is made here, so say its dimension.")
+            if source.dimension is not None and embedding.dimension not in (None, source.dimension):
+                raise TextrnnError(
+                    f"{where}.dimension: the catalog's {embedding.source!r} has {source.dimension} dimensions. "
+                    f"Received: {embedding.dimension}. Delete the key."
+                )
+            for key in ("epochs", "window"):
+                given = getattr(embedding, key) is not None
+                if given != (source.format == "word2vec-training"):
+                    raise TextrnnError(
+                        f"{where}.{key}: belongs to embeddings trained here (word2vec), and they need it: "
+                        + ("delete the key." if given else "add it.")
+                    )
+            if embedding.file_words is not None and source.source == "none":
+                raise TextrnnError(
+                    f"{where}.file_words: belongs to published vectors, and {embedding.source!r} is made here. "
+                    "Delete the key."
+                )
+
+
+def load_params(path: Path = Path("params.yaml"), catalog: Catalog | None = None) -> Params:
+    """Returns the validated study at `path`, also checked against `catalog` where that is given.
+
+    Raises:
+        TextrnnError: names each key that breaks a rule, the rule, and what was received.
+    """
+    content = read_yaml(path)
+    defaults, experiments = content.get("train"), content.get("experiments")
+    if isinstance(defaults, dict) and isinstance(experiments, dict):
+        merged = {
+            name: {**defaults, **(changes or {})} if isinstance(changes, dict | None) else changes
+            for name, changes in experiments.items()
+        }
+        _check_defaults(defaults, path)
+        content = {**content, "experiments": merged}
+    params = validate(Params, content, path.name)
+    if catalog is not None:
+        params.check_against(catalog)
+    return params
+
+
+def _check_defaults(defaults: dict[str, Any], path: Path) -> None:
+    """A mistake in the defaults is told once, there, and not once for every experiment."""
+    validate(Experiment, {"embedding": "named-by-each-experiment", **defaults}, f"{path.name}: train")

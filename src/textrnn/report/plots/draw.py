@@ -1,0 +1,60 @@
+"""Pictures of a study and of a run, as SVG whose bytes repeat. They show what the tables next to them say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from textrnn.report.plots import panels
+from textrnn.report.plots.effects import effects, factors
+from textrnn.report.plots.insight import memory, slices, words
+from textrnn.report.plots.leaderboard import leaderboard
+from textrnn.report.plots.sheet import COLOURS, drawing, save
+
+
+def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Writes a study's pictures as `.svg` into `folder`.
+
+    Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table is
+    there and has something to show, `effects` (of `comparisons`), `memory`, `slices` and `words`.
+    Runs stand in the leaderboard's order; one without a finished seed is only in the learning curves.
+
+    Args:
+        board: `leaderboard.build(…)`
+        tables: `tables.build(…)`, and those for the other pictures.
+    """
+    models = dict(zip(board["experiment"], board["model"], strict=True))
+    more = {name: table for name, table in tables.items() if len(table)}
+    with drawing():
+        save(folder, "leaderboard", leaderboard(board, tables["scores"]))
+        save(folder, "learning_curves", panels.learning_curves(tables["learning_curves"], models))
+        save(folder, "confusion", panels.confusion(tables["confusion"], models))
+        save(folder, "reliability", panels.reliability(tables["reliability"], models))
+        if "comparisons" in more and len(factors(more["comparisons"])):
+            save(folder, "effects", effects(more["comparisons"]))
+        if "memory" in more:
+            save(folder, "memory", memory(more["memory"]))
+        # A group of so few texts that it has no interval stands in the table only.
+        if "slices" in more and len(shown := more["slices"].dropna(subset=["low", "high"])):
+            save(folder, "slices", slices(shown, models))
+        if "words" in more:
+            save(folder, "words", words(more["words"]))
+
+
+def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length: pd.DataFrame) -> None:
+    """Writes the pictures of a single run: those with a panel per run, and `accuracy_by_length`.
+
+    Args:
+        model: its cell, or the kind of baseline.
+        tables: `tables.build([run])`
+        by_length: `run_report.accuracy_by_length(…)`
+    """
+    models = dict.fromkeys(tables["scores"]["experiment"], model)
+    with drawing():
+        if len(tables["learning_curves"]):
+            save(folder, "learning_curves", panels.learning_curves(tables["learning_curves"], models))
+        save(folder, "confusion", panels.confusion(tables["confusion"], models))
+        save(folder, "reliability", panels.reliability(tables["reliability"], models))
+        save(folder, "accuracy_by_length", panels.accuracy_by_length(by_length, COLOURS[model]))

@@ -1,0 +1,170 @@
+"""Pictures of what a network does: how far it remembers, where it errs, what its embedding learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle, product
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from textrnn.report.plots.lettering import label, labels, width
+from textrnn.report.plots.sheet import MARKERS, Sheet, key_width, line_looks, percent, present
+
+_CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+_LETTER, _LINE = 0.06, 0.12
+"""Inches of a letter and a line of 7-point text."""
+
+_KEYS = 24
+"""So many lines of the key stand in a column as high as the map of words."""
+
+
+def memory(table: pd.DataFrame) -> Figure:
+    """How fast the gradient fades with the distance from the end: a line per experiment, on a log scale.
+
+    Args:
+        table: `experiment`, `cell`, `distance` (0 is the last token), and `norm` with its interval
+            `low`, `high`: relative to that at distance 0, and positive.
+    """
+    curves = {name: rows.sort_values("distance") for name, rows in table.groupby("experiment", sort=False)}
+    # Named from top to bottom as the lines end.
+    names = sorted(curves, key=lambda name: -curves[name]["norm"].iloc[-1])
+    looks = line_looks({str(name): curves[name]["cell"].iloc[0] for name in names})
+    text = "Norm of the loss gradient at a word, relative to that at the last one; bands: 95 % intervals."
+    heading = ("How far back a cell remembers", text)
+    sheet = Sheet(1, 1, panel=(5.4, 3.0), gap=(0, 0), text=heading, right=key_width(looks))
+    axes = sheet.figure.add_subplot(sheet.cell(0))
+    for name, look in looks.items():
+        own = curves[name]
+        axes.fill_between(own["distance"], own["low"], own["high"], color=look["color"], alpha=0.15, linewidth=0)
+        axes.plot(own["distance"], own["norm"], markevery=max(1, len(own) // 10), **look)
+    axes.set(yscale="log", xlabel="distance from the end of the text, in tokens", ylabel="relative gradient norm")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    for power in axes.get_yticklabels(which="both"):
+        power.set_parse_math(True)
+    sheet.key(looks)
+    return sheet.figure
+
+
+def slices(table: pd.DataFrame, models: Mapping[str, str]) -> Figure:
+    """Accuracy in groups of texts: a panel per way to group them, a line per experiment.
+
+    Args:
+        table: `experiment`, `by`, `group` with its `order` and number of `texts`, and `accuracy` with
+            its interval `low`, `high`.
+        models: the cell, or kind of baseline, of each run, in the leaderboard's order.
+    """
+    looks = line_looks({name: models[name] for name in present(table, models)})
+    panels = dict(iter(table.groupby("by", sort=False)))
+    heading = (
+        "Where they err",
+        "Accuracy on the validation split, with 95 % intervals; below each group the number of its texts.",
+    )
+    sheet = Sheet(len(panels), 2, (3.5, 1.9), (0.25, 0.85), heading, margin=(0.75, 0.5), right=key_width(looks))
+    margin = 0.05 * (table["high"].max() - table["low"].min()) + 0.005
+    bounds = (table["low"].min() - margin, table["high"].max() + margin)
+    for index, (by, rows) in enumerate(panels.items()):
+        axes = sheet.figure.add_subplot(sheet.cell(index))
+        groups = rows.drop_duplicates("group").sort_values("order")
+        place = {group: number for number, group in enumerate(groups["group"])}
+        for number, (name, look) in enumerate(looks.items()):
+            own = rows[rows["experiment"] == name].sort_values("order")
+            # Side by side, so that no whisker hides another.
+            places = np.array([place[group] for group in own["group"]]) + 0.09 * (number - (len(looks) - 1) / 2)
+            axes.vlines(places, own["low"], own["high"], color=look["color"], alpha=0.45, linewidth=1)
+            axes.plot(places, own["accuracy"], **look)
+        axes.set_xticks(range(len(groups)), [f"{row.group}\n{row.texts:,}" for row in groups.itertuples()])
+        axes.set(xlim=(-0.5, len(groups) - 0.5), ylim=bounds)
+        axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(percent)
+        sheet.label(axes, index, "", "accuracy")
+        axes.tick_params(labelbottom=True)
+        axes.set_title(str(by))
+    sheet.key(looks)
+    return sheet.figure
+
+
+def words(table: pd.DataFrame) -> Figure:
+    """A map of words before and after training, in the colour of the class that each speaks for.
+
+    Args:
+        table: a row per word, at most 40 to be legible: `word`, `klass`, and its places `x_before`,
+            `y_before`, `x_after`, `y_after`.
+    """
+    classes = list(dict.fromkeys(table["klass"]))
+    marks = zip(classes, labels(classes), cycle(_CLASS_COLOURS), cycle(MARKERS), strict=False)
+    looks: dict[str, dict[str, Any]] = {
+        klass: {"label": written, "color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none"}
+        for klass, written, colour, marker in marks
+    }
+    text = "The words that speak most for a class, in two dimensions. Both maps have the same axes."
+    heading, panel = ("What the embedding learned", text), (4.5, 4.2)
+    columns = ceil(len(looks) / _KEYS)
+    right = key_width((look["label"] for look in looks.values()), columns)
+    sheet = Sheet(2, 2, panel, (0.2, 0), heading, margin=(0.15, 0.15), right=right)
+    written = [label(word) for word in table["word"]]
+    clouds = [table[[f"x_{when}", f"y_{when}"]].to_numpy(dtype="float64") for when in ("before", "after")]
+    for index, points in enumerate(np.split(_fit(np.concatenate(clouds), panel), 2)):
+        axes = sheet.figure.add_subplot(sheet.cell(index))
+        centres = place_words(points, written, panel)
+        for klass, word, point, centre in zip(table["klass"], written, points, centres, strict=True):
+            look = looks[klass]
+            axes.plot(*point, **look)
+            reach = np.array([_LETTER * width(word) / 2, _LINE / 2])
+            end = np.clip(point, centre - reach, centre + reach)
+            axes.plot(*zip(point, end, strict=True), color=look["color"], linewidth=0.5, alpha=0.5)
+            axes.text(centre[0], centre[1], word, fontsize=7, color=look["color"], ha="center", va="center")
+        axes.set(
+            xlim=(0, panel[0]),
+            ylim=(0, panel[1]),
+            xticks=[],
+            yticks=[],
+            title=("before training", "after training")[index],
+        )
+        axes.spines[:].set_visible(True)
+    sheet.key(looks, columns)
+    return sheet.figure
+
+
+def _fit(points: np.ndarray, panel: tuple[float, float]) -> np.ndarray:
+    """Moves and scales points, both directions alike, into a panel of that many inches, words and all."""
+    room = np.array(panel) - (1.0, 0.4)
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = (room / np.maximum(high - low, 1e-12)).min()
+    fitted: np.ndarray = (points - (low + high) / 2) * scale + np.array(panel) / 2
+    return fitted
+
+
+def place_words(points: np.ndarray, names: Sequence[str], panel: tuple[float, float]) -> np.ndarray:
+    """Returns where to write each word: beside its point, over as little as possible of what is there.
+
+    One word after the other, a few times over, takes the place that covers least of the points and
+    of the other words; of equal places the nearest, to the right first.
+
+    Args:
+        points: float [words, 2], in inches
+        panel: its size in inches; what would stick out of it is a last resort.
+
+    Returns:
+        float [words, 2], the centres of the words.
+    """
+    around = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+    steps = np.array([np.multiply(way, far) for far, way in product((0.04, 0.1, 0.18, 0.28, 0.4), around)])
+    reaches = np.array([[_LETTER * width(name) / 2, _LINE / 2] for name in names])
+    centres, written = points.astype(np.float64), np.zeros_like(reaches)
+    for index in [*range(len(names))] * 3:
+        others = np.arange(len(names)) != index
+        low = np.concatenate([points - 0.03, (centres - written)[others]])
+        high = np.concatenate([points + 0.03, (centres + written)[others]])
+        places = points[index] + np.sign(steps) * reaches[index] + steps
+        start, end = places - reaches[index], places + reaches[index]
+        shared = np.minimum(end[:, None], high) - np.maximum(start[:, None], low)
+        covered = np.maximum(shared, 0).prod(axis=2).sum(axis=1)
+        outside = ((start < 0) | (end > panel)).any(axis=1)
+        centres[index], written[index] = places[np.argmin(covered + outside)], reaches[index]
+    return centres

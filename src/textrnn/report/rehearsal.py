@@ -1,0 +1,146 @@
+"""The report on made-up results, before anything trains: can it be drawn and written for this corpus?
+
+Names of classes, words and texts are the corpus' own. Only what training would bring is made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from textrnn.config.params import Params
+from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.model_files import EMBEDDING
+from textrnn.report import run_report, study
+from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
+from textrnn.text.encoder import TextEncoder
+from textrnn.text.vocabulary import UNKNOWN, Vocabulary
+
+ROWS, SEEDS, EPOCHS, DISTANCES = 120, 2, 2, 12
+"""How much is made up: texts of a split, seeds, epochs, and distances from a text's end."""
+
+COVERED, DIMENSION = 2000, 4
+"""So many of the most frequent words have a vector, of so many numbers."""
+
+
+def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
+    """Writes the report of a few of the study's runs, and what MLflow would get of one, into a scratch folder.
+
+    Args:
+        corpus, tokens: the folders that the stages `prepare_corpus` and `encode_corpus` have written.
+
+    Raises:
+        TextrnnError: the report cannot be made of them.
+    """
+    few = _few(params)
+    encoder = TextEncoder.load(tokens)
+    rows = max(ROWS // len(encoder.classes), 1)
+    splits = {split: _examples(tokens / f"{split}.parquet", rows) for split in ("valid", "test")}
+    with TemporaryDirectory() as scratch:
+        runs, embeddings, probes, report, mlflow = (
+            Path(scratch, name) for name in ("runs", "embeddings", "probes", "report", "mlflow")
+        )
+        for name, embedding in few.embeddings.items():
+            _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
+        for name in (*few.experiments, *few.baselines):
+            _write_run(runs / name, few, encoder, splits)
+        for name in few.probes:
+            _write_probe(probes / name, few.seeds, splits["valid"]["id"])
+        report.mkdir()
+        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes), ())
+        mlflow.mkdir()
+        read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
+        texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")
+        run_report.write(mlflow, RunFolder.load(runs / next(iter(few.experiments))), texts)
+
+
+def _few(params: Params) -> Params:
+    """The study with two seeds, and those experiments that bring to the report what no other before them does."""
+    chosen: list[str] = []
+    known: set[tuple[str, object]] = set()
+    for name in dict.fromkeys([*params.probes, *params.experiments]):
+        experiment = params.experiments[name]
+        learned = experiment.trainable_embedding and params.embeddings[experiment.embedding].source == "random"
+        brings = {
+            ("cell", experiment.cell),
+            ("trained", experiment.trainable_embedding),
+            ("learned", learned),
+            ("held out", experiment.held_out > 0),
+        }
+        if not brings <= known:
+            chosen.append(name)
+            known |= brings
+    return params.model_copy(
+        update={
+            "experiments": {name: params.experiments[name] for name in chosen},
+            "probes": [name for name in params.probes if name in chosen],
+            "seeds": params.seeds[:SEEDS],
+        }
+    )
+
+
+def _examples(file: Path, rows: int) -> pl.DataFrame:
+    """The first `rows` texts of each class: `id`, `ids` and `label`."""
+    table = pl.read_parquet(file, columns=["id", "ids", "label"])
+    return table.filter(pl.int_range(pl.len()).over("label") < rows)
+
+
+def _write_embedding(folder: Path, vocabulary: Vocabulary, source: str) -> None:
+    covered = np.arange(UNKNOWN + 1, min(len(vocabulary), 1 if source == "random" else COVERED))
+    vectors = np.random.default_rng(0).standard_normal((len(covered), DIMENSION), dtype=np.float32)
+    embedding = Embedding.build(vocabulary, vectors, covered)
+    folder.mkdir(parents=True)
+    embedding.save(folder, {"source": source, **embedding.coverage(vocabulary, np.ones(len(vocabulary), np.int64))})
+
+
+def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mapping[str, pl.DataFrame]) -> None:
+    """Writes the run folder of an experiment, or of a baseline, as if it had been trained."""
+    experiment = params.experiments.get(folder.name)
+    settings = experiment or params.baselines[folder.name]
+    run = Run(
+        name=folder.name,
+        kind="experiment" if experiment else "baseline",
+        params=settings.model_dump(exclude_none=experiment is None),
+        seeds=params.seeds if experiment else [0],
+        classes=list(encoder.classes),
+        inputs={},
+        fingerprint="",
+        parameters={"total": 1, "trainable": 1},
+        flops={"training": 1.0, "prediction": 1.0},
+        truncated={split: {"texts": 1, "tokens": 1} for split in splits} if experiment else {},
+        unknown={key: {"tokens": 1, "unknown": 0, "texts": 0} for key in ("train", *splits)} if experiment else {},
+    )
+    # A number of its own for each run, so that they differ.
+    draw = np.random.default_rng([*folder.name.encode()])
+    predictions = []
+    for seed in run.seeds:
+        for split, rows in splits.items():
+            guesses = draw.dirichlet(np.ones(len(run.classes)), len(rows))
+            predictions.append(prediction_rows(seed, split, rows["id"].to_list(), rows["label"].to_numpy(), guesses))
+        if run.params.get("trainable_embedding"):
+            vectors = draw.standard_normal((len(encoder.vocabulary), DIMENSION), dtype=np.float32)
+            model = folder / "model" / str(seed)
+            model.mkdir(parents=True)
+            np.savez(model / "weights.npz", allow_pickle=False, **{EMBEDDING: vectors})
+    measures = [*HISTORY_COLUMNS[2:], *([HELD_OUT] if run.params.get("held_out") else [])]
+    history: list[dict[str, Any]] = [
+        {"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)}
+        for seed in run.seeds
+        for epoch in range(1, 1 + EPOCHS)
+        if experiment
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run(folder, run, predictions, history)
+
+
+def _write_probe(folder: Path, seeds: list[int], ids: pl.Series) -> None:
+    """Gradients that fade, as the stage `probe` writes them."""
+    table = pl.DataFrame({"seed": pl.Series(seeds, dtype=pl.Int32)}).join(ids.to_frame(), how="cross")
+    table = table.join(pl.DataFrame({"distance": range(DISTANCES)}, schema={"distance": pl.Int32}), how="cross")
+    folder.mkdir(parents=True)
+    table.with_columns(norm=(0.5 ** pl.col("distance")).cast(pl.Float32)).write_parquet(folder / "gradients.parquet")

@@ -1,0 +1,102 @@
+"""What a reviewer wants to see of one run: its pictures, its mistakes, and what its embedding learned.
+
+Mistakes and lengths are those of the validation split, so that nobody tunes on the test split while
+looking at them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from textrnn.analysis import slices, tables
+from textrnn.analysis.word_vectors import NEIGHBOURS, nearest, trained_embedding
+from textrnn.embeddings.matrix import Embedding
+from textrnn.report.plots import draw
+from textrnn.run_folder import RunFolder
+from textrnn.text.vocabulary import UNKNOWN, Vocabulary
+
+MISTAKES = 50
+PROBES, FREQUENT = 20, 5000
+"""So many words are probed: those that training moved most, of so many most frequent ones."""
+
+
+def write(folder: Path, run: RunFolder, texts: pl.DataFrame) -> None:
+    """Writes the run's pictures as SVG and its most confident mistakes as csv into `folder`.
+
+    Args:
+        texts: `id` and `text` (str) and `tokens` (how many the network reads, int) of the validation split.
+    """
+    model = run.params["cell" if run.kind == "experiment" else "kind"]
+    draw.run(folder, model, tables.build([run]), accuracy_by_length(run, texts))
+    mistakes(run, texts).write_csv(folder / "mistakes.csv")
+
+
+def accuracy_by_length(run: RunFolder, texts: pl.DataFrame) -> pd.DataFrame:
+    """Returns `length` (as `11-20`), `texts` of that length, `accuracy` (mean over seeds) and `std`; no empty row."""
+    lengths = dict(zip(texts["id"], texts["tokens"], strict=True))
+    ids, _, _ = run.probabilities(run.finished_seeds[0], "valid")
+    names, group = slices.ranges(np.array([lengths[name] for name in ids]), slices.TOKENS)
+    correct = run.correct("valid")
+    rows = []
+    for place in np.unique(group):
+        accuracy = correct[:, group == place].mean(axis=1)
+        std = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else float("nan")
+        rows.append((names[place], int((group == place).sum()), float(accuracy.mean()), std))
+    return pd.DataFrame(rows, columns=["length", "texts", "accuracy", "std"])
+
+
+def mistakes(run: RunFolder, texts: pl.DataFrame) -> pl.DataFrame:
+    """Returns the validation texts that the seeds together are surest and wrong about, the surest first.
+
+    Columns: `id`, `label`, `predicted` (str), `confidence` (mean over seeds of the predicted
+    class' probability), `wrong_seeds`, `text`.
+    """
+    by_seed = [run.probabilities(seed, "valid") for seed in run.finished_seeds]
+    ids, labels, _ = by_seed[0]
+    probabilities = np.mean([each for _, _, each in by_seed], axis=0)
+    predicted = probabilities.argmax(axis=1)
+    table = pl.DataFrame(
+        {
+            "id": ids,
+            "label": [run.classes[label] for label in labels],
+            "predicted": [run.classes[label] for label in predicted],
+            "confidence": probabilities.max(axis=1).round(4),
+            "wrong_seeds": np.sum([each.argmax(axis=1) != labels for _, _, each in by_seed], axis=0),
+        }
+    )
+    wrong = table.filter(pl.col("label") != pl.col("predicted")).sort(["confidence", "id"], descending=[True, False])
+    return wrong.head(MISTAKES).join(texts.select("id", "text"), on="id", how="left", maintain_order="left")
+
+
+def neighbours(before: np.ndarray, after: np.ndarray, vocabulary: Vocabulary) -> pl.DataFrame:
+    """Returns what training did to the words that it moved most, of the most frequent ones.
+
+    Args:
+        before, after: float32 [vocabulary, dimension]
+
+    Returns:
+        `word`, `moved` (length of the difference), and the nearest words by cosine, `before` and `after`.
+    """
+    words = np.array(vocabulary.words[UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT])
+    old, new = (matrix[UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT].astype(np.float64) for matrix in (before, after))
+    moved = np.linalg.norm(new - old, axis=1)
+    probes = np.argsort(-moved, kind="stable")[:PROBES]
+    return pl.DataFrame(
+        {
+            "word": words[probes],
+            "moved": moved[probes].round(4),
+            "before": [", ".join(words[near]) for near in nearest(old, old[probes], probes[:, None], NEIGHBOURS)],
+            "after": [", ".join(words[near]) for near in nearest(new, new[probes], probes[:, None], NEIGHBOURS)],
+        }
+    )
+
+
+def learned(run: RunFolder, embedding: Embedding, vocabulary: Vocabulary) -> pl.DataFrame:
+    """Returns the `neighbours` table of the first finished seed of a run that trained its embedding."""
+    seed = run.finished_seeds[0]
+    before, after = embedding.of_vocabulary.draw(seed), trained_embedding(run, seed, vocabulary).matrix
+    return neighbours(before, after, vocabulary)

@@ -1,0 +1,133 @@
+"""A study's report: every table, picture and page, made from the folders that the stages before have left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from textrnn.analysis import leaderboard, tables
+from textrnn.analysis.calibration import calibration
+from textrnn.analysis.comparisons import comparisons
+from textrnn.analysis.memory import memory
+from textrnn.analysis.protocol import protocol, published
+from textrnn.analysis.sampling import units
+from textrnn.analysis.slices import hardest, log_count_ratios, slices
+from textrnn.analysis.word_vectors import MAP_COLUMNS, analogies, neighbours, trained_embedding, word_map
+from textrnn.config.params import Params
+from textrnn.embeddings.matrix import Embedding
+from textrnn.report import data_quality, page
+from textrnn.report.plots import draw
+from textrnn.report.sections import Report
+from textrnn.run_folder import RunFolder
+from textrnn.text.encoder import TextEncoder
+from textrnn.text.vocabulary import Vocabulary
+
+SLICED = 5
+"""So many runs share a panel and stay legible."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stages before have left what is reported."""
+
+    runs: Path
+    corpus: Path
+    tokens: Path
+    embeddings: Path
+    probes: Path
+
+
+def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str] = ()) -> None:
+    """Writes the report into the folder `report`.
+
+    Args:
+        not_stated: what the catalog does not say of the corpus, such as its licence.
+
+    Raises:
+        TextrnnError: a run of the study is missing, or runs cannot be compared.
+    """
+    runs = [RunFolder.load(folders.runs / name) for name in (*params.experiments, *params.baselines)]
+    study = tables.build(runs)
+    of_corpus = partial(units, folders.corpus)
+    board = leaderboard.build(runs, study["scores"], of_corpus)
+    study["comparisons"] = comparisons(runs, params, leaderboard.best(board), of_corpus)
+    board = leaderboard.judge(board, study["comparisons"])
+    encoder = TextEncoder.load(folders.tokens)
+    train = pl.read_parquet(folders.tokens / "train.parquet")
+    ratios = log_count_ratios(train, len(encoder.classes), len(encoder.vocabulary))
+    ranked = [run for name in board["experiment"] for run in runs if run.name == name]
+    study |= {
+        "calibration": calibration(ranked),
+        "memory": memory([run for run in ranked if run.name in params.probes], folders.probes, of_corpus),
+        **_errors(ranked, params, folders, ratios),
+        **_words(ranked, params, folders, encoder.vocabulary, ratios),
+        "published": published(runs, params, board),
+    }
+    study["protocol"], study["flattery"] = protocol(runs, of_corpus)
+    quality = data_quality.to_markdown(
+        data_quality.read_report(folders.corpus / "quality.json"),
+        data_quality.read_report(folders.tokens / "report.json"),
+        {name: data_quality.read_report(folders.embeddings / name / "coverage.json") for name in params.embeddings},
+        runs,
+        not_stated,
+    )
+    draw.study(report, board, study)
+    for name, table in {"leaderboard": board, **study}.items():
+        if not table.empty:
+            _write(report / f"{name}.csv", tables.to_csv(table))
+    (report / "metrics").mkdir()
+    for name, values in leaderboard.to_metrics(board).items():
+        _write(report / "metrics" / f"{name}.json", json.dumps(values, indent=2) + "\n")
+    _write(report / "data_quality.md", quality)
+    page.write(report, Report(params.study, params.corpus, leaderboard.summary(board), board, study, quality))
+
+
+def _errors(
+    ranked: Sequence[RunFolder], params: Params, folders: Folders, ratios: np.ndarray
+) -> dict[str, pd.DataFrame]:
+    """Where the first, the probed and the linear model err, and what all find hard."""
+    texts = pl.read_parquet(folders.corpus / "valid.parquet").select("id", "text")
+    texts = texts.join(pl.read_parquet(folders.tokens / "valid.parquet").select("id", "ids"), on="id")
+    bars = [run for run in ranked if run.params.get("kind") == "nb_svm"]
+    shown = [run for run in ranked if run.name in params.probes][: SLICED - 1 - len(bars[:1])]
+    first = [run for run in ranked if run.kind == "experiment" and run not in shown][:1]
+    return {
+        "slices": slices([*first, *shown, *bars[:1]], texts, ratios, partial(units, folders.corpus)),
+        "hardest": hardest(ranked, texts),
+    }
+
+
+def _words(
+    ranked: Sequence[RunFolder], params: Params, folders: Folders, vocabulary: Vocabulary, ratios: np.ndarray
+) -> dict[str, pd.DataFrame]:
+    """What lies in the vectors before training and after it, and where training has put words.
+
+    After it: of the first run that trains them, and of the first that learns them from scratch.
+    """
+    embeddings = {name: Embedding.load(folders.embeddings / name).of_vocabulary for name in params.embeddings}
+    trained = [run for run in ranked if run.finished_seeds and run.params.get("trainable_embedding")]
+    learned = [run for run in trained if params.embeddings[run.params["embedding"]].source == "random"]
+    # No embedding is named like that: names hold no spaces.
+    after = {
+        f"{run.name} after training": trained_embedding(run, run.finished_seeds[0], vocabulary)
+        for run in (*trained[:1], *learned[:1])
+    }
+    found = {
+        "neighbours": neighbours(embeddings | after, vocabulary, ratios),
+        "analogies": analogies(embeddings, vocabulary),
+        "words": pd.DataFrame(columns=MAP_COLUMNS),
+    }
+    for run in trained[:1]:
+        found["words"] = word_map(run, embeddings[run.params["embedding"]], vocabulary, ratios)
+    return found
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", newline="\n")

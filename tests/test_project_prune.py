@@ -1,0 +1,93 @@
+"""What a study no longer declares is forgotten; what it declares stands in the graph's order."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from tiny_project import PARAMS
+
+from textrnn.config.params import Params, load_params
+from textrnn.project.prune import declared_stages, prune_folder, prune_lock
+
+
+@pytest.fixture
+def params(tmp_path) -> Params:
+    file = tmp_path / "params.yaml"
+    file.write_text(PARAMS, encoding="utf-8")
+    return load_params(file)
+
+
+def write_lock(folder, *stages):
+    """A dvc.lock in `folder` with `stages` in this order; `train@x` has the output runs/x."""
+    entries = {
+        name: {"cmd": "run it", "outs": [{"path": f"runs/{name.partition('@')[2] or name}", "md5": "0"}]}
+        for name in stages
+    }
+    lock = folder / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": entries}, sort_keys=False), encoding="utf-8")
+    return lock
+
+
+def stages_in(lock):
+    return list(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
+
+
+def test_declared_stages_follow_the_graph(params):
+    assert declared_stages(params) == [
+        "download_vectors@random",
+        "download_vectors@glove",
+        "build_embeddings@random",
+        "build_embeddings@glove",
+        "baseline@majority",
+        "baseline@nb-svm",
+        "train@lstm",
+        "train@gru",
+        "train@mean",
+        "probe@lstm",
+    ]
+
+
+def test_a_removed_experiment_leaves_lock_and_runs(tmp_path, params):
+    lock = write_lock(tmp_path, "train@lstm", "train@old", "compare")
+    for name in ("lstm", "old"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert prune_lock(lock, params) == ["train@old"]
+    assert stages_in(lock) == ["train@lstm", "compare"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["lstm"]
+
+
+def test_an_experiment_that_became_a_baseline_keeps_its_folder(tmp_path, params):
+    lock = write_lock(tmp_path, "baseline@majority", "train@majority")
+    (tmp_path / "runs" / "majority").mkdir(parents=True)
+    assert prune_lock(lock, params) == ["train@majority"]
+    assert (tmp_path / "runs" / "majority").is_dir()
+
+
+def test_stages_stand_in_the_graphs_order_whenever_they_ran(tmp_path, params):
+    lock = write_lock(tmp_path, "compare", "train@mean", "encode_corpus", "train@lstm", "download_corpus")
+    assert prune_lock(lock, params) == []
+    assert stages_in(lock) == ["download_corpus", "encode_corpus", "train@lstm", "train@mean", "compare"]
+
+
+def test_stages_that_are_none_of_ours_stay(tmp_path, params):
+    lock = write_lock(tmp_path, "train@lstm", "compare", "predict@mine")
+    assert prune_lock(lock, params) == []
+    assert stages_in(lock) == ["train@lstm", "compare", "predict@mine"]
+
+
+def test_a_lock_that_is_right_is_not_touched(tmp_path, params):
+    lock = write_lock(tmp_path, "train@lstm", "train@gru")
+    content = "# as DVC wrote it\n" + lock.read_text(encoding="utf-8")
+    lock.write_text(content, encoding="utf-8")
+    assert prune_lock(lock, params) == []
+    assert lock.read_text(encoding="utf-8") == content
+    assert prune_lock(tmp_path / "none.lock", params) == []
+
+
+def test_folder_keeps_the_named_and_loses_the_rest(tmp_path):
+    for name in ("lstm", "gru", ".lstm.k1ll3d"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    assert prune_folder(tmp_path, ["lstm", "not-there-yet"]) == [".lstm.k1ll3d", "gru", "notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["lstm"]
+    assert prune_folder(tmp_path / "none", ["lstm"]) == []

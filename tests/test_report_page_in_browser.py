@@ -1,0 +1,157 @@
+"""The page in a real browser: for phone and desk, light and dark, keyboard and screen reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from axe_core_python.selenium import Axe
+from fake_report import PICTURES, make_report
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from textrnn.report import page
+from textrnn.report.plots import draw
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+WIDTHS = (360, 768, 1280)
+
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs chromium (or google-chrome) and chromedriver on the PATH"
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    report = make_report(folder)
+    draw.study(folder, report.board, report.tables)
+    page.write(folder, report)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = str(BROWSER)
+    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # the browser refuses to sandbox itself as root
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def _open(browser: Chrome, file: Path, width: int, scheme: str = "light") -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(file.as_uri())
+
+
+def test_asks_for_nothing_and_complains_about_nothing(browser: Chrome, file: Path) -> None:
+    browser.get_log("performance")
+
+    _open(browser, file, 1280)
+
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked == [file.as_uri()]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), list(product(WIDTHS[::2], ("light", "dark"))))
+def test_has_no_barriers_that_axe_knows(browser: Chrome, file: Path, width: int, scheme: str) -> None:
+    _open(browser, file, width, scheme)
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 23, 23)"}[scheme]
+
+    # What is inside an image has no meaning of its own, and there are 20,000 marks of it.
+    browser.execute_script("document.querySelectorAll('svg[role=img] > *').forEach(mark => mark.remove())")
+
+    found = Axe().run(browser)
+
+    barriers = {rule["id"]: [node["html"][:200] for node in rule["nodes"]] for rule in found["violations"]}
+    assert barriers == {}
+    assert {"color-contrast", "scrollable-region-focusable", "skip-link"} <= {rule["id"] for rule in found["passes"]}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_scrolls_sideways_only_within_tables_and_pictures(browser: Chrome, file: Path, width: int) -> None:
+    _open(browser, file, width)
+
+    assert browser.execute_script("return innerWidth") == width
+    assert browser.execute_script("return document.documentElement.scrollWidth == document.documentElement.clientWidth")
+    regions = "return [...document.querySelectorAll('.scroll')]"
+    assert len(browser.execute_script(regions)) > 20
+    assert browser.execute_script(f"{regions}.every(each => each.getBoundingClientRect().right <= innerWidth)")
+    # On a phone pictures keep a size at which they can be read.
+    widths = browser.execute_script("return [...document.querySelectorAll('svg')].map(svg => svg.clientWidth)")
+    assert len(widths) == len(PICTURES)
+    assert min(widths) >= 600
+
+
+def test_says_on_a_phone_what_scrolls_sideways(browser: Chrome, file: Path) -> None:
+    _open(browser, file, 360)
+    has_hint = "getComputedStyle(each, '::before').display == 'block'"
+    of_each = f"each => [{has_hint}, each.scrollWidth / each.clientWidth]"
+    regions = browser.execute_script(f"return [...document.querySelectorAll('.scroll')].map({of_each})")
+
+    assert all(screens > 1 for hint, screens in regions if hint)
+    assert all(hint for hint, screens in regions if screens > 1.5)
+
+
+def test_says_on_a_tablet_that_pictures_scroll_and_on_a_desk_nothing(browser: Chrome, file: Path) -> None:
+    for width, hints in ((768, len(PICTURES)), (1280, 0)):
+        _open(browser, file, width)
+        has_hint = "getComputedStyle(each, '::before').display == 'block' && each.scrollWidth > each.clientWidth"
+        shown = f"return [...document.querySelectorAll('.scroll')].filter(each => {has_hint}).length"
+        assert browser.execute_script(shown) == hints
+
+
+def test_tab_goes_through_every_link_and_region_in_order(browser: Chrome, file: Path) -> None:
+    _open(browser, file, 360)
+    name = "(element => element.getAttribute('href') || element.getAttribute('aria-label'))"
+    stops = browser.execute_script(f"return [...document.querySelectorAll('a, [tabindex=\"0\"]')].map({name})")
+
+    visited = []
+    for _ in stops:
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        visited.append(browser.execute_script(f"return {name}(document.activeElement)"))
+        place = browser.execute_script(
+            "const {top, bottom} = document.activeElement.getBoundingClientRect();"
+            "return [getComputedStyle(document.activeElement).outlineStyle, bottom > 0 && top < innerHeight]"
+        )
+        assert place == ["solid", True], visited[-1]
+
+    assert visited == stops
+    assert visited[0] == "#report"
+
+
+def test_the_skip_link_leads_past_the_contents(browser: Chrome, file: Path) -> None:
+    _open(browser, file, 1280)
+
+    ActionChains(browser).send_keys(Keys.TAB).send_keys(Keys.ENTER).send_keys(Keys.TAB).perform()
+
+    focused = browser.execute_script("return document.activeElement.getAttribute('aria-label')")
+    assert focused == "Every run, best first"
+
+
+def test_pictures_turn_dark_with_the_page(browser: Chrome, file: Path) -> None:
+    filters = []
+    for scheme in ("light", "dark"):
+        _open(browser, file, 1280, scheme)
+        filters.append(browser.execute_script("return getComputedStyle(document.querySelector('svg')).filter"))
+
+    assert filters == ["none", "invert(0.91) hue-rotate(180deg)"]
