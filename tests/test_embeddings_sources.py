@@ -138,7 +138,7 @@ def test_one_dimension_is_not_mistaken_for_a_header(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lines", [1, 2, 3])
 def test_lines_are_parsed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
-    monkeypatch.setattr("textrnn.embeddings.sought._AT_ONCE", lines)
+    monkeypatch.setattr("textrnn.embeddings.vector_files._AT_ONCE", lines)
     assert read(write(tmp_path / "glove.txt", text()), make_entry("glove")) == EXPECTED
     bad = write(tmp_path / "bad.txt", text().replace(b"good 4 5 6.5", b"good 4 5 x"))
     with pytest.raises(TextrnnError, match="line 3 must hold a word and 3 numbers"):
@@ -215,7 +215,7 @@ def test_no_word_in_common_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["nan", "-inf"])
 def test_a_vector_that_is_not_finite_is_refused(tmp_path: Path, number: str) -> None:
     path = write(tmp_path / "nan.txt", f"the 1 2 3\ngood 1 {number} 3\n".encode())
-    with pytest.raises(TextrnnError, match=r"vector of 'good' \(1 such.*not finite.*Mend the file"):
+    with pytest.raises(TextrnnError, match=r"vector of 'good' \(1 such.*not finite.*Fix the file"):
         read_vectors(path, make_entry("glove"), WORDS)
 
 
@@ -379,7 +379,7 @@ def test_every_format_gives_further_words_too(tmp_path: Path, name: str) -> None
 def test_further_words_are_the_first_that_the_tokenizer_leaves_as_they_are(
     tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textrnn.embeddings.sought._AT_ONCE", at_once)
+    monkeypatch.setattr("textrnn.embeddings.vector_files._AT_ONCE", at_once)
     names = [
         *["The", "good", "the", "the", "don't", "n't", "<unk>", "<pad>", "new-york", "3.5", "!", "�", "!!"],
         "new york",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from textrnn.corpus.archive import OF_MACOS, open_stream
+from textrnn.corpus.archive import OF_MACOS, open_member
 from textrnn.corpus.table_file import NO_CHARACTER, REPLACED, decode
 from textrnn.errors import TextrnnError
 
@@ -19,22 +19,25 @@ _OF_THE_LAYOUT = re.compile(r"(README|imdb\.vocab|imdbEr\.txt|(train|test)/(labe
 _SPLIT = re.compile(r"^(.*?)(?:^|/)((?:train|test)/.*)$")
 _FILM = re.compile(r"tt\d+")
 
+_Review = tuple[str, str, int, int, str, str]
+"""Split, folder, number, rating, text and id."""
+
 
 def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Returns the reviews as `id, text, label, group, split` (str), and what was left out or replaced, by reason.
+    """Returns the reviews as `id, text, label, group, split` (str), and what was skipped or replaced, by reason.
 
-    Of two files of one name the later one counts, as for tar. The film of review n is on line n, from
-    0 on, of the `urls_*.txt` of its folder.
+    Of two files of one name the later counts, as in any tar. The film of review n is in line n, counted from
+    0, of the `urls_*.txt` of its folder.
 
     Raises:
-        TextrnnError: a review's film is not known, reviews are in two folders, or there are no unlabelled ones.
+        TextrnnError: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
     """
-    reviews: dict[str, tuple[tuple[str, ...], str]] = {}
+    reviews: dict[str, _Review] = {}
     films: dict[str, str] = {}
     skipped: Counter[str] = Counter()
     unasked: set[str] = set()
     tops: set[str] = set()
-    with open_stream(archive, member) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+    with open_member(archive, member, whole=True) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for item in tar:
             path = PurePosixPath(item.name).as_posix()  # without a leading ./
             if item.isdir():
@@ -50,7 +53,8 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
                     continue
                 if name in reviews:
                     skipped["review replaced by a later file of the same name"] += 1
-                reviews[name] = (review.groups(), _text(tar, item))
+                numbers = int(review[3]), int(review[4])
+                reviews[name] = (review[1], review[2], *numbers, _text(tar, item), name.removesuffix(".txt"))
             elif _FILMS.fullmatch(name):
                 films[name] = _text(tar, item)
             elif not _OF_THE_LAYOUT.fullmatch(name if found else PurePosixPath(path).name):
@@ -61,51 +65,35 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
             f"{archive.name}: holds reviews in {len(tops)} folders: {', '.join(repr(top) for top in sorted(tops))}. "
             "One corpus is one folder: leave the copy out of the archive."
         )
-    if unlabelled and not any(folder == "unsup" for (_, folder, *_), _ in reviews.values()):
+    if unlabelled and not any(folder == "unsup" for _, folder, *_ in reviews.values()):
         raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
     skipped["unlabelled, not asked for"] += len(unasked)
-    rows = _with_films(reviews, films, archive.name)
-    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(str(row["text"]))) for row in rows)
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "text", "label", "group", "split"), pl.String))
+    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for *_, text, _ in reviews.values())
+    rows = _with_films(sorted(reviews.values()), films, archive.name)
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "text", "label", "group", "split"), pl.String), orient="row")
     text = pl.col("text").str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True)
     return frame.with_columns(text), dict(skipped)
 
 
-def _with_films(
-    reviews: dict[str, tuple[tuple[str, ...], str]], films: dict[str, str], where: str
-) -> list[dict[str, str | None]]:
+def _with_films(reviews: list[_Review], films: dict[str, str], where: str) -> list[tuple[str | None, ...]]:
     lists: dict[str, list[str]] = {}
-    rows = []
-    for (split, folder, number, rating), text in sorted(reviews.values(), key=_place):
-        name = f"{split}/urls_{folder}.txt"
-        if name not in lists:
-            lists[name] = _films(films.get(name, ""), f"{where}: {name}")
-        listed = lists[name]
-        if int(number) >= len(listed):
+    rows: list[tuple[str | None, ...]] = []
+    for split, folder, number, _, text, name in reviews:
+        films_of = f"{split}/urls_{folder}.txt"
+        if films_of not in lists:
+            lists[films_of] = _films(films.get(films_of, ""), f"{where}: {films_of}")
+        if number >= len(lists[films_of]):
             raise TextrnnError(
-                f"{where}: no film for {split}/{folder}/{number}_{rating}: {name} has {len(listed)} lines. "
+                f"{where}: no film for {name}: {films_of} has {len(lists[films_of])} lines. "
                 "Valid splits are drawn by film: use the complete archive."
             )
-        is_labelled = folder != "unsup"
-        rows.append(
-            {
-                "id": f"{split}/{folder}/{number}_{rating}",
-                "text": text,
-                "label": folder if is_labelled else None,
-                "group": listed[int(number)],
-                "split": split if is_labelled else "unlabelled",
-            }
-        )
+        label, side = (None, "unlabelled") if folder == "unsup" else (folder, split)
+        rows.append((name, text, label, lists[films_of][number], side))
     return rows
 
 
-def _place(review: tuple[tuple[str, ...], str]) -> tuple[str, str, int, int, str]:
-    (split, folder, number, rating), text = review
-    return split, folder, int(number), int(rating), text
-
-
 def _films(content: str, where: str) -> list[str]:
-    """The film on each line; a line that holds none would shift those after it."""
+    """The film of each line. A line without one would shift the lines after it."""
     films = []
     for number, line in enumerate(content.rstrip().split("\n") if content.strip() else [], 1):
         found = _FILM.findall(line)

@@ -1,4 +1,4 @@
-"""How far a new version of a corpus is from an older one, and which of it a study forbids."""
+"""How far a new version of a corpus is from an older one, and which changes a study forbids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ distance (Smirnov 1948, https://doi.org/10.1214/aoms/1177730256)."""
 
 @dataclass(frozen=True)
 class Judged:
-    """What the older version's champion makes of a version's test texts.
+    """What the older version's champion predicts for a version.
 
     Attributes:
         probabilities: float32 [texts, classes], of test texts that it was not trained on.
@@ -36,13 +36,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing in which the two versions are compared.
+    """One property in which the two versions are compared.
 
     Attributes:
         what: its name.
-        old, new: what each version has, in words.
+        old, new: the property of each version, in words.
         measure: what `value` is.
-        value: how far they are apart, a share; None where it is unknown.
+        value: the distance between the versions, a share; None where it is unknown.
         limit: the largest value that the study allows, None where it allows any.
         key: of the limit, in `data_check`.
     """
@@ -61,123 +61,83 @@ class Change:
 
 
 def changes(old: Corpus, new: Corpus, judged: tuple[Judged, Judged], limits: DataCheck) -> list[Change]:
-    """Compares the labelled texts of two versions, and what a model trained on the older one makes of each."""
-    before, after = _labelled(old), _labelled(new)
-    texts = before.select("text").unique(), after.select("text").unique()
+    """Compares the labelled texts of two versions, and the predictions of a model trained on the older one."""
+    found: list[Change] = []
+
+    def add(what: str, sides: Sequence[str], measure: str, value: float | None, key: str = "") -> None:
+        found.append(Change(what, sides[0], sides[1], measure, value, getattr(limits, key) if key else None, key))
+
+    before, after = sides = [_labelled(corpus) for corpus in (old, new)]
+    texts = [side.select("text").unique() for side in sides]
     lost = before.join(texts[1], on="text", how="anti").height
     added = after.join(texts[0], on="text", how="anti").height
+    add("texts", [f"{side.height:,}" for side in sides], "added", added / after.height)
+    add("texts lost", ["", f"{lost:,}"], "share of the old", lost / before.height, "lost")
     both = _one_label(before).join(_one_label(after), on="text")
     relabelled = both.filter(pl.col("label") != pl.col("label_right")).height
-    shares = [_class_shares(frame, {*old.classes, *new.classes}) for frame in (before, after)]
-    lengths = [frame["text"].str.count_matches(r"\S+").to_numpy() for frame in (before, after)]
-    repeated = [1 - texts[side].height / frame.height for side, frame in enumerate((before, after))]
+    add("texts with another label", ["", f"{relabelled:,}"], "share of the old", relabelled / before.height)
+
+    classes = sorted({*old.classes, *new.classes})
+    shares = [{name: int((side["label"] == name).sum()) / side.height for name in classes} for side in sides]
+    named = [", ".join(f"{name} {share:.1%}" for name, share in each.items()) for each in shares]
+    variation = sum(abs(shares[0][name] - shares[1][name]) for name in classes) / 2
+    add("classes", named, "total variation distance", variation, "label_shift")
+    lengths = [side["text"].str.count_matches(r"\S+").to_numpy() for side in sides]
+    medians = [f"median {np.median(each):,.0f}" for each in lengths]
+    add("words per text", medians, _distance_name(lengths), _distance(lengths), "length_shift")
+
+    unknown = [each.unknown for each in judged]
+    repeated = [1 - unique.height / side.height for unique, side in zip(texts, sides, strict=True)]
     leaked = [_leaked(corpus) for corpus in (old, new)]
+    for what, values, measure, value, key in (
+        ("running words the champion does not know", unknown, "rise", unknown[1] - unknown[0], "unknown_words"),
+        ("texts that repeat another", repeated, "rise", repeated[1] - repeated[0], "duplicates"),
+        ("validation and test texts that an earlier split holds", leaked, "share of the new", leaked[1], "leakage"),
+    ):
+        add(what, [f"{each:.1%}" for each in values], measure, value, key)
+
     seen = after.filter(split="test").join(old.frames["train"].select("text").unique(), on="text", how="semi").height
-    tests = new.frames["test"].height
+    share = seen / new.frames["test"].height
+    add("test texts that the champion was trained on", ["", f"{seen:,}"], "share of the new", share)
     scores = [each.probabilities for each in judged]
-    return [
-        Change("texts", f"{before.height:,}", f"{after.height:,}", "added", added / after.height),
-        Change("texts lost", "", f"{lost:,}", "share of the old", lost / before.height, limits.lost, "lost"),
-        Change("texts with another label", "", f"{relabelled:,}", "share of the old", relabelled / before.height),
-        Change(
-            "classes",
-            _percents(shares[0]),
-            _percents(shares[1]),
-            "total variation distance",
-            sum(abs(shares[0][name] - shares[1][name]) for name in shares[0]) / 2,
-            limits.label_shift,
-            "label_shift",
-        ),
-        Change(
-            "words per text",
-            f"median {np.median(lengths[0]):,.0f}",
-            f"median {np.median(lengths[1]):,.0f}",
-            _distance_name(lengths),
-            _distance(lengths),
-            limits.length_shift,
-            "length_shift",
-        ),
-        Change(
-            "running words the champion does not know",
-            f"{judged[0].unknown:.1%}",
-            f"{judged[1].unknown:.1%}",
-            "rise",
-            judged[1].unknown - judged[0].unknown,
-            limits.unknown_words,
-            "unknown_words",
-        ),
-        Change(
-            "texts that repeat another",
-            f"{repeated[0]:.1%}",
-            f"{repeated[1]:.1%}",
-            "rise",
-            repeated[1] - repeated[0],
-            limits.duplicates,
-            "duplicates",
-        ),
-        Change(
-            "validation and test texts that an earlier split holds",
-            f"{leaked[0]:.1%}",
-            f"{leaked[1]:.1%}",
-            "share of the new",
-            leaked[1],
-            limits.leakage,
-            "leakage",
-        ),
-        Change("test texts that the champion was trained on", "", f"{seen:,}", "share of the new", seen / tests),
-        Change(
-            "the champion's probabilities on the other test texts",
-            f"{len(scores[0]):,} texts",
-            f"{len(scores[1]):,} texts",
-            _distance_name(scores),
-            max((_distance([side[:, each] for side in scores]) for each in range(scores[0].shape[1])), default=None)
-            if all(map(len, scores))
-            else None,
-            limits.score_shift,
-            "score_shift",
-        ),
-    ]
+    per_class = zip(*(side.T for side in scores), strict=True) if all(map(len, scores)) else ()
+    add(
+        "the champion's probabilities on the other test texts",
+        [f"{len(side):,} texts" for side in scores],
+        _distance_name(scores),
+        max(map(_distance, per_class), default=None),
+        "score_shift",
+    )
+    return found
 
 
 def table(found: Sequence[Change], style: str) -> str:
     """Returns `found` as a table, in a style that `tabulate` knows: `simple` or `pipe` (Markdown)."""
-    headers = ["", "champion's corpus", "this corpus", "compared by", "value", "limit", ""]
     word = escape if style == "pipe" else str
     rows = [
         [
-            word(each.what),
-            word(each.old),
-            word(each.new),
-            word(each.measure),
+            *map(word, (each.what, each.old, each.new, each.measure)),
             "unknown" if each.value is None else f"{each.value:.3f}",
             "" if each.limit is None else f"{each.limit:g}",
             "forbidden" if each.is_forbidden else "",
         ]
         for each in found
     ]
+    headers = ["", "champion's corpus", "this corpus", "compared by", "value", "limit", ""]
     return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True))
 
 
 def _labelled(corpus: Corpus) -> pl.DataFrame:
-    frames = [corpus.frames[split].select("text", "label", split=pl.lit(split)) for split in LABELLED]
-    return pl.concat(frames)
+    return pl.concat([corpus.frames[split].select("text", "label", split=pl.lit(split)) for split in LABELLED])
 
 
 def _one_label(frame: pl.DataFrame) -> pl.DataFrame:
-    """The texts whose label is not in doubt: wherever they stand, they have the same."""
+    """The texts that have the same label wherever they occur."""
     return frame.group_by("text").agg(pl.col("label").unique()).filter(pl.col("label").list.len() == 1).explode("label")
 
 
-def _class_shares(frame: pl.DataFrame, classes: set[str]) -> dict[str, float]:
-    return {name: int((frame["label"] == name).sum()) / frame.height for name in sorted(classes)}
-
-
-def _percents(shares: dict[str, float]) -> str:
-    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-
-
 def _leaked(corpus: Corpus) -> float:
-    """Share of the validation and test texts that stand in an earlier split, too."""
+    """Share of the validation and test texts that also occur in an earlier split."""
     train, valid, test = (corpus.frames[split].select("text") for split in LABELLED)
     leaked = valid.join(train, on="text", how="semi").height
     leaked += test.join(pl.concat([train, valid]), on="text", how="semi").height
@@ -186,7 +146,7 @@ def _leaked(corpus: Corpus) -> float:
 
 def _distance(samples: Sequence[np.ndarray]) -> float:
     """The Kolmogorov-Smirnov distance of two samples: the largest difference of their distribution functions."""
-    with np.errstate(divide="ignore"):  # in the p value, which nobody reads
+    with np.errstate(divide="ignore"):  # in the p value, which is not used
         return float(ks_2samp(*samples, method="asymp").statistic)
 
 

@@ -1,4 +1,4 @@
-"""Brings one published archive into a folder: complete and with the right hash, or not at all."""
+"""Downloads published archives into a folder: complete and with the right hash, or not at all."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from textrnn.config.catalog import Source, Split
 from textrnn.errors import TextrnnError
@@ -35,86 +28,72 @@ TIMEOUT = (15, 60)
 NOTE = "made-here.txt"
 
 _TRANSIENT = {408, 416, 429, 500, 502, 503, 504}
-"""HTTP statuses worth another try (416: what we wanted to resume is not what the server has now)."""
+"""HTTP statuses that are retried (416: the server's file has changed since the download began)."""
 
 
 def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) -> Path | None:
-    """Makes `folder` hold exactly the archive at `source`, under its published name.
+    """Makes `folder` hold exactly the archive at `source` under its published name, and returns its path.
 
-    Nothing is done, and no network needed, where the folder already holds it. For the source `none`
-    the folder gets a note that says so (DVC warns of empty folders) and None is returned. On
-    failure, Ctrl-C included, nothing is left behind and `folder` stays as it was.
+    A folder that holds it already stays as it is, without network access. For the source `none` the folder
+    gets a note (DVC warns of empty folders), and None is returned. On failure or Ctrl-C `folder` is unchanged.
 
     Args:
         source: `https://…`, `file:PATH`, `pypi:NAME==VERSION` or `none`, as in catalog.yaml.
         sha256: hexadecimal SHA-256 of the archive; None for `none`.
-        folder: becomes a folder of one file.
         pause: seconds before the second attempt; doubles with each further one.
 
     Raises:
-        TextrnnError: says source, expected, received and what to do.
+        TextrnnError: reports source, expected, received and what to do.
     """
     present = list(folder.iterdir()) if folder.is_dir() else []
     if len(present) == 1 and present[0].is_file() and _sha256(present[0]) == sha256:
         return present[0]
     try:
         with write_folder(folder) as fresh:
-            if source == "none":
+            kind, _, rest = source.partition(":")
+            if kind == "none":
                 (fresh / NOTE).write_text("Nothing to download: source is none in catalog.yaml.\n")
                 return None
-            archive = _obtain(source, fresh, pause)
-            received = _sha256(archive)
-            if received != sha256:
+            if kind == "file":
+                archive = _copy(source, Path(rest), fresh)
+            else:
+                archive = _pip_download(source, rest, fresh) if kind == "pypi" else _download(source, fresh, pause)
+            if (received := _sha256(archive)) != sha256:
                 raise _failure(
                     source,
-                    expected=f"SHA-256 {sha256}",
-                    received=f"SHA-256 {received} ({archive.stat().st_size:,} bytes)",
-                    advice="run it again; if the hash is the same then, the publisher's file has changed: "
+                    f"SHA-256 {sha256}",
+                    f"SHA-256 {received} ({archive.stat().st_size:,} bytes)",
+                    "run it again; if the hash is the same then, the publisher's file has changed: "
                     "look at it before you write the new sha256 into catalog.yaml",
                 )
     except OSError as error:
-        raise TextrnnError(f"{source}: cannot be stored in {folder}: {error}. Mend that and run it again.") from error
+        raise TextrnnError(f"{source}: cannot be stored in {folder}: {error}. Fix that and run it again.") from error
     return folder / archive.name
 
 
 def fetch_splits(sources: Mapping[Split, Source], folder: Path) -> None:
-    """Makes `folder` hold a folder for each of `sources`, by its name, as `fetch` makes one: all of them, or none.
-
-    What `folder` holds already needs no network.
-
-    Raises:
-        TextrnnError: as `fetch`.
-    """
+    """Makes `folder` hold a folder per split with its archive, as `fetch` does: all of them, or none."""
     with write_folder(folder) as fresh:
-        for name, each in sources.items():
-            if (folder / name).is_dir():
-                shutil.copytree(folder / name, fresh / name)
-            fetch(str(each.source), each.sha256, fresh / name)
-
-
-def _obtain(source: str, folder: Path, pause: float) -> Path:
-    kind, _, rest = source.partition(":")
-    if kind == "file":
-        return _copy(source, Path(rest), folder)
-    if kind == "pypi":
-        return _pip_download(source, rest, folder)
-    return _download(source, folder, pause)
+        for split, each in sources.items():
+            if (folder / split).is_dir():
+                shutil.copytree(folder / split, fresh / split)  # needs no download if it is right
+            fetch(str(each.source), each.sha256, fresh / split)
 
 
 def _copy(source: str, original: Path, folder: Path) -> Path:
     if not original.is_file():
         raise _failure(
             source,
-            expected="a file (the path is relative to the project's top folder)",
-            received=f"{original.absolute()}, which is no file",
-            advice="put the file there, or correct 'source' in catalog.yaml",
+            "a file (the path is relative to the project's top folder)",
+            f"{original.absolute()}, which is no file",
+            "put the file there, or correct 'source' in catalog.yaml",
         )
-    # A copy, not a link: DVC takes what is here into its cache and write-protects it.
+    # A copy, not a link: DVC moves the folder's files to its cache and write-protects them.
     return Path(shutil.copyfile(original, folder / original.name))
 
 
 def _pip_download(source: str, requirement: str, folder: Path) -> Path:
-    """Fetches the wheel with the user's own pip configuration (environment included), installing nothing."""
+    """Downloads the wheel with the user's own pip configuration, and installs nothing."""
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
     finished = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options, "--", requirement],
@@ -126,12 +105,12 @@ def _pip_download(source: str, requirement: str, folder: Path) -> Path:
     )
     wheels = list(folder.iterdir())
     if finished.returncode or len(wheels) != 1:
-        complaints = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
+        errors = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
         raise _failure(
             source,
-            expected="one wheel from `pip download`",
-            received=" ".join(complaints) or finished.stderr.strip() or f"{len(wheels)} files",
-            advice=f"check 'source', the network and `pip config list`, and run it again; "
+            "one wheel from `pip download`",
+            " ".join(errors) or finished.stderr.strip() or f"{len(wheels)} files",
+            "check 'source', the network and `pip config list`, and run it again; "
             f"`pip download --no-deps {requirement}` shows the same by hand",
         )
     return wheels[0]
@@ -140,29 +119,36 @@ def _pip_download(source: str, requirement: str, folder: Path) -> Path:
 def _download(url: str, folder: Path, pause: float) -> Path:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     target = folder / (name if name not in ("", "..") else "archive")
-    with target.open("wb") as file, _progress() as progress:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with (
+        target.open("wb") as file,
+        Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
+    ):
         for attempt in range(1, TRIES + 1):
             try:
                 _receive(url, file, progress)
                 return target
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                reason = f"{_root_cause(error)} (attempt {attempt}, {file.tell():,} bytes so far)"
+                cause: BaseException = error
+                while cause.__context__ is not None:  # such as `[Errno 111] Connection refused`
+                    cause = cause.__context__
+                reason = f"{cause} (attempt {attempt}, {file.tell():,} bytes so far)"
                 if isinstance(error, requests.HTTPError) and error.response.status_code not in _TRANSIENT:
                     break
             if attempt < TRIES:
                 time.sleep(pause * 2 ** (attempt - 1))
     raise _failure(
         url,
-        expected="the archive",
-        received=reason,
-        advice="check the address, your network and your proxy, and run it again; or fetch the file "
+        "the archive",
+        reason,
+        "check the address, your network and your proxy, and run it again; or fetch the file "
         "by other means and set 'source' in catalog.yaml to file:PATH",
     )
 
 
 def _receive(url: str, file: BinaryIO, progress: Progress) -> None:
-    """Appends to `file` what is missing in it; starts anew where the server cannot resume."""
-    headers = {"Accept-Encoding": "identity"}  # the file as published, whose hash we know
+    """Appends to `file` what it lacks; starts again where the server cannot resume."""
+    headers = {"Accept-Encoding": "identity"}  # the published bytes, whose hash is known
     if file.tell():
         headers["Range"] = f"bytes={file.tell()}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -178,25 +164,12 @@ def _receive(url: str, file: BinaryIO, progress: Progress) -> None:
             progress.update(task, total=total, completed=file.tell())
 
 
-def _progress() -> Progress:
-    """A bar on a terminal; elsewhere just its last line. Always on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-
-
-def _root_cause(error: BaseException) -> str:
-    """The innermost reason, such as `[Errno 111] Connection refused`, out of its many wrappers."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _failure(source: str, *, expected: str, received: str, advice: str) -> TextrnnError:
+def _failure(source: str, expected: str, received: str, advice: str) -> TextrnnError:
     return TextrnnError(
         f"{source}: the download failed, and nothing was kept.\n"
         f"  expected: {expected}\n  received: {received}\n  what to do: {advice}."

@@ -1,4 +1,4 @@
-"""Reads a published corpus, whatever its layout, into one table of `id, text, label, group, split`."""
+"""Reads a published corpus of any layout into one table of `id, text, label, group, split`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MISSING = ("nan", "none", "null", "n/a", "<na>")
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """`frame` has the columns the module names, all str; `skipped` counts what was left out or replaced, by reason.
+    """`frame` has the columns that the module names, all str; `skipped` counts what was skipped or replaced, by reason.
 
-    All is in Unicode's composed form (NFC), and null alone is missing. `split` is train, valid, test or
+    Texts are in Unicode's composed form (NFC), and only null is missing. `split` is train, valid, test or
     unlabelled, null where the corpus has no splits of its own.
     """
 
@@ -32,29 +32,38 @@ class RawCorpus:
 
 
 def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> RawCorpus:
-    """Returns the corpus in `archive`, read in place, with its unlabelled texts if asked for.
+    """Returns the corpus in `archive`, read in place, with its unlabelled texts if requested.
 
-    Ids are the row number from 1 on in tables (`7`, of one of several sources `test/7`; blank lines
-    do not count), the file in aclimdb (`train/pos/123_8`).
+    Ids are the row number from 1 on in tables (`7`, with several sources `test/7`; blank lines do not
+    count), the file in aclimdb (`train/pos/123_8`).
 
     Args:
         archive: of an entry with `sources` the folder that holds a folder with one archive for each.
 
     Raises:
-        TextrnnError: the archive or a column is not what the catalog says; bytes that are not
-            UTF-8; a label that is no class; a text that is missing or empty; an id that occurs twice;
-            a class without examples; no unlabelled texts where they are asked for.
+        TextrnnError: the archive or a column is not what the catalog says; bytes that are not UTF-8; an
+            unknown label; a missing or empty text; an id that occurs twice; a class without examples; no
+            unlabelled texts where they are requested.
     """
+    skipped: dict[str, int]
     if entry.columns is None:
         frame, skipped = read_aclimdb(archive, entry.member, unlabelled)
         frame = frame.with_columns(compose(frame["text"]))
+    elif unlabelled:
+        raise TextrnnError(
+            f"prepare.unlabelled: {archive.name} (format {entry.format}) has no unlabelled texts. "
+            "Set prepare.unlabelled to false."
+        )
+    elif entry.sources is None:
+        frame, replaced = _read_table(archive, entry.member, entry, entry.columns)
+        skipped = {REPLACED: replaced}
     else:
-        if unlabelled:
-            raise TextrnnError(
-                f"prepare.unlabelled: {archive.name} (format {entry.format}) has no unlabelled texts. "
-                "Set prepare.unlabelled to false."
-            )
-        frame, skipped = _read_tables(archive, entry, entry.columns)
+        frames, skipped = [], {REPLACED: 0}
+        for split, source in entry.sources.items():
+            part, replaced = _read_table(only_file(archive / split), source.member, entry, entry.columns)
+            frames.append(part.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split)))
+            skipped[REPLACED] += replaced
+        frame = pl.concat(frames)
     label = frame["label"].fill_null("")
     left_out = label.is_in(entry.skip_labels) & frame["split"].ne_missing(pl.Series(["unlabelled"]))
     for name in entry.skip_labels:
@@ -93,12 +102,12 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
             "Every example needs text: fill it in, delete the example, or set skip_empty: true in catalog.yaml, "
             "which leaves such examples out and counts them."
         )
-    missing = [name for name in entry.classes if name not in set(labelled["label"])]
-    if missing:
+    found = set(labelled["label"])
+    if missing := [name for name in entry.classes if name not in found]:
         raise TextrnnError(
-            f"{where}: no example of class {', '.join(map(repr, missing))}; found only "
-            f"{', '.join(sorted(set(labelled['label'])))}. A corpus needs examples of every "
-            "class, and two classes at least: correct classes in catalog.yaml, or the corpus."
+            f"{where}: no example of class {', '.join(map(repr, missing))}; found only {', '.join(sorted(found))}. "
+            "A corpus needs examples of every class, and two classes at least: correct classes in catalog.yaml, or "
+            "the corpus."
         )
 
 
@@ -107,19 +116,8 @@ def _places(rows: pl.DataFrame) -> str:
     return f"id {ids}" + (f" and {rows.height - 3} more" if rows.height > 3 else "")
 
 
-def _read_tables(archive: Path, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, dict[str, int]]:
-    if entry.sources is None:
-        frame, replaced = _read_table(archive, entry.member, entry, columns)
-        return frame, {REPLACED: replaced}
-    frames, total = [], 0
-    for split, source in entry.sources.items():
-        frame, replaced = _read_table(only_file(archive / split), source.member, entry, columns)
-        frames.append(frame.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split)))
-        total += replaced
-    return pl.concat(frames), {REPLACED: total}
-
-
 def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, int]:
+    """Returns a table's rows, and how many characters were replaced."""
     where = f"{archive.name}: {member}" if member else archive.name
     with open_member(archive, member) as stream:
         data = stream.read()
@@ -128,33 +126,25 @@ def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: 
     table, replaced = read_table(data, entry.format, where)
     named = {key: name for key, name in columns.model_dump().items() if name is not None}
     known = dict(zip(compose(pl.Series(table.columns, dtype=pl.String)), table.columns, strict=True))
-    missing = [name for name in named.values() if name not in known]
-    if missing:
+    if missing := [name for name in named.values() if name not in known]:
         other = next((mark for mark in ";\t|," if len(known) == 1 and mark in "".join(known)), None)
+        separated = f"Its fields seem to be separated by {other!r}: save it with commas (csv) or tabs (tsv)."
         raise TextrnnError(
             f"{where}: no column {', '.join(map(repr, missing))}. It has: {', '.join(known) or 'none'}. "
-            + (
-                f"Its fields seem to be separated by {other!r}: save it with commas (csv) or tabs (tsv)."
-                if other
-                else ""
-            )
-            + ("" if other else "Correct columns in catalog.yaml.")
+            + (separated if other else "Correct columns in catalog.yaml.")
         )
-    found = {key: strings(table, known[name], where, only_text=key == "text").alias(key) for key, name in named.items()}
+    found = {key: strings(table, known[name], where, only_text=key == "text") for key, name in named.items()}
     none = pl.Series([None] * table.height, dtype=pl.String)
-    frame = pl.DataFrame(
-        [
-            pl.Series("id", range(1, table.height + 1), pl.Int64).cast(pl.String),
-            *(found.get(key, none).alias(key) for key in ("text", "label", "group", "split")),
-        ]
-    )
-    if entry.format == "parquet":  # the other formats' readers see to it
+    ids = pl.Series("id", range(1, table.height + 1), pl.Int64).cast(pl.String)
+    frame = pl.DataFrame([ids, *(found.get(key, none).alias(key) for key in ("text", "label", "group", "split"))])
+    if entry.format == "parquet":  # the readers of other formats replace them
         holds = pl.col("text", "label", "group")
         replaced = sum(frame.select(holds.str.count_matches("\0", literal=True).sum()).row(0))
         frame = frame.with_columns(holds.str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True))
     is_missing = pl.col("group", "split").str.strip_chars().str.to_lowercase().is_in(MISSING)
     frame = frame.with_columns(pl.when(~is_missing).then(pl.col("group", "split")))
-    _check_swallowed(table, entry, known, where)
+    if entry.format == "csv":
+        _check_swallowed(table, known[columns.label], {*entry.classes, *entry.skip_labels} - {""}, where)
     if columns.split is not None:
         strange = frame.filter(pl.col("split").is_in(["train", "valid", "test"]).fill_null(False).not_())
         if strange.height:
@@ -165,13 +155,10 @@ def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: 
     return frame, replaced
 
 
-def _check_swallowed(table: pl.DataFrame, entry: CorpusEntry, known: dict[str, str], where: str) -> None:
-    """Refuses a CSV's field that holds a line which looks like a row: a quotation mark without partner merges rows."""
-    if entry.format != "csv" or entry.columns is None or table.width < 2:
-        return
-    position = table.columns.index(known[entry.columns.label])
-    labels = {*entry.classes, *entry.skip_labels} - {""}
-    for column in table:
+def _check_swallowed(table: pl.DataFrame, label: str, labels: set[str], where: str) -> None:
+    """Refuses a field with a line that looks like a row: a quotation mark without partner merges rows."""
+    position = table.columns.index(label)
+    for column in table if table.width > 1 else ():
         rows = column.str.contains("\n", literal=True).fill_null(False).arg_true()
         for row, field in zip(rows, compose(column.gather(rows)), strict=True):
             for line in field.split("\n"):

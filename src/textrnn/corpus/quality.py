@@ -1,4 +1,4 @@
-"""Says what a prepared corpus is like: sizes, what was left out, duplicates, leaks, lengths."""
+"""Describes a prepared corpus: sizes, what was left out, duplicates, leaks, lengths."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from textrnn.corpus.tables import Corpus
 def quality_report(
     corpus: Corpus, skipped: Mapping[str, int], dropped: Mapping[str, int], drawn: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """Returns what there is to know about `corpus`, ready for JSON.
+    """Returns the properties of `corpus`, ready for JSON.
 
-    `skipped` counts what was never read into it, or replaced, by reason; `dropped` those that were taken
-    out because their text occurs in a later split, by split; `drawn` has the shares of the splits that
-    were drawn, see `split_corpus`. Duplicates are equal texts, character
-    by character; `across` counts distinct texts and distinct groups that two splits share.
+    Duplicates are texts with equal characters; `across` counts distinct texts and groups that two splits share.
+
+    Args:
+        skipped: rows that were not read, and characters replaced, by reason.
+        dropped: rows removed because their text occurs in a later split, by split.
+        drawn: shares of the splits that were drawn, see `split_corpus`.
     """
     frames = corpus.frames
+    groups = {split: frame for split, frame in frames.items() if split != "unlabelled"}
+    words = {split: frame["text"].str.count_matches(r"\S+") for split, frame in frames.items()}
     return {
         "corpus": corpus.name,
         "classes": list(corpus.classes),
@@ -35,14 +39,14 @@ def quality_report(
         },
         "groups": {
             "count": {split: frame["group"].drop_nulls().n_unique() for split, frame in frames.items()},
-            "across": _shared({split: frames[split] for split in frames if split != "unlabelled"}, "group"),
+            "across": _shared(groups, "group"),
         },
-        "words_per_text": {split: distribution(_words(frame["text"])) for split, frame in frames.items()},
+        "words_per_text": {split: distribution(lengths) for split, lengths in words.items()},
     }
 
 
 def distribution(lengths: pl.Series) -> dict[str, float]:
-    """Returns least, mean, percentiles (the lower neighbour) and greatest of `lengths` (integers)."""
+    """Returns minimum, mean, percentiles (the lower neighbour) and maximum of `lengths` (integers)."""
     if lengths.is_empty():
         return {}
     ordered = lengths.sort()
@@ -61,13 +65,9 @@ def _rows(frame: pl.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _shared(frames: Mapping[str, pl.DataFrame], column: str) -> dict[str, int]:
-    """Distinct values of `column` that stand in both splits, for every pair of splits."""
+    """Counts the distinct values of `column` that both splits have, for every pair of splits."""
     values = {split: frame[column].drop_nulls().unique().to_frame() for split, frame in frames.items()}
     return {
         f"{one}+{other}": values[one].join(values[other], on=column, how="semi").height
         for one, other in combinations(frames, 2)
     }
-
-
-def _words(texts: pl.Series) -> pl.Series:
-    return texts.str.count_matches(r"\S+")

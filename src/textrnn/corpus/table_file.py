@@ -1,7 +1,7 @@
-"""Reads one table, whatever wrote it: the shared reader of corpora and of `textrnn predict --input`.
+"""Reads a table in any format: the common reader of corpora and of `textrnn predict --input`.
 
-CSV is read as pandas and spreadsheets read it: a quotation mark opens a quoted field at the field's
-beginning only, and anywhere else it is a character. What would merge or swallow rows is refused.
+CSV is read as pandas and spreadsheets read it: a quotation mark opens a quoted field only at the field's
+beginning, and is a character anywhere else. What would merge or swallow rows is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, cast
 
 import polars as pl
@@ -31,24 +31,25 @@ _OTHER_FILES = {
     codecs.BOM_UTF16_LE: "text in UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
     codecs.BOM_UTF16_BE: "text in UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
 }
-"""What a text file never begins with, and what it is instead."""
+"""First bytes that no text file has, and what the file is instead."""
 
 # A field, quoted or not, what follows a closing quotation mark, and what ends the field.
 _FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)("?))?([^,\n]*)(,|\n|\Z)')
 
+_JSON_TYPES = {bool: "truth value", int: "number", float: "number", list: "list", dict: "object"}
+
 
 def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
-    """Returns the table in `data`, and how many characters that are none were replaced by U+FFFD.
+    """Returns the table in `data`, and how many invalid characters were replaced by U+FFFD.
 
-    Values of csv and tsv are str, an empty field is null. Blank lines are skipped, and rows of
-    which all fields are.
+    Values of csv and tsv are str, an empty field is null. Blank lines and rows of empty fields are skipped.
 
     Args:
         kind: csv, tsv, jsonl or parquet.
         where: opens each message, such as the file's name.
 
     Raises:
-        TextrnnError: it is no such table; names the line and what can be done.
+        TextrnnError: it is no such table; names the line and what to do.
     """
     if kind == "parquet":
         try:
@@ -64,17 +65,11 @@ def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
     if kind == "jsonl":
         return _read_json_lines(text, where)
     text, replaced = NO_CHARACTER.subn("\N{REPLACEMENT CHARACTER}", text)
-    if kind == "csv" and '"' in text:
-        rows: Iterable[tuple[int, list[str]]] = _quoted_rows(text, where)
-    else:
-        separator = "\t" if kind == "tsv" else ","
-        lines = ((number, line.removesuffix("\r")) for number, line in enumerate(text.split("\n"), 1))
-        rows = ((number, line.split(separator)) for number, line in lines if line.strip())
-    return _frame(rows, kind, where), replaced
+    return _read_rows(text, kind, where), replaced
 
 
 def decode(data: bytes, where: str) -> str:
-    """Returns `data` without a byte order mark as text. Raises `TextrnnError` where it is no UTF-8."""
+    """Returns `data` without a byte order mark as text. Raises `TextrnnError` if it is not UTF-8."""
     for beginning, what in _OTHER_FILES.items():
         if data.startswith(beginning):
             raise TextrnnError(f"{where}: this is {what}.")
@@ -89,14 +84,23 @@ def decode(data: bytes, where: str) -> str:
 
 
 def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = False) -> pl.Series:
-    """Returns a column as str in Unicode's composed form (NFC); what is missing, NaN or blank is null.
+    """Returns a column as str in Unicode's composed form (NFC); missing values, NaN and blanks are null.
 
     Args:
-        only_text: refuse numbers, truth values and dates, which otherwise are taken as they are written.
+        only_text: refuse numbers, truth values and dates, which otherwise are converted.
 
     Raises:
         TextrnnError: a value is of another type; names column, row and type.
     """
+
+    def not_text(row: int, kind: str) -> TextrnnError:
+        value = column[row]
+        shown = repr(value.to_list() if isinstance(value, pl.Series) else value)
+        return TextrnnError(
+            f"{where}: column {name!r} holds no text in row {row + 1} (counted from 1), but {kind}: {shown[:60]}. "
+            "Write a text there, or name another column."
+        )
+
     column = table[name]
     if column.dtype.is_float():
         column = column.fill_nan(None)
@@ -104,92 +108,27 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
         return pl.Series(name, [None] * len(column), pl.String)
     if column.dtype == pl.Object:  # JSON values of several types
         values = [None if value is None or value != value else value for value in column]
-        kinds = str if only_text else (str, int, float)
-        for row, value in enumerate(values, 1):
-            if not (value is None or isinstance(value, kinds)):
-                raise _not_text(name, row, _JSON_TYPES.get(type(value), "value"), value, where)
-        column = pl.Series(name, [_scalar(value) for value in values], pl.String)
-    elif column.dtype == pl.Binary:
-        try:
-            column = column.cast(pl.String)
-        except pl.exceptions.ComputeError:
-            row = next(
-                row for row, value in enumerate(column) if value and "\N{REPLACEMENT CHARACTER}" in _lenient(value)
-            )
-            raise _not_text(name, row + 1, "Binary, no UTF-8", column[row], where) from None
-    elif column.dtype.is_nested() or (only_text and column.dtype not in (pl.String, pl.Categorical, pl.Enum)):
-        row = int(column.is_not_null().arg_true()[0])
-        raise _not_text(name, row + 1, str(column.dtype), column[row], where)
+        for row, value in enumerate(values):
+            if value is not None and not isinstance(value, str if only_text else (str, int, float)):
+                raise not_text(row, _JSON_TYPES.get(type(value), "value"))
+        shown = {True: "true", False: "false", None: None}
+        column = pl.Series(name, [shown[v] if v is None or isinstance(v, bool) else str(v) for v in values], pl.String)
+    may_be_text = column.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary)
     try:
+        if column.dtype.is_nested() or (only_text and not may_be_text):
+            raise pl.exceptions.InvalidOperationError
         text = column.cast(pl.String)
     except pl.exceptions.InvalidOperationError:  # such as a duration
-        row = int(column.is_not_null().arg_true()[0])
-        raise _not_text(name, row + 1, str(column.dtype), column[row], where) from None
+        raise not_text(int(column.is_not_null().arg_true()[0]), str(column.dtype)) from None
+    except pl.exceptions.ComputeError:
+        decoded = (value.decode("utf-8", "replace") if value else "" for value in column)
+        row = next(row for row, value in enumerate(decoded) if "\N{REPLACEMENT CHARACTER}" in value)
+        raise not_text(row, "Binary, no UTF-8") from None
     return compose(text.to_frame().select(pl.when(pl.first().str.strip_chars() != "").then(pl.first())).to_series())
 
 
-_JSON_TYPES = {bool: "truth value", int: "number", float: "number", list: "list", dict: "object"}
-
-
-def _lenient(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
-
-
-def _scalar(value: Any) -> str | None:
-    return json.dumps(value) if isinstance(value, bool) else None if value is None else str(value)
-
-
-def _not_text(name: str, row: int, kind: str, value: object, where: str) -> TextrnnError:
-    shown = repr(value.to_list() if isinstance(value, pl.Series) else value)
-    return TextrnnError(
-        f"{where}: column {name!r} holds no text in row {row} (counted from 1), but {kind}: {shown[:60]}. "
-        "Write a text there, or name another column."
-    )
-
-
-def _quoted_rows(text: str, where: str) -> Iterable[tuple[int, list[str]]]:
-    """The rows of a CSV file, each with its line; where a quoted field cannot be one the file is refused."""
-    start, number = 0, 0
-    lines = text.split("\n")
-    while number < len(lines):
-        line = lines[number]
-        if line.startswith('"') or ',"' in line:
-            end, row = _quoted_row(text, start, number + 1, where)
-            yield number + 1, row
-            number += text.count("\n", start, end) + (not text.endswith("\n", start, end))
-            start = end
-        else:  # no quoted field: `split` takes less time
-            if line.strip():
-                yield number + 1, line.removesuffix("\r").split(",")
-            number, start = number + 1, start + len(line) + 1
-
-
-def _quoted_row(text: str, start: int, line: int, where: str) -> tuple[int, list[str]]:
-    """Returns where the row that begins at `start`, in `line`, ends, with its line feed, and the row."""
-    row: list[str] = []
-    position, end = start, ","
-    while end == ",":
-        match = cast(re.Match[str], _FIELD.match(text, position))  # the pattern matches anywhere
-        quoted, closing, rest, end = match.groups()
-        if end != ",":
-            rest = rest.removesuffix("\r")
-        if quoted is not None:
-            if not closing or (rest and "\n" in quoted):
-                opened = line + text.count("\n", start, position)
-                raise TextrnnError(
-                    f"{where}, line {opened}: a quotation mark opens a field here that "
-                    + ("never ends" if not closing else f"goes on to line {opened + quoted.count(chr(10))}")
-                    + ', and would swallow the rows between. Put the whole field in quotation marks, and write "" for '
-                    "each that belongs to the text."
-                )
-            rest = quoted.replace('""', '"') + rest
-        row.append(rest)
-        position = match.end()
-    return position, row
-
-
-def _frame(rows: Iterable[tuple[int, list[str]]], kind: str, where: str) -> pl.DataFrame:
-    rows = iter(rows)
+def _read_rows(text: str, kind: str, where: str) -> pl.DataFrame:
+    rows = _rows(text, kind, where)
     _, header = next(rows, (0, []))
     names = [name.strip() or f"column_{number}" for number, name in enumerate(header, 1)]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -216,45 +155,82 @@ def _frame(rows: Iterable[tuple[int, list[str]]], kind: str, where: str) -> pl.D
     )
 
 
+def _rows(text: str, kind: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields each row with the number of its first line."""
+    separator, may_quote = ("\t", False) if kind == "tsv" else (",", '"' in text)
+    start, number = 0, 1
+    while start < len(text):
+        end = text.find("\n", start)
+        line = text[start:] if end < 0 else text[start:end]
+        if may_quote and (line.startswith('"') or ',"' in line):
+            end, row = _quoted_row(text, start, number, where)
+            yield number, row
+            number += text.count("\n", start, end)
+            start = end
+        else:  # no quoted field: `split` takes less time
+            if line.strip():
+                yield number, line.removesuffix("\r").split(separator)
+            number, start = number + 1, start + len(line) + 1
+
+
+def _quoted_row(text: str, start: int, line: int, where: str) -> tuple[int, list[str]]:
+    """Returns the end of the row that begins at `start`, in `line`, after its line feed, and the row."""
+    row: list[str] = []
+    position, end = start, ","
+    while end == ",":
+        match = cast(re.Match[str], _FIELD.match(text, position))  # the pattern matches anywhere
+        quoted, closing, rest, end = match.groups()
+        if end != ",":
+            rest = rest.removesuffix("\r")
+        if quoted is not None:
+            if not closing or (rest and "\n" in quoted):
+                opened = line + text.count("\n", start, position)
+                raise TextrnnError(
+                    f"{where}, line {opened}: a quotation mark opens a field here that "
+                    + ("never ends" if not closing else f"goes on to line {opened + quoted.count(chr(10))}")
+                    + ', and would swallow the rows between. Put the whole field in quotation marks, and write "" for '
+                    "each that belongs to the text."
+                )
+            rest = quoted.replace('""', '"') + rest
+        row.append(rest)
+        position = match.end()
+    return position, row
+
+
 def _read_json_lines(text: str, where: str) -> tuple[pl.DataFrame, int]:
     objects, replaced = [], 0
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+        value, fault = None, ""
         try:
             value = json.loads(line, strict=False)
         except ValueError as error:
-            raise TextrnnError(
-                f"{where} is not readable as jsonl: line {number}: {error}. Each line is one JSON object."
-            ) from None
+            fault = f": {error}. Each line is one JSON object."
         except RecursionError:
-            raise TextrnnError(
-                f"{where} is not readable as jsonl: line {number}: lists or objects are nested too deep. Leave them "
-                "out of the line."
-            ) from None
-        if not isinstance(value, dict):
-            raise TextrnnError(
-                f"{where} is not readable as jsonl: line {number} is no JSON object. Each line is one: write "
-                "the objects of an array on a line each."
-            )
+            fault = ": lists or objects are nested too deep. Leave them out of the line."
+        if not fault and not isinstance(value, dict):
+            fault = " is no JSON object. Each line is one: write the objects of an array on a line each."
+        if fault:
+            raise TextrnnError(f"{where} is not readable as jsonl: line {number}{fault}")
         if "\\u" in line or "\0" in line:
-            value, broken = _mended(value)
-            replaced += broken
-        objects.append(value)
+            value, count = _with_characters_only(value)
+            replaced += count
+        objects.append(cast(dict[str, Any], value))
     names = dict.fromkeys(name for each in objects for name in each)
     return pl.DataFrame([_series(name, [each.get(name) for each in objects]) for name in names]), replaced
 
 
-def _mended(value: Any) -> tuple[Any, int]:
-    """A JSON value with U+FFFD for what no text can hold, and how often."""
+def _with_characters_only(value: Any) -> tuple[Any, int]:
+    """Returns a JSON value with U+FFFD for each invalid character, and their count."""
     if isinstance(value, str):
         return NO_CHARACTER.subn("\N{REPLACEMENT CHARACTER}", value)
-    if isinstance(value, list):
-        pairs = [_mended(each) for each in value]
-        return [each for each, _ in pairs], sum(count for _, count in pairs)
     if isinstance(value, dict):
-        names, values = _mended(list(value)), _mended(list(value.values()))
-        return dict(zip(names[0], values[0], strict=True)), names[1] + values[1]
+        pairs, count = _with_characters_only([part for pair in value.items() for part in pair])
+        return dict(zip(pairs[::2], pairs[1::2], strict=True)), count
+    if isinstance(value, list):
+        parts = [_with_characters_only(each) for each in value]
+        return [part for part, _ in parts], sum(count for _, count in parts)
     return value, 0
 
 

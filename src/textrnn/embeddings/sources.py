@@ -1,8 +1,7 @@
-"""Reads the vectors that a vocabulary needs out of a published file, and no others.
+"""Reads the vectors that a vocabulary needs from a published file.
 
-A file of vectors holds up to millions of rows, and a vocabulary some ten thousand words. So the
-file is streamed once, words are compared as bytes (in NFC), and only the numbers of the words asked
-for are parsed and kept. A token that is not UTF-8 cannot be a word of the vocabulary and needs no care.
+A file of vectors has up to millions of rows, and a vocabulary some ten thousand words. So the file is streamed
+once, words are compared as bytes (in NFC), and only the numbers of the words requested are parsed and kept.
 """
 
 from __future__ import annotations
@@ -14,23 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from textrnn.config.catalog import VectorsEntry
-from textrnn.embeddings.sought import Sought
-from textrnn.embeddings.vector_files import READERS, refuse
+from textrnn.embeddings.vector_files import READERS, Sought, refuse
 from textrnn.errors import TextrnnError
 
 _OUT_OF_PROPORTION = 1e6
 """Times the median norm. Norms of trained vectors differ by a factor of a hundred; those of misread bytes by 1e20."""
 _HARMLESS, _TOO_LARGE = 1e3, 1e12
-"""Norms up to which a vector is taken, and above which none is, however small or large the others are."""
+"""Norms up to which a vector is accepted, and above which none is, whatever the median."""
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The vectors that a file has: `rows[i]` is that of `(*words, *further)[index[i]]`, `words` being those asked for.
+    """The vectors of a file: `rows[i]` is that of `(*words, *further)[index[i]]`, with the `words` requested.
 
     rows: float32 [n, dimension].
     index: int64 [n], unique.
-    further: words that the file has besides.
+    further: other words of the file.
     """
 
     rows: np.ndarray
@@ -41,52 +39,48 @@ class Vectors:
 def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more: int = 0) -> Vectors:
     """Returns the vectors that the file has for `words`, and for up to `more` further words.
 
-    Formats: `glove` (Pennington et al., EMNLP 2014), `word2vec-text` and `word2vec-binary`
-    (Mikolov et al., NeurIPS 2013), `npy` (a matrix, whose words stand in the member `entry.words`:
-    a Parquet column, or a text with one word per line). Words of the file are put into NFC and then
-    matched exactly; of a word that occurs twice, the first vector counts. A header that
-    promises another number of lines is warned about on standard error.
+    Formats: `glove` (Pennington et al., EMNLP 2014), `word2vec-text` and `word2vec-binary` (Mikolov et al.,
+    NeurIPS 2013), `npy` (a matrix, whose words are in the member `entry.words`: a Parquet column, or a text
+    with one word per line). Words of the file are put into NFC and then matched exactly; the first vector of
+    a word counts. A header that promises another number of lines causes a warning on standard error.
 
     Args:
-        words: as the tokenizer writes them. Reserved words (padding, unknown) are not looked up: a
-            file's own "<unk>" means something else.
-        more: how many words besides `words` to take: the first of the file that the tokenizer
-            leaves as they are, as one token.
+        words: as the tokenizer writes them. Reserved words (padding, unknown) are not looked up.
+        more: how many words besides `words` to take: the first of the file that the tokenizer leaves as they
+            are, as one token.
 
     Raises:
-        TextrnnError: the file is not of its format or dimension, or is cut short; it has none of
-            `words`; a vector to be returned holds a number that is not finite, or its norm is
-            above 1e6 times the median norm (1e3 at least, 1e12 at most); where a word ends in a binary file
-            is ambiguous.
+        TextrnnError: the file is not of its format or dimension, or is truncated; it has none of `words`; a
+            vector to be returned holds a number that is not finite, or its norm is above 1e6 times the
+            median norm (1e3 at least, 1e12 at most); the end of a word in a binary file is ambiguous.
     """
+    assert entry.dimension  # the catalog requires it of downloaded vectors
     sought = Sought(words, more)
-    looked_for = len(sought.positions)
-    found = list(READERS[entry.format](archive, entry, sought))
+    requested = len(sought.positions)
+    found = list(READERS[entry.format](archive, entry, entry.dimension, sought))
     index = np.array([position for positions, _ in found for position in positions], dtype=np.int64)
     if not (index < len(words)).any():
         raise TextrnnError(
-            f"{archive} has vectors for none of the {looked_for:,} words asked for, such as "
+            f"{archive} has vectors for none of the {requested:,} words asked for, such as "
             f"{', '.join(map(repr, words[-3:]))}. Vectors and corpus must share their language and way of "
             "writing words: choose another source, or correct 'member' in catalog.yaml."
         )
-    vectors = Vectors(np.concatenate([rows for _, rows in found], dtype=np.float32), index, sought.further)
-    _check_numbers(archive, vectors, words)
-    return vectors
+    rows = np.concatenate([rows for _, rows in found], dtype=np.float32)
+    _check_numbers(archive, rows, [words[i] if i < len(words) else sought.further[i - len(words)] for i in index])
+    return Vectors(rows, index, sought.further)
 
 
-def _check_numbers(archive: Path, vectors: Vectors, words: Sequence[str]) -> None:
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors.rows, vectors.rows, dtype=np.float64))
+def _check_numbers(archive: Path, rows: np.ndarray, names: Sequence[str]) -> None:
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
 
     def name(wrong: np.ndarray) -> str:
-        first = int(vectors.index[wrong][0])
-        word = words[first] if first < len(words) else vectors.further[first - len(words)]
-        return f"the vector of {word!r} ({int(wrong.sum())} such in all)"
+        return f"the vector of {names[int(wrong.argmax())]!r} ({int(wrong.sum())} such in all)"
 
     broken = ~np.isfinite(norms)
     if broken.any():
         raise TextrnnError(
             f"{archive}: {name(broken)} holds a number that is not finite, and no network can start from it. "
-            "Mend the file, or choose another source."
+            "Fix the file, or choose another source."
         )
     median = np.quantile(norms[norms > 0], 0.5, method="lower") if norms.any() else 0.0
     limit = np.clip(_OUT_OF_PROPORTION * median, _HARMLESS, _TOO_LARGE)

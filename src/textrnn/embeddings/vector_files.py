@@ -6,21 +6,25 @@ import codecs
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain, compress, count, islice
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
 
 from textrnn.config.catalog import VectorsEntry
 from textrnn.corpus.archive import open_member
-from textrnn.embeddings.sought import Sought, is_utf8, nfc
 from textrnn.errors import TextrnnError
+from textrnn.text.tokenizer import tokenize
+from textrnn.text.vocabulary import RESERVED
 
 _BLOCK = 1 << 20
+_AT_ONCE = 1024
+"""Rows parsed together: many, which is fast, but not all, whose text would fill the memory."""
 _LONGEST_WORD = 1 << 12
 """Bytes of a word with spaces in a binary file, at most."""
 
@@ -28,33 +32,75 @@ _PLAIN = re.compile(rb"[^\x00-\x20\x7f]* ")
 _CERTAIN = re.compile(
     _PLAIN.pattern + rb"(?!(?:[\x09-\x0d\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){0,%d} )" % _LONGEST_WORD
 )
-"""The word of nearly every row: what comes up to the next space is no UTF-8, so numbers have begun."""
+"""The word of nearly every row: the bytes up to the next space are not UTF-8, so numbers have begun."""
 _TEXT = re.compile(rb"[^\x00-\x1f\x7f]{0,%d}" % _LONGEST_WORD)
 
+_Row = TypeVar("_Row")
 Found = Iterator[tuple[list[int], np.ndarray]]
 """Some of a file's rows, in its order: the positions of their words, and their numbers."""
 
 
+class Sought:
+    """The words still sought, as UTF-8 with their `positions`, and the `room` for further ones.
+
+    A word that is found is removed, so its first vector counts. Reserved words (padding, unknown) are not
+    sought: a file's own "<unk>" means something else.
+    """
+
+    def __init__(self, words: Sequence[str], more: int) -> None:
+        self.positions = {word.encode(): i for i, word in enumerate(words) if word not in RESERVED}
+        self.room = more
+        self.further: list[str] = []
+        self._first_further = len(words)
+        self._known = set(words) if more else set()
+
+    def choose(self, rows: Iterator[tuple[bytes, _Row]]) -> Iterator[tuple[list[int], list[_Row]]]:
+        """Yields the `rows` (a word in NFC, and whatever holds its numbers) that are kept, with their positions."""
+        while block := list(islice(rows, _AT_ONCE)):
+            positions = self._take([word for word, _ in block])
+            kept = [
+                (position, row) for position, (_, row) in zip(positions, block, strict=True) if position is not None
+            ]
+            if kept:
+                yield [position for position, _ in kept], [row for _, row in kept]
+
+    def _take(self, words: Sequence[bytes]) -> list[int | None]:
+        positions = [self.positions.pop(word, None) for word in words]
+        if self.room:
+            texts = [word.decode(errors="replace") for word in words]
+            new = {text: i for i, text in reversed(list(enumerate(texts))) if text not in self._known}
+            candidates = pl.Series(sorted(new, key=new.__getitem__), dtype=pl.String)
+            tokens = tokenize(candidates)
+            is_token = (tokens.list.len() == 1) & (tokens.list.first() == candidates)
+            is_token &= candidates != "\N{REPLACEMENT CHARACTER}"  # which may replace bytes that are not UTF-8
+            taken = list(islice(compress(candidates, is_token), self.room))
+            for position, text in enumerate(taken, self._first_further + len(self.further)):
+                positions[new[text]] = position
+            self.further += taken
+            self._known.update(taken)
+            self.room -= len(taken)
+        return positions
+
+
 def refuse(archive: Path, finding: str) -> NoReturn:
-    """Raises the `TextrnnError` that says what is wrong with `archive`, and what to do."""
+    """Raises the `TextrnnError` that reports what is wrong with `archive`, and what to do."""
     raise TextrnnError(
         f"{archive}: {finding}. Check the entry's format, member and dimension in catalog.yaml; "
         "if they are right, the file is not: choose another source."
     )
 
 
-def _read_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
-    """Lines `word 0.1 -0.2 …`; word2vec's have a header line `rows dimension` above them, some of GloVe's, too."""
-    for positions, lines in sought.choose(_rows_of_text(archive, entry, sought)):
-        yield positions, _parse(archive, lines, _dimension(entry))
+def _read_text(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought) -> Found:
+    """Lines `word 0.1 -0.2 …`; word2vec has a header line `rows dimension` above them, some of GloVe too."""
+    for positions, lines in sought.choose(_rows_of_text(archive, entry, dimension, sought)):
+        yield positions, _parse(archive, lines, dimension)
 
 
-def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-    """Yields each word that may be kept with its line's number and the numbers in that line as text.
-
-    Blank lines are passed over. A header whose count is wrong is warned about.
-    """
-    dimension, wanted = _dimension(entry), sought.positions
+def _rows_of_text(
+    archive: Path, entry: VectorsEntry, dimension: int, sought: Sought
+) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+    """Yields each word that may be kept with its line's number and the numbers in that line as text."""
+    wanted = sought.positions
     with _open(archive, entry.member) as stream:
         row = line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
         promised = _header(archive, entry, first)
@@ -64,23 +110,23 @@ def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterato
             if line.count(b" ") == dimension:
                 row, end = line, line.find(b" ")
             elif line.strip():
-                row, end = _tidy(archive, line, number, dimension)
+                row, end = _normalized(archive, line, number, dimension)
                 with_number += _is_number(row[row.rfind(b" ", 0, end) + 1 : end]) and b" " in row[:end]
             else:
                 blank += 1
                 continue
             word = row[:end]
             if not word.isascii():
-                word = nfc(word)
+                word = _nfc(word)
             if word in wanted or sought.room:
-                if b"\t" in row:  # looked for here alone: it takes long
-                    row, end = _tidy(archive, line, number, dimension)
-                yield nfc(row[:end]), (number, row[end:].strip())
+                if b"\t" in row:  # checked only here, because it is slow
+                    row, end = _normalized(archive, line, number, dimension)
+                yield _nfc(row[:end]), (number, row[end:].strip())
         rows = number - start + 1 - blank
-        if promised is None and 0 < rows == with_number:  # a header would have settled the dimension
+        if promised is None and 0 < rows == with_number:  # no header confirms the dimension
             values = _numbers_at_end(row.split())
             refuse(archive, f"lines have {values} numbers, and each line must have {dimension}")
-        if line.endswith((b".", b"-", b"+", b"e", b"E")):  # within a number; none of these is a line's end
+        if line.endswith((b".", b"-", b"+", b"e", b"E")):  # within a number; no complete line ends so
             refuse(archive, f"the file ends within line {number}, after {line[-20:]!r}")
         if promised is not None and rows != promised:
             sys.stderr.write(
@@ -88,11 +134,11 @@ def _rows_of_text(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterato
             )
 
 
-def _tidy(archive: Path, line: bytes, number: int, dimension: int) -> tuple[bytes, int]:
-    """Returns a line with an unexpected number of spaces, rewritten with one between fields, and where its word ends.
+def _normalized(archive: Path, line: bytes, number: int, dimension: int) -> tuple[bytes, int]:
+    """Returns a line with one space between fields, and the end of its word.
 
-    Rightly so: word2vec ends lines with one, others use tabs, and the last `dimension` fields are the
-    vector: GloVe 840B has words with spaces in them (`. . .`), and they may end in a number (`area 51`).
+    The last `dimension` fields are the vector, all before them is the word: GloVe 840B has words with spaces
+    (`. . .`), which may end in a number (`area 51`). word2vec ends lines with a space; other tools write tabs.
     """
     line = line.replace(b"\t", b" ").rstrip()
     if line.count(b" ") == dimension:
@@ -106,7 +152,7 @@ def _tidy(archive: Path, line: bytes, number: int, dimension: int) -> tuple[byte
 
 
 def _numbers_at_end(fields: list[bytes]) -> int:
-    """How many of the last fields are numbers; the first is a word in any case."""
+    """Counts the numbers at the end of `fields`; the first field is always a word."""
     return next((i for i, field in enumerate(reversed(fields[1:])) if not _is_number(field)), len(fields) - 1)
 
 
@@ -127,25 +173,24 @@ def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.
         if table.height == len(lines) and not any(column.null_count() for column in table):
             return table.to_numpy()
     except pl.exceptions.PolarsError:
-        pass  # one message for both: which line it is, polars does not say
+        pass  # polars does not report the line
     wrong = (n for n, text in lines if [_is_number(f) for f in text.split(b" ")] != [True] * dimension)
     refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, separated by one space")
 
 
-def _read_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
+def _read_binary(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought) -> Found:
     """A header line, then for each row: the word, a space, little-endian float32 numbers."""
-    for positions, rows in sought.choose(_rows_of_binary(archive, entry, sought)):
+    for positions, rows in sought.choose(_rows_of_binary(archive, entry, 4 * dimension, sought)):
         yield positions, np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
 
 
-def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Iterator[tuple[bytes, bytes]]:
-    """Yields each word that may be kept with its numbers.
+def _rows_of_binary(archive: Path, entry: VectorsEntry, width: int, sought: Sought) -> Iterator[tuple[bytes, bytes]]:
+    """Yields each word that may be kept with its numbers, `width` bytes.
 
     The original program ends each row with a line feed, gensim does not. gensim writes words with
-    spaces as they are, so that where a word ends is not always the first space: `_end_of_word`.
+    spaces as they are, so that a word may not end at the first space: `_end_of_word`.
     """
-    width, wanted = 4 * _dimension(entry), sought.positions
-    ahead = 2 * (_LONGEST_WORD + width)  # what it takes to judge a row and the beginning of the next
+    wanted, ahead = sought.positions, 2 * (_LONGEST_WORD + width)  # enough for a row and the beginning of the next
     with _open(archive, entry.member) as stream:
         promised = cast(int, _header(archive, entry, stream.readline(64)))
         length = f"the header promises {promised} vectors of {width} bytes, and the file has another length"
@@ -163,7 +208,7 @@ def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Itera
             if end > len(rest):
                 refuse(archive, length)
             if not word.isascii():
-                word = nfc(word)
+                word = _nfc(word)
             if word in wanted or sought.room:
                 yield word, rest[space + 1 : end]
             start = end + rest.startswith(b"\n", end)
@@ -176,10 +221,10 @@ def _rows_of_binary(archive: Path, entry: VectorsEntry, sought: Sought) -> Itera
 
 
 def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool | None, left: int) -> int:
-    """Returns the place of the space that ends a word which may hold others, or refuses the file.
+    """Returns the position of the space that ends a word which may hold others, or refuses the file.
 
     It is the only one that is followed by sane numbers (zeros, or of a size that misread bytes hardly
-    ever have throughout) and, `feed` and how many rows are `left` considered, by a word or the end.
+    ever have throughout) and then, given `feed` and how many rows are `left`, by a word or the end.
     """
 
     def fits(space: int) -> bool:
@@ -193,13 +238,13 @@ def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool 
             return rest[end : end + 2] in (b"", b"\n")
         fed = rest.startswith(b"\n", end)
         following = _PLAIN.match(rest, end + fed)
-        return feed in (None, fed) and following is not None and (fed or is_utf8(following[0]))
+        return feed in (None, fed) and following is not None and (fed or _is_utf8(following[0]))
 
     text = cast(re.Match[bytes], _TEXT.match(rest, start))[0]
     spaces = [start + i for i, byte in enumerate(text) if byte == 0x20]
-    if spaces and not is_utf8(rest[start : spaces[0]]):
-        return spaces[0]  # word2vec cuts long words within a character, and knows no spaces within words
-    fitting = [space for space in spaces if is_utf8(rest[start:space]) and fits(space)]
+    if spaces and not _is_utf8(rest[start : spaces[0]]):
+        return spaces[0]  # word2vec cuts long words within a character, and has no spaces within words
+    fitting = [space for space in spaces if _is_utf8(rest[start:space]) and fits(space)]
     if len(fitting) != 1:
         reason = "no space in it is" if not fitting else f"{len(fitting)} spaces in it are"
         refuse(
@@ -212,7 +257,7 @@ def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool 
 
 
 def _header(archive: Path, entry: VectorsEntry, line: bytes) -> int | None:
-    """Returns how many rows word2vec's first line promises; None where a file of format `glove` has no such line."""
+    """Returns the number of rows that word2vec's first line promises; None where a `glove` file has no such line."""
     fields = line.split()
     is_header = len(fields) == 2 and all(field.isdigit() for field in fields)
     if entry.format == "glove" and (not is_header or entry.dimension == 1):
@@ -225,21 +270,19 @@ def _header(archive: Path, entry: VectorsEntry, line: bytes) -> int | None:
     return rows
 
 
-def _read_npy(archive: Path, entry: VectorsEntry, sought: Sought) -> Found:
+def _read_npy(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought) -> Found:
     """NumPy's format, stored by rows or by columns, one of them at a time in memory."""
-    dimension, tally = _dimension(entry), count()
+    tally = count()
     numbered = zip(_read_words(archive, entry.words), tally, strict=False)
     needed = ((word, row) for word, row in numbered if word in sought.positions or sought.room)
     chosen = list(sought.choose(needed))
     found = {row: position for positions, rows in chosen for position, row in zip(positions, rows, strict=True)}
     words = next(tally)
     with _open(archive, entry.member) as stream:
+        npy = np.lib.format
         try:
-            version = np.lib.format.read_magic(stream)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, by_columns, dtype = read_header(stream)
+            is_first = npy.read_magic(stream) == (1, 0)
+            shape, by_columns, dtype = (npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0)(stream)
         except ValueError as error:
             refuse(archive, f"member {entry.member!r} is no NumPy array ({error})")
         if shape != (words, dimension) or dtype.kind != "f":
@@ -269,13 +312,13 @@ def _read_words(archive: Path, member: str | None) -> Iterator[bytes]:
         first = stream.readline()
         if not first.startswith(b"PAR1"):
             for line in chain([first.removeprefix(codecs.BOM_UTF8)], stream):
-                yield nfc(line.removesuffix(b"\n").removesuffix(b"\r"))
+                yield _nfc(line.removesuffix(b"\n").removesuffix(b"\r"))
             return
         table = pl.read_parquet(io.BytesIO(first + stream.read()))
     texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
     if len(texts) != 1 or table[texts[0]].null_count():
         refuse(archive, f"member {member!r} must have one column of words, without gaps; it has {table.schema}")
-    yield from (nfc(word.encode()) for word in table[texts[0]])
+    yield from (_nfc(word.encode()) for word in table[texts[0]])
 
 
 @contextmanager
@@ -285,16 +328,23 @@ def _open(archive: Path, member: str | None) -> Iterator[io.BufferedReader]:
         yield io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK)
 
 
-def _dimension(entry: VectorsEntry) -> int:
-    if entry.dimension is None:
-        raise ValueError(f"vectors of format {entry.format} are made here, and not read")
-    return entry.dimension
+def _nfc(word: bytes) -> bytes:
+    """Returns `word` (UTF-8) in Unicode's normalization form NFC; unchanged where it is not UTF-8."""
+    return word if word.isascii() or not _is_utf8(word) else normalize("NFC", word.decode()).encode()
 
 
-READERS: dict[str, Callable[[Path, VectorsEntry, Sought], Found]] = {
+def _is_utf8(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+READERS: dict[str, Callable[[Path, VectorsEntry, int, Sought], Found]] = {
     "glove": _read_text,
     "word2vec-text": _read_text,
     "word2vec-binary": _read_binary,
     "npy": _read_npy,
 }
-"""The reader of each format in catalog.yaml: archive, entry and what is sought to what is found."""
+"""The reader of each format: archive, its entry and dimension, and the words sought to the vectors found."""

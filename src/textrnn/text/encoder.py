@@ -1,4 +1,4 @@
-"""Turns texts into word indices and back: what a trained model carries with it to read raw text."""
+"""Turns texts into word indices and back. A trained model carries its encoder with it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,15 @@ class TextEncoder:
     classes: tuple[str, ...]
 
     def encode(self, texts: pl.Series) -> pl.Series:
-        """Returns the word indices of `texts` (str) as list[int32], one or more of them, unpadded.
-
-        A text without any token becomes `[UNKNOWN]`.
-        """
+        """Returns the word indices of `texts` (str) as list[int32]; `[UNKNOWN]` for a text without tokens."""
         return never_empty(self.lookup(texts))
 
     def lookup(self, texts: pl.Series) -> pl.Series:
-        """Returns the same without that placeholder: list[int32], empty for a text without any token."""
+        """Returns the same as list[int32], but an empty list for a text without tokens."""
         return self.vocabulary.lookup(tokenize(texts))
 
     def decode(self, ids: Sequence[int]) -> list[str]:
-        """Returns the words of `ids` without the padding; words that were unknown come back as `<unk>`."""
+        """Returns the words of `ids` without the padding; unknown words are `<unk>`."""
         return [self.vocabulary.words[index] for index in ids if index != PADDING]
 
     def save(self, folder: Path) -> None:
@@ -45,20 +42,16 @@ class TextEncoder:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote. Raises `TextrnnError` if it is not there."""
+        """Reads what `save` wrote. Raises `TextrnnError` if a file is missing."""
         path = folder / "encoder.json"
         if not path.is_file():
             raise TextrnnError(f"{path}: no such file. The encode stage writes it: run `dvc repro`.")
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        vocabulary = Vocabulary.load(folder / "vocabulary.txt")
-        return cls(vocabulary, tuple(settings["classes"]))
+        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        return cls(Vocabulary.load(folder / "vocabulary.txt"), tuple(classes))
 
 
 def with_known(table: pl.DataFrame, vocabulary: Vocabulary) -> pl.Series:
-    """Returns the texts in `table`, which has the columns `ids` and `unknown` of `encode_corpus`, as list[int32].
-
-    A word in `unknown` that `vocabulary` has is no longer `UNKNOWN`.
-    """
+    """Returns `ids` of `table` (as `encode_corpus` writes it) with the index of each `unknown` word in `vocabulary`."""
     found = vocabulary.lookup(table["unknown"]).explode(empty_as_null=False)
     if (found == UNKNOWN).all():
         return table["ids"]
@@ -68,6 +61,6 @@ def with_known(table: pl.DataFrame, vocabulary: Vocabulary) -> pl.Series:
 
 
 def never_empty(ids: pl.Series) -> pl.Series:
-    """Returns `ids` (list[int32]) with `[UNKNOWN]` for every empty list: a network reads one word at least."""
+    """Returns `ids` (list[int32]) with `[UNKNOWN]` for every empty list: a network reads at least one word."""
     placeholder = pl.lit([UNKNOWN], dtype=pl.List(pl.Int32))
     return pl.select(ids=pl.when(ids.list.len() == 0).then(placeholder).otherwise(ids))["ids"]

@@ -1,4 +1,4 @@
-"""Encodes a whole corpus: what training reads, and a report of what was unknown."""
+"""Encodes a whole corpus: the tables that training reads, and a report on unknown words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from textrnn.text.vocabulary import UNKNOWN, SeenWords, Vocabulary
 
 SCHEMA = pl.Schema({"id": pl.String(), "ids": pl.List(pl.Int32), "unknown": pl.List(pl.String), "label": pl.Int32()})
 
-
 Encoded = tuple[pl.Series, pl.Series]
 """A slice of texts: word indices (list[int32]), and the words without one (list[str])."""
 
@@ -29,10 +28,10 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
     The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids`
     (list[int32]), `unknown` (list[str]: the words that `UNKNOWN` replaces in `ids`, in order; "" where a
     text has no word), `label` (int32 class index; null where unlabelled), rows in the corpus' order.
-    Texts are never all in memory: a corpus may be larger.
+    Texts are read in slices, so a corpus may exceed the memory.
 
     Returns:
-        The encoder, and a report of what was unknown.
+        The encoder, and a report on unknown words and lengths.
 
     Raises:
         TextrnnError: `corpus` is no corpus, or no word occurs often enough.
@@ -41,12 +40,11 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
     seen = SeenWords()
     with TemporaryDirectory(dir=target) as scratch:
         vocabulary, ids = index_words(_texts(files["train"]), seen, settings, Path(scratch))
-        splits = {"train": _encode_split(files["train"], ids, classes, target)}
+        splits = {"train": _encode_split(files.pop("train"), ids, classes, target)}
     for split, file in files.items():
-        if split != "train":
-            tokens = (tokenize(texts) for texts in _texts(file))
-            ids = ((vocabulary.lookup(each), vocabulary.lacks(each)) for each in tokens)
-            splits[split] = _encode_split(file, ids, classes, target)
+        tokens = (tokenize(texts) for texts in _texts(file))
+        ids = ((vocabulary.lookup(each), vocabulary.lacks(each)) for each in tokens)
+        splits[split] = _encode_split(file, ids, classes, target)
     report = {"vocabulary": len(vocabulary), "distinct_words_in_train": len(seen), "splits": splits}
     return TextEncoder(vocabulary, classes), report
 
@@ -54,12 +52,9 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
 def index_words(
     slices: Iterable[pl.Series], seen: SeenWords, settings: Encode, scratch: Path
 ) -> tuple[Vocabulary, Iterator[Encoded]]:
-    """Returns the vocabulary of the texts in `slices` (str), and slice by slice their words.
+    """Returns the vocabulary of the texts in `slices` (str), and the encoded slices.
 
-    Every text is tokenized once; as numbers in the folder `scratch` its words wait for the vocabulary.
-
-    Args:
-        seen: gets all words.
+    Each text is tokenized once; `seen` counts its words, and their numbers wait in the folder `scratch`.
     """
     files: list[Path] = []
     for texts in slices:
@@ -75,27 +70,23 @@ def _texts(file: Path) -> Iterator[pl.Series]:
 
 
 def _encode_split(file: Path, slices: Iterable[Encoded], classes: Sequence[str], target: Path) -> dict[str, Any]:
-    """Writes the texts in `file`, as the words in `slices`, to `target`; returns the report on them."""
-    lengths, unknown = [], 0
+    """Writes the table `file` with the words in `slices` to `target`; returns the report on them."""
+    parts, unknown_words = [], 0
     with open_table(target / file.name, SCHEMA) as append:
         for rows, (found, lacked) in zip(read_slices(file, "id", "label"), slices, strict=True):
             ids = never_empty(found)
-            words = pl.select(pl.when(found.list.len() == 0).then(pl.lit([""])).otherwise(lacked)).to_series()
+            unknown = pl.select(pl.when(found.list.len() == 0).then(pl.lit([""])).otherwise(lacked)).to_series()
             label = rows["label"].cast(pl.Enum(classes)).to_physical().cast(pl.Int32)
-            append(pl.DataFrame({"id": rows["id"], "ids": ids, "unknown": words, "label": label}))
-            lengths.append(found.list.len().cast(pl.Int64))  # sums of uint32 wrap around
-            unknown += int((ids.explode() == UNKNOWN).sum())
-    return _split_report(pl.concat(lengths), unknown)
-
-
-def _split_report(lengths: pl.Series, unknown: int) -> dict[str, Any]:
-    """`lengths` counts each text's tokens, `unknown` the unknown ones of all texts."""
+            append(pl.DataFrame({"id": rows["id"], "ids": ids, "unknown": unknown, "label": label}))
+            parts.append(found.list.len().cast(pl.Int64))  # sums of uint32 overflow
+            unknown_words += int((ids.explode() == UNKNOWN).sum())
+    lengths = pl.concat(parts)
     words = int(lengths.clip(lower_bound=1).sum())  # a text without tokens is one unknown word
     return {
         "texts": len(lengths),
         "texts_without_tokens": int((lengths == 0).sum()),
         "tokens": int(lengths.sum()),
-        "unknown_tokens": unknown,
-        "unknown_share": round(unknown / max(words, 1), 6),
+        "unknown_tokens": unknown_words,
+        "unknown_share": round(unknown_words / max(words, 1), 6),
         "tokens_per_text": distribution(lengths),
     }

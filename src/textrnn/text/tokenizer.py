@@ -1,9 +1,9 @@
-"""Splits texts into tokens the way GloVe's training texts were split (Penn Treebank, lower case).
+"""Splits texts into tokens as GloVe's training texts were split (Penn Treebank, lower case).
 
 `"I don't like it -- it's 7/10...<br />"` becomes `i do n't like it -- it 's 7/10 ...`. Hyphens are
-punctuation: of compounds such as `by-the-numbers` GloVe has the parts far oftener than the whole.
-Scripts that write no spaces between words stay one token from one punctuation mark to the next. HTML
-is read as a browser shows it: tags and comments gone, then entities decoded. Characters are composed (NFC).
+punctuation: GloVe has the parts of compounds such as `by-the-numbers` far more often than the whole.
+Scripts without spaces stay one token from one punctuation mark to the next. HTML tags and comments are
+removed, then entities are decoded. Characters are composed (NFC).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TAG = (
     r"|autoplay|checked|compact|controls|disabled|hidden|ismap|loop|multiple|muted|noshade|nowrap|readonly|required"
     r"|selected))*\s*/?>"
 )
-"""A comment or tag of HTML's in lower case. `<3`, `<unk>` and `a <b and c> d` are none."""
+"""A comment or tag of HTML, in lower case. `<3`, `<unk>` and `a <b and c> d` do not match."""
 
 _SPELLINGS = {
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
@@ -34,7 +34,6 @@ _SPELLINGS = {
     "\N{HORIZONTAL ELLIPSIS}": "...",
     "\N{NON-BREAKING HYPHEN}": "-",
 }
-"""One spelling for what has many."""
 
 _WORD = r"[\p{L}\p{M}\p{N}]"
 _TOKEN = "|".join(
@@ -56,9 +55,8 @@ _TOKEN = "|".join(
 def tokenize(texts: pl.Series) -> pl.Series:
     """Returns the tokens of each of `texts` (str) as list[str], in order.
 
-    The list is empty only where a text has nothing visible: white space, control and format
-    characters separate tokens and never stand in one. Tokens joined by spaces give the same tokens
-    again.
+    The list is empty only where a text has nothing visible: white space, control and format characters
+    separate tokens. Tokens joined by spaces give the same tokens again.
     """
     lower = compose(_without_entities(texts).str.to_lowercase())
     tokens = (
@@ -66,24 +64,24 @@ def tokenize(texts: pl.Series) -> pl.Series:
         .str.replace_all(_TAG, " ")
         .str.replace_many(_SPELLINGS)
         .str.replace_all("n't", " n't", literal=True)
-        .str.replace_all(r"\.{2,}", " ... ")  # runs of dots of any length are one token
+        .str.replace_all(r"\.{2,}", " ... ")  # a run of dots is one token
         .str.extract_all(_TOKEN)
     )
-    # Polars' streaming engine alone shares texts among the cores.
+    # Only polars' streaming engine distributes texts over the cores.
     return lower.to_frame().lazy().select(tokens).collect(engine="streaming").to_series().rechunk()
 
 
 def compose(texts: pl.Series) -> pl.Series:
-    """Returns `texts` (str) in Unicode's composed form (NFC), in which equal characters are equal code points."""
-    # No character below U+0300 changes, and looking for others takes a tenth of the time.
+    """Returns `texts` (str) in Unicode's composed form (NFC)."""
+    # No character below U+0300 changes, and the search for others takes a tenth of the time.
     rows = texts.str.contains(r"[^\x00-\x{2ff}]").fill_null(False).arg_true()
     return texts.clone().scatter(rows, texts.gather(rows).str.normalize("NFC")) if len(rows) else texts
 
 
 def _without_entities(texts: pl.Series) -> pl.Series:
-    """`&quot;` becomes `"`, as do all named and numeric entities of HTML; others stay.
+    """Decodes named and numeric entities of HTML, such as `&quot;`; unknown ones stay.
 
-    Tags leave such texts before, and a space after each `<` keeps what an entity stands for from making one.
+    Tags are removed first, and a space after each `<` keeps decoded characters from forming one.
     """
     rows = texts.str.contains(_ENTITY).fill_null(False).arg_true()
     if not len(rows):

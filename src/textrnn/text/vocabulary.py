@@ -15,12 +15,12 @@ from textrnn.errors import TextrnnError
 PADDING = 0
 UNKNOWN = 1
 RESERVED = ("<pad>", "<unk>")
-"""The first two words. The tokenizer sets `<` apart, so no text can contain them."""
+"""The first two words. The tokenizer separates `<`, so no text can contain them."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`words[i]` is the word of index `i`; after the two reserved ones, the most frequent first."""
+    """`words[i]` is the word of index `i`: the two reserved ones, then the most frequent first."""
 
     words: tuple[str, ...]
 
@@ -29,23 +29,21 @@ class Vocabulary:
 
     @classmethod
     def build(cls, seen: SeenWords, size: int, min_count: int) -> Self:
-        """Returns the `size` most frequent words of `seen`, the reserved two among them.
-
-        Words seen fewer than `min_count` times are left out.
+        """Returns the most frequent words of `seen`, at most `size` with the reserved two.
 
         Raises:
-            TextrnnError: no word occurs often enough.
+            TextrnnError: no word occurs `min_count` times.
         """
         words = seen.counts().filter(pl.col("count") >= min_count)["word"]
         if words.is_empty():
             raise TextrnnError(
                 f"encode.min_count: no word occurs {min_count} times in the training texts. "
-                "Lower min_count, or give more texts."
+                "Lower min_count, or provide more texts."
             )
         return cls((*RESERVED, *words.head(size - len(RESERVED))))
 
     def lookup(self, tokens: pl.Series) -> pl.Series:
-        """Returns the index of each word of `tokens` (list[str]) as list[int32]; `UNKNOWN` if it has none."""
+        """Returns the indices of `tokens` (list[str]) as list[int32]; `UNKNOWN` where a word has none."""
         known = tokens.cast(pl.List(pl.Enum(self.words)), strict=False)
         return known.list.eval(pl.element().to_physical().fill_null(UNKNOWN).cast(pl.Int32))
 
@@ -60,10 +58,10 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote. Raises `TextrnnError` if it is no vocabulary."""
+        """Reads what `save` wrote. Raises `TextrnnError` if `path` holds no vocabulary."""
         if not path.is_file():
             raise TextrnnError(f"{path}: no such file. The encode stage writes it: run `dvc repro`.")
-        words = tuple(path.read_bytes().decode("utf-8").split("\n")[:-1])  # a word may not be cut at U+0085
+        words = tuple(path.read_bytes().decode("utf-8").split("\n")[:-1])  # `splitlines` would split at U+0085
         if words[: len(RESERVED)] != RESERVED or len(set(words)) < len(words):
             raise TextrnnError(
                 f"{path} must hold unique words, one per line, {' and '.join(RESERVED)} first. "
@@ -73,15 +71,14 @@ class Vocabulary:
 
 
 class SeenWords:
-    """The distinct words of texts that come slice by slice, each numbered from 0 on when it is first seen, and counted.
+    """Counts the distinct words of texts that arrive slice by slice, and numbers them from 0 in order of appearance.
 
-    With their words as numbers, texts wait for the vocabulary that is made of them all in little
-    space, and need not be tokenized a second time.
+    Stored as numbers, the texts take little space until the vocabulary is complete, and are tokenized once.
     """
 
     def __init__(self) -> None:
         self._type = pl.Categorical(pl.Categories.random())
-        self._held = pl.Series(dtype=self._type)  # polars forgets the words that no series is made of
+        self._held = pl.Series(dtype=self._type)  # polars drops the categories when no series refers to them
         self._counts = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -96,16 +93,12 @@ class SeenWords:
         return numbers
 
     def counts(self) -> pl.DataFrame:
-        """Returns every `word` (str) with its `count` (int64), the most frequent first.
-
-        Equally frequent words stand in alphabetical (code point) order.
-        """
-        return pl.DataFrame({"word": self._words(), "count": self._counts}).sort(
-            "count", "word", descending=[True, False]
-        )
+        """Returns `word` (str) and `count` (int64), the most frequent first, equal counts in code point order."""
+        table = pl.DataFrame({"word": self._words(), "count": self._counts})
+        return table.sort("count", "word", descending=[True, False])
 
     def lookup(self, vocabulary: Vocabulary) -> Callable[[pl.Series], tuple[pl.Series, pl.Series]]:
-        """Returns `vocabulary.lookup` and `vocabulary.lacks` as one function of words' numbers (list[uint32])."""
+        """Returns a function from words' numbers (list[uint32]) to `vocabulary.lookup` and `vocabulary.lacks`."""
         words = pl.Series([self._words()])
         indices = vocabulary.lookup(words)
         unknown = (indices.explode() == UNKNOWN).arg_true()
