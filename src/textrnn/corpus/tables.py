@@ -44,14 +44,18 @@ class Corpus:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote. Raises `TextrnnError` if a file is missing."""
-        quality = _read_quality(folder)
+        quality = read_quality(folder)
         frames = {split: pl.read_parquet(file) for split, file in table_files(folder).items()}
         return cls(quality["corpus"], tuple(quality["classes"]), frames)
 
 
-def read_classes(folder: Path) -> tuple[str, ...]:
-    """Returns the class order of the corpus in `folder`. Raises `TextrnnError` if there is none."""
-    return tuple(_read_quality(folder)["classes"])
+def read_quality(folder: Path) -> dict[str, Any]:
+    """Returns `quality.json` of the corpus in `folder`. Raises `TextrnnError` if there is none."""
+    path = folder / "quality.json"
+    if not path.is_file():
+        raise TextrnnError(f"{path}: no such file. The prepare stage writes it: run `dvc repro`.")
+    quality: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return quality
 
 
 def table_files(folder: Path) -> dict[str, Path]:
@@ -88,11 +92,3 @@ def open_table(file: Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame
 
     with ParquetWriter(file, schema.to_frame().to_arrow().schema, compression="zstd") as writer:
         yield lambda rows: writer.write_table(rows.to_arrow())
-
-
-def _read_quality(folder: Path) -> dict[str, Any]:
-    path = folder / "quality.json"
-    if not path.is_file():
-        raise TextrnnError(f"{path}: no such file. The prepare stage writes it: run `dvc repro`.")
-    quality: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return quality

@@ -14,17 +14,17 @@ from textrnn.errors import TextrnnError
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
 RANDOM_SPREAD = 0.05
-"""Standard deviation of the numbers drawn where no vector tells how large numbers should be."""
+"""Standard deviation of drawn numbers where there are no vectors to estimate it from."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What is known of the words' vectors; what is not known is drawn, anew for every seed.
+    """The known vectors of words; all other vectors are drawn for each seed.
 
-    matrix: float32 [words, dimension]: the vocabulary's words, then `file_words`. Rows that are not covered are zeros.
+    matrix: float32 [words, dimension]: the vocabulary's words, then `file_words`; zeros where not covered.
     covered: bool [words]: the source has a vector for this word. Never padding or unknown.
-    spread: standard deviation of the numbers in the vocabulary's covered rows, which drawn numbers share.
-    file_words: words of the source that the vocabulary lacks. Training never sees them.
+    spread: standard deviation of the numbers in the vocabulary's covered rows, and of drawn numbers.
+    file_words: words of the source that the vocabulary lacks. They are not trained.
     """
 
     matrix: np.ndarray
@@ -51,8 +51,7 @@ class Embedding:
     def draw(self, seed: int) -> np.ndarray:
         """Returns the complete matrix for one seed: float32 [words, dimension].
 
-        Padding is zeros; a covered word has its vector; all others (unknown, and words that the
-        source lacks) are drawn from a normal distribution around 0 with `spread`.
+        Padding is zeros, a covered word has its vector, and all others are drawn from N(0, `spread`²).
         """
         matrix = self.matrix.copy()
         drawn = np.flatnonzero(~self.covered)
@@ -62,21 +61,18 @@ class Embedding:
         return matrix
 
     def coverage(self, vocabulary: Vocabulary, counts: np.ndarray) -> dict[str, Any]:
-        """Returns how much of the vocabulary and of running words is covered, ready for JSON.
+        """Returns the covered shares of the vocabulary and of running words, ready for JSON.
 
-        `counts` (int [vocabulary]) says how often each word stands in the training texts. Unknown
-        words are no part of the vocabulary, but of running words they are, as not covered.
+        `counts` (int [vocabulary]) are frequencies in the training texts. Unknown words are running words, not covered.
         """
         has_vector = self.of_vocabulary.covered
-        words, covered = len(vocabulary) - (UNKNOWN + 1), int(has_vector.sum())
-        running, covered_running = int(counts[UNKNOWN:].sum()), int(counts[has_vector].sum())
         missing = [i for i in np.argsort(-counts, kind="stable") if i > UNKNOWN and not has_vector[i]]
         return {
             "dimension": self.matrix.shape[1],
             "spread": self.spread,
             "file_words": len(self.file_words),
-            "vocabulary": _share(covered, words),
-            "running_words": _share(covered_running, running),
+            "vocabulary": _share(int(has_vector.sum()), len(vocabulary) - (UNKNOWN + 1)),
+            "running_words": _share(int(counts[has_vector].sum()), int(counts[UNKNOWN:].sum())),
             "most_frequent_uncovered": {vocabulary.words[i]: int(counts[i]) for i in missing[:20]},
         }
 
@@ -86,12 +82,12 @@ class Embedding:
         np.save(folder / "covered.npy", self.covered)
         text = "".join(f"{word}\n" for word in self.file_words)
         (folder / "file_words.txt").write_text(text, encoding="utf-8", newline="\n")
-        text = json.dumps(coverage, indent=2, ensure_ascii=False)
-        (folder / "coverage.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(coverage, indent=2, ensure_ascii=False) + "\n"
+        (folder / "coverage.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Returns what `save` has written. Raises `TextrnnError` where there is no embedding."""
+        """Reads what `save` wrote. Raises `TextrnnError` if there is no embedding."""
         if not (folder / "coverage.json").is_file():
             raise TextrnnError(f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`.")
         coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
@@ -100,11 +96,10 @@ class Embedding:
 
 
 def _spread(rows: np.ndarray) -> float:
-    """The standard deviation of all numbers, in six digits: processors that add in another order agree on them."""
+    """The standard deviation of all numbers, to six digits, which do not depend on the order of additions."""
     if not len(rows):
         return RANDOM_SPREAD
-    # `rows.std` would copy them to float64 first.
-    square = np.einsum("ij,ij->", rows, rows, dtype=np.float64) / rows.size
+    square = np.einsum("ij,ij->", rows, rows, dtype=np.float64) / rows.size  # `rows.std` would copy them to float64
     variance = max(square - rows.mean(dtype=np.float64) ** 2, 0.0)
     return float(f"{variance**0.5:.6g}")
 

@@ -1,7 +1,7 @@
-"""Reads the vectors that a vocabulary needs from a published file.
+"""Reads the vectors that a vocabulary needs from a published file, which is streamed once.
 
-A file of vectors has up to millions of rows, and a vocabulary some ten thousand words. So the file is streamed
-once, words are compared as bytes (in NFC), and only the numbers of the words requested are parsed and kept.
+Such a file has up to millions of rows, and a vocabulary some ten thousand words. So words are compared as bytes
+(in NFC), and only the numbers of the words requested are parsed and kept.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ _HARMLESS, _TOO_LARGE = 1e3, 1e12
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The vectors of a file: `rows[i]` is that of `(*words, *further)[index[i]]`, with the `words` requested.
+    """`rows[i]` (float32 [n, dimension]) is the vector of `(*words, *further)[index[i]]` (int64 [n], unique).
 
-    rows: float32 [n, dimension].
-    index: int64 [n], unique.
-    further: other words of the file.
+    `words` are those requested, `further` are other words of the file.
     """
 
     rows: np.ndarray
@@ -46,13 +44,12 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more:
 
     Args:
         words: as the tokenizer writes them. Reserved words (padding, unknown) are not looked up.
-        more: how many words besides `words` to take: the first of the file that the tokenizer leaves as they
-            are, as one token.
+        more: takes the first words of the file that the tokenizer leaves as they are, as one token.
 
     Raises:
         TextrnnError: the file is not of its format or dimension, or is truncated; it has none of `words`; a
-            vector to be returned holds a number that is not finite, or its norm is above 1e6 times the
-            median norm (1e3 at least, 1e12 at most); the end of a word in a binary file is ambiguous.
+            vector to be returned has a number that is not finite, or a norm above 1e6 times the median (1e3
+            at least, 1e12 at most); the end of a word in a binary file is ambiguous.
     """
     assert entry.dimension  # the catalog requires it of downloaded vectors
     sought = Sought(words, more)
@@ -66,15 +63,12 @@ def read_vectors(archive: Path, entry: VectorsEntry, words: Sequence[str], more:
             "writing words: choose another source, or correct 'member' in catalog.yaml."
         )
     rows = np.concatenate([rows for _, rows in found], dtype=np.float32)
-    _check_numbers(archive, rows, [words[i] if i < len(words) else sought.further[i - len(words)] for i in index])
-    return Vectors(rows, index, sought.further)
-
-
-def _check_numbers(archive: Path, rows: np.ndarray, names: Sequence[str]) -> None:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
 
     def name(wrong: np.ndarray) -> str:
-        return f"the vector of {names[int(wrong.argmax())]!r} ({int(wrong.sum())} such in all)"
+        first = int(index[wrong][0])
+        word = words[first] if first < len(words) else sought.further[first - len(words)]
+        return f"the vector of {word!r} ({int(wrong.sum())} such in all)"
 
     broken = ~np.isfinite(norms)
     if broken.any():
@@ -91,3 +85,4 @@ def _check_numbers(archive: Path, rows: np.ndarray, names: Sequence[str]) -> Non
             f"{name(large)} has norm {norms[large][0]:.3g}, out of all proportion to the others': their median is "
             f"{median:.3g}, and norms above {limit:.3g} come from bytes that are read wrongly",
         )
+    return Vectors(rows, index, sought.further)

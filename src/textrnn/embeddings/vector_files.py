@@ -7,8 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain, compress, count, islice
+from itertools import chain, compress, count, islice, takewhile
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 from unicodedata import normalize
@@ -34,6 +33,7 @@ _CERTAIN = re.compile(
 )
 """The word of nearly every row: the bytes up to the next space are not UTF-8, so numbers have begun."""
 _TEXT = re.compile(rb"[^\x00-\x1f\x7f]{0,%d}" % _LONGEST_WORD)
+_NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
 
 _Row = TypeVar("_Row")
 Found = Iterator[tuple[list[int], np.ndarray]]
@@ -101,7 +101,7 @@ def _rows_of_text(
 ) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
     """Yields each word that may be kept with its line's number and the numbers in that line as text."""
     wanted = sought.positions
-    with _open(archive, entry.member) as stream:
+    with open_member(archive, entry.member) as stream:
         row = line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
         promised = _header(archive, entry, first)
         start = 1 if promised is None else 2
@@ -111,7 +111,7 @@ def _rows_of_text(
                 row, end = line, line.find(b" ")
             elif line.strip():
                 row, end = _normalized(archive, line, number, dimension)
-                with_number += _is_number(row[row.rfind(b" ", 0, end) + 1 : end]) and b" " in row[:end]
+                with_number += b" " in row[:end] and bool(_NUMBER.fullmatch(row[:end].rpartition(b" ")[2]))
             else:
                 blank += 1
                 continue
@@ -153,15 +153,7 @@ def _normalized(archive: Path, line: bytes, number: int, dimension: int) -> tupl
 
 def _numbers_at_end(fields: list[bytes]) -> int:
     """Counts the numbers at the end of `fields`; the first field is always a word."""
-    return next((i for i, field in enumerate(reversed(fields[1:])) if not _is_number(field)), len(fields) - 1)
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return b"_" not in field
+    return sum(1 for _ in takewhile(_NUMBER.fullmatch, reversed(fields[1:])))
 
 
 def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.ndarray:
@@ -174,7 +166,8 @@ def _parse(archive: Path, lines: list[tuple[int, bytes]], dimension: int) -> np.
             return table.to_numpy()
     except pl.exceptions.PolarsError:
         pass  # polars does not report the line
-    wrong = (n for n, text in lines if [_is_number(f) for f in text.split(b" ")] != [True] * dimension)
+    fields = ((number, text.split(b" ")) for number, text in lines)
+    wrong = (number for number, row in fields if len(row) != dimension or not all(map(_NUMBER.fullmatch, row)))
     refuse(archive, f"line {next(wrong, 'unknown')} must hold a word and {dimension} numbers, separated by one space")
 
 
@@ -187,11 +180,10 @@ def _read_binary(archive: Path, entry: VectorsEntry, dimension: int, sought: Sou
 def _rows_of_binary(archive: Path, entry: VectorsEntry, width: int, sought: Sought) -> Iterator[tuple[bytes, bytes]]:
     """Yields each word that may be kept with its numbers, `width` bytes.
 
-    The original program ends each row with a line feed, gensim does not. gensim writes words with
-    spaces as they are, so that a word may not end at the first space: `_end_of_word`.
+    The original program ends each row with a line feed, gensim does not. gensim writes words with spaces.
     """
     wanted, ahead = sought.positions, 2 * (_LONGEST_WORD + width)  # enough for a row and the beginning of the next
-    with _open(archive, entry.member) as stream:
+    with open_member(archive, entry.member) as stream:
         promised = cast(int, _header(archive, entry, stream.readline(64)))
         length = f"the header promises {promised} vectors of {width} bytes, and the file has another length"
         rest, start, feed = b"", 0, None
@@ -278,7 +270,7 @@ def _read_npy(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought
     chosen = list(sought.choose(needed))
     found = {row: position for positions, rows in chosen for position, row in zip(positions, rows, strict=True)}
     words = next(tally)
-    with _open(archive, entry.member) as stream:
+    with open_member(archive, entry.member) as stream:
         npy = np.lib.format
         try:
             is_first = npy.read_magic(stream) == (1, 0)
@@ -291,24 +283,21 @@ def _read_npy(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought
                 f"the matrix must hold floats [{words} words, {dimension} dimensions], and holds {dtype} {list(shape)}",
             )
         outer, inner = (dimension, words) if by_columns else (words, dimension)
-        lines = (_read_numbers(archive, stream, dtype, inner) for _ in range(outer))
-        if by_columns:
-            picked = list(found)
-            vectors = np.stack([column[picked] for column in lines], axis=1)
-        else:
-            vectors = np.array([vector for row, vector in enumerate(lines) if row in found]).reshape(-1, dimension)
+        picked: list[np.ndarray] = []
+        for line in range(outer):
+            content = stream.read(inner * dtype.itemsize)
+            if len(content) != inner * dtype.itemsize:
+                refuse(archive, "the matrix ends too early")
+            if by_columns:
+                picked.append(np.frombuffer(content, dtype)[list(found)])
+            elif line in found:
+                picked.append(np.frombuffer(content, dtype))
+    vectors = np.stack(picked, axis=1) if by_columns else np.array(picked).reshape(-1, dimension)
     yield list(found.values()), vectors
 
 
-def _read_numbers(archive: Path, stream: io.BufferedReader, dtype: np.dtype, count: int) -> np.ndarray:
-    content = stream.read(count * dtype.itemsize)
-    if len(content) != count * dtype.itemsize:
-        refuse(archive, "the matrix ends too early")
-    return np.frombuffer(content, dtype)
-
-
 def _read_words(archive: Path, member: str | None) -> Iterator[bytes]:
-    with _open(archive, member) as stream:
+    with open_member(archive, member) as stream:
         first = stream.readline()
         if not first.startswith(b"PAR1"):
             for line in chain([first.removeprefix(codecs.BOM_UTF8)], stream):
@@ -321,24 +310,13 @@ def _read_words(archive: Path, member: str | None) -> Iterator[bytes]:
     yield from (_nfc(word.encode()) for word in table[texts[0]])
 
 
-@contextmanager
-def _open(archive: Path, member: str | None) -> Iterator[io.BufferedReader]:
-    """`open_member` with a large buffer: a zip member's own `readline` takes half as long again."""
-    with open_member(archive, member) as stream:
-        yield io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK)
-
-
 def _nfc(word: bytes) -> bytes:
     """Returns `word` (UTF-8) in Unicode's normalization form NFC; unchanged where it is not UTF-8."""
     return word if word.isascii() or not _is_utf8(word) else normalize("NFC", word.decode()).encode()
 
 
 def _is_utf8(word: bytes) -> bool:
-    try:
-        word.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return word.decode(errors="ignore").encode() == word
 
 
 READERS: dict[str, Callable[[Path, VectorsEntry, int, Sought], Found]] = {

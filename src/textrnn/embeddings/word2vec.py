@@ -11,7 +11,7 @@ from textrnn.errors import TextrnnError
 from textrnn.text.vocabulary import UNKNOWN
 
 SEED = 0
-"""One fixed seed: the vectors are one artifact, which all seeds of a study share."""
+"""One seed: all seeds of a study share the vectors."""
 
 
 def train(
@@ -19,27 +19,24 @@ def train(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns skip-gram vectors (Mikolov et al., NeurIPS 2013) of the words in encoded texts.
 
-    The result is the same to the last byte in every run: gensim with one worker, seeded, and
-    without Python's own hashes, which differ between processes.
-
-    gensim silently drops what comes after the first 10,000 words of a text. A longer one is given in
-    as few pieces of equal length as that allows; words on both sides of a boundary are no context of
-    each other.
+    The bytes are the same in every run: gensim with one worker, seeded, and without Python's own hashes.
+    gensim silently drops the words of a text after the 10,000th, so a longer text is passed in pieces, and
+    words on both sides of a boundary are no context of each other.
 
     Args:
-        ids: list<int32>, one text per row, as positions in `words`.
-        words: the vocabulary. It has decided already which words are too rare, so all are trained.
-        window: how many words to the left and to the right of a word are its context, at most.
+        ids: list[int32], one text per row, as positions in `words`.
+        words: the vocabulary. All its words are trained, however rare.
+        window: the words to the left and to the right of a word that are its context, at most.
 
     Returns:
-        rows float32 [n, dimension] and index int64 [n]: `rows[i]` is the vector of `words[index[i]]`.
-        A word has none where training left it at its random start: it never had a context, or
-        gensim's down-sampling of frequent words left it out in every epoch. Reserved words have none.
+        rows float32 [n, dimension] and index int64 [n]: `rows[i]` is the vector of `words[index[i]]`. Reserved
+        words have none, nor have words that training left at their random start: those without context, or
+        that gensim's down-sampling of frequent words left out in every epoch.
 
     Raises:
-        TextrnnError: training has moved no word.
+        TextrnnError: training has changed no vector.
     """
-    from gensim.models.word2vec import MAX_WORDS_IN_BATCH, Word2Vec  # takes a second to import: random rows need none
+    from gensim.models.word2vec import MAX_WORDS_IN_BATCH, Word2Vec  # takes a second to import; other formats need none
 
     names = np.array(words, dtype=object)
     texts = [piece for text in ids for piece in _pieces(names[text.to_numpy()].tolist(), MAX_WORDS_IN_BATCH)]
@@ -60,7 +57,7 @@ def train(
 
 
 def _pieces(words: list[str], longest: int) -> Iterator[list[str]]:
-    """Cuts a text into as few pieces as have at most `longest` words; all have the same length, the last up to that."""
+    """Cuts a text into as few pieces of equal length as have at most `longest` words; the last may be shorter."""
     pieces = max(1, -(-len(words) // longest))
     length = max(1, -(-len(words) // pieces))
     return (words[begin : begin + length] for begin in range(0, max(1, len(words)), length))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +11,7 @@ import polars as pl
 
 from textrnn.config.params import Encode
 from textrnn.corpus.quality import distribution
-from textrnn.corpus.tables import open_table, read_classes, read_slices, table_files
+from textrnn.corpus.tables import open_table, read_quality, read_slices, table_files
 from textrnn.text.encoder import TextEncoder, never_empty
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import UNKNOWN, SeenWords, Vocabulary
@@ -25,10 +25,10 @@ Encoded = tuple[pl.Series, pl.Series]
 def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEncoder, dict[str, Any]]:
     """Writes the encoded splits of the corpus in the folder `corpus` to `target`, one `<split>.parquet` each.
 
-    The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids`
-    (list[int32]), `unknown` (list[str]: the words that `UNKNOWN` replaces in `ids`, in order; "" where a
-    text has no word), `label` (int32 class index; null where unlabelled), rows in the corpus' order.
-    Texts are read in slices, so a corpus may exceed the memory.
+    The vocabulary comes from the train split alone. Each split is a table `id` (str), `ids` (list[int32]),
+    `unknown` (list[str]: the words that `UNKNOWN` replaces in `ids`, in order; "" where a text has no word) and
+    `label` (int32 class index; null where unlabelled), rows in the corpus' order. Texts are read in slices, so
+    a corpus may exceed the memory.
 
     Returns:
         The encoder, and a report on unknown words and lengths.
@@ -36,15 +36,17 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
     Raises:
         TextrnnError: `corpus` is no corpus, or no word occurs often enough.
     """
-    classes, files = read_classes(corpus), table_files(corpus)
-    seen = SeenWords()
+    classes, files = tuple(read_quality(corpus)["classes"]), table_files(corpus)
+    seen, splits = SeenWords(), {}
     with TemporaryDirectory(dir=target) as scratch:
-        vocabulary, ids = index_words(_texts(files["train"]), seen, settings, Path(scratch))
-        splits = {"train": _encode_split(files.pop("train"), ids, classes, target)}
-    for split, file in files.items():
-        tokens = (tokenize(texts) for texts in _texts(file))
-        ids = ((vocabulary.lookup(each), vocabulary.lacks(each)) for each in tokens)
-        splits[split] = _encode_split(file, ids, classes, target)
+        for split, file in files.items():
+            slices = (rows["text"] for rows in read_slices(file, "text"))
+            if split == "train":
+                vocabulary, encoded = index_words(slices, seen, settings, Path(scratch))
+            else:
+                tokens = map(tokenize, slices)
+                encoded = ((vocabulary.lookup(each), vocabulary.lacks(each)) for each in tokens)
+            splits[split] = _encode_split(file, encoded, classes, target)
     report = {"vocabulary": len(vocabulary), "distinct_words_in_train": len(seen), "splits": splits}
     return TextEncoder(vocabulary, classes), report
 
@@ -65,11 +67,7 @@ def index_words(
     return vocabulary, (lookup(pl.read_ipc(file)["numbers"]) for file in files)
 
 
-def _texts(file: Path) -> Iterator[pl.Series]:
-    return (rows["text"] for rows in read_slices(file, "text"))
-
-
-def _encode_split(file: Path, slices: Iterable[Encoded], classes: Sequence[str], target: Path) -> dict[str, Any]:
+def _encode_split(file: Path, slices: Iterable[Encoded], classes: tuple[str, ...], target: Path) -> dict[str, Any]:
     """Writes the table `file` with the words in `slices` to `target`; returns the report on them."""
     parts, unknown_words = [], 0
     with open_table(target / file.name, SCHEMA) as append:
