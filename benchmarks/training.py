@@ -284,10 +284,10 @@ def _with_any_batches(function: Callable[..., Figures], *arguments: Any) -> Figu
 
 def _with_keras_loops(function: Callable[..., Figures], *arguments: Any) -> Figures:
     """As `function(*arguments)` in this process, but with the recurrent layers as Keras has them."""
-    from textrnn.modeling import classifier
+    from textrnn.modeling import recurrence
     from textrnn.modeling.backend import keras
 
-    classifier.CELLS.update(simple_rnn=keras.layers.SimpleRNN, lstm=keras.layers.LSTM, gru=keras.layers.GRU)
+    recurrence.CELLS.update(simple_rnn=keras.layers.SimpleRNN, lstm=keras.layers.LSTM, gru=keras.layers.GRU)
     return function(*arguments)
 
 
@@ -304,25 +304,19 @@ def _arithmetic(tokens: Path) -> Figures:
     from textrnn.modeling.batches import Tokens
     from textrnn.modeling.cost import training_flops
     from textrnn.modeling.training import Trainer
-    from textrnn.text.reading import read
 
     table = pl.read_parquet(tokens / "train.parquet").head(ARITHMETIC_TEXTS)
     few = table.head(64)
     settings = experiment(units=ARITHMETIC_UNITS, optimizer="adam", epochs=2)
-
-    def reading(rows: pl.DataFrame) -> pl.Series:
-        return read(rows["ids"], settings)
-
     splits = {
-        split: Tokens(rows.lazy(), reading) for split, rows in {"train": table, "valid": few, "test": few}.items()
+        split: Tokens([rows["ids"]], settings, rows["id"], rows["label"].to_numpy())
+        for split, rows in {"train": table, "valid": few, "test": few}.items()
     }
     words = len((tokens / "vocabulary.txt").read_text(encoding="utf-8").split("\n")) - 1
     trainer = Trainer(settings, splits, lambda seed: _drawn(seed, words, ARITHMETIC_DIMENSION), 2)
     ends = [time.perf_counter()]
     trainer.run(0, partial(_note_time, ends))
-    count = training_flops(
-        settings, ARITHMETIC_DIMENSION, 2, float(splits["train"].lengths.sum()), len(splits["train"])
-    )
+    count = training_flops(trainer.fitted, float(splits["train"].lengths.sum()), len(splits["train"]))
     return {"flops": count / textbook.epoch_times(ends)[0]}
 
 

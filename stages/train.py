@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from textrnn.config.plan import planned_study
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
-from textrnn.modeling.batches import Tokens
+from textrnn.modeling.batches import Tokens, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.training import SeedResult, Trainer
@@ -23,7 +21,6 @@ from textrnn.project.origin import project_folder
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
 from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.text.encoder import TextEncoder
-from textrnn.text.reading import truncation
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
@@ -33,21 +30,8 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     """Trains PLAN's experiment, if PLAN holds."""
     params, _, name = planned_study(plan)
     experiment = params.experiments[name]
-    study = TextEncoder.load(tokens)
-    start = Embedding.load(embedding)
-    if len(start.of_vocabulary.matrix) != len(study.vocabulary):
-        raise TextrnnError(
-            f"{embedding} has {len(start.of_vocabulary.matrix)} rows and the vocabulary {len(study.vocabulary)} words: "
-            "they were not built together. Run `dvc repro`."
-        )
-    encoder = TextEncoder(Vocabulary((*study.vocabulary.words, *start.file_words)), study.classes)
-    files = {split: tokens / f"{split}.parquet" for split in ("train", "valid", "test")}
-    # Fine-tuning changes the vocabulary's vectors alone, so to it all other words are unknown.
-    trained = experiment.trainable_embedding
-    splits = {
-        split: Tokens.load(file, experiment, None if trained and split == "train" else encoder.vocabulary)
-        for split, file in files.items()
-    }
+    encoder, start = _load_inputs(tokens, embedding)
+    splits = load_splits(tokens, experiment, encoder.vocabulary)
     unknown = {split: texts.unknown() for split, texts in splits.items()}
     if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
         sys.stderr.write(
@@ -67,20 +51,16 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
         defaults=params.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
-    fixed_rows = len(start.file_words) if trained else 0
+    fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
     trainer = Trainer(experiment, splits, start.draw, len(encoder.classes), saved, fixed_rows)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
         for seed in params.seeds:
-            result, timing[seed] = _train_seed(trainer, seed, live, splits)
+            result, timing[seed] = _train_seed(trainer, seed, live)
             results.append(result)
             if result.failure is None:
                 save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
-        passes = [(len(result.history), trainer.drawn(result.seed)[0]) for result in results]
-        examples = float(np.mean([epochs * len(rows) for epochs, rows in passes]))
-        tokens_seen = float(np.mean([epochs * splits["train"].lengths[rows].sum() for epochs, rows in passes]))
-        sizes = (experiment, start.matrix.shape[1], len(encoder.classes))
         run = Run(
             name=name,
             kind="experiment",
@@ -90,12 +70,9 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
             inputs=inputs,
             fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
-            flops={
-                "training": training_flops(*sizes, tokens_seen, examples),
-                "prediction": prediction_flops(*sizes, float(splits["valid"].lengths.mean())),
-            },
+            flops=trainer.flops(results),
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
-            truncated={split: truncation(_text_lengths(file), experiment) for split, file in files.items()},
+            truncated={split: texts.truncated for split, texts in splits.items()},
             unknown=unknown,
         )
         write_run(folder, run, _predictions(results, splits), [row for result in results for row in result.history])
@@ -103,7 +80,19 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     write_timings(timings, run.fingerprint, timing)
     saved.delete()
     if run.failure is not None:
-        sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard will say so.\n")
+        sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard reports it.\n")
+
+
+def _load_inputs(tokens: Path, embedding: Path) -> tuple[TextEncoder, Embedding]:
+    """Returns the encoder, with the words that only the embedding knows, and the embedding."""
+    study, start = TextEncoder.load(tokens), Embedding.load(embedding)
+    rows = len(start.of_vocabulary.matrix)
+    if rows != len(study.vocabulary):
+        raise TextrnnError(
+            f"{embedding} has {rows} rows and the vocabulary {len(study.vocabulary)} words: "
+            "they were not built together. Run `dvc repro`."
+        )
+    return TextEncoder(Vocabulary((*study.vocabulary.words, *start.file_words)), study.classes), start
 
 
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:
@@ -114,14 +103,8 @@ def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[p
     ]
 
 
-def _text_lengths(file: Path) -> pl.Series:
-    return pl.scan_parquet(file).select(pl.col("ids").list.len()).collect()["ids"]
-
-
-def _train_seed(
-    trainer: Trainer, seed: int, live: LiveRun, splits: dict[str, Tokens]
-) -> tuple[SeedResult, dict[str, float]]:
-    """Trains one seed, or goes on with it; each epoch is a line on the terminal and a point in MLflow."""
+def _train_seed(trainer: Trainer, seed: int, live: LiveRun) -> tuple[SeedResult, dict[str, float]]:
+    """Trains one seed, or continues it; each epoch is a line on the terminal and a point in MLflow."""
     live.start_seed(seed)
 
     def on_epoch(row: dict[str, Any]) -> None:
@@ -140,14 +123,11 @@ def _train_seed(
         sys.stdout.flush()
 
     result = trainer.run(seed, on_epoch, on_continue)
-    rate = len(result.history) * float(splits["train"].lengths[trainer.drawn(seed)[0]].sum()) / result.seconds
-    timing = {"seconds": result.seconds, "tokens_per_second": rate}
-    sys.stdout.write(f"seed {seed}  {result.seconds:.1f} s, {rate:,.0f} tokens/s\n")
-    scores = {
-        key: score
-        for split, probabilities in result.probabilities.items()
-        for key, score in final_scores(split, splits[split].labels, probabilities).items()
-    }
+    timing = {"seconds": result.seconds, "tokens_per_second": trainer.tokens_read(result) / result.seconds}
+    sys.stdout.write(f"seed {seed}  {result.seconds:.1f} s, {timing['tokens_per_second']:,.0f} tokens/s\n")
+    scores: dict[str, float] = {}
+    for split, probabilities in result.probabilities.items():
+        scores |= final_scores(split, trainer.splits[split].labels, probabilities)
     live.end_seed({**scores, **timing}, result.failure)
     return result, timing
 

@@ -85,5 +85,5 @@ def test_nb_svm_gives_a_text_of_unknown_words_finite_probabilities() -> None:
 
 
 def test_nb_svm_without_any_feature_says_what_to_do() -> None:
-    with pytest.raises(TextrnnError, match=r"no word n-gram stands in 9 training texts\. Lower min_count"):
+    with pytest.raises(TextrnnError, match=r"no word n-gram occurs in 9 training texts\. Lower min_count"):
         fit_baseline(make_params(min_count=9), TEXTS, LABELS, 2)

@@ -166,7 +166,7 @@ def test_a_full_disk_stops_the_checkpoints_and_not_the_training(
     checkpoints.finish(0, of(3))
     told = capsys.readouterr().err
     assert told.splitlines() == [
-        "warning: no checkpoint can be written, training goes on without: [Errno 28] No space left on device"
+        "warning: no checkpoint can be written, training continues without: [Errno 28] No space left on device"
     ]
     assert number_in(checkpoints, 0) == 1
 

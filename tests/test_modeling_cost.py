@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from tiny_experiments import make_experiment
+from tiny_models import make_embedding
 
+from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.cost import prediction_flops, training_flops
 
 
@@ -41,6 +43,6 @@ from textrnn.modeling.cost import prediction_flops, training_flops
 )
 def test_forward_and_twice_that_backward(changes: dict[str, Any], per_token: float, per_text: float) -> None:
     experiment = make_experiment(units=4, **changes)
-    training = training_flops(experiment, dimension=3, classes=5, tokens=7, examples=2)
-    assert training == pytest.approx(3 * (7 * per_token + 2 * per_text))
-    assert prediction_flops(experiment, dimension=3, classes=5, tokens=3.5) == 3.5 * per_token + per_text
+    model = build_classifier(experiment, make_embedding(dimension=3), 5, seed=0)
+    assert training_flops(model, tokens=7, examples=2) == pytest.approx(3 * (7 * per_token + 2 * per_text))
+    assert prediction_flops(model, tokens=3.5) == 3.5 * per_token + per_text

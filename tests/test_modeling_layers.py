@@ -53,7 +53,3 @@ def test_reversing_twice_changes_nothing() -> None:
 )
 def test_readout_sees_real_positions_only(kind: str, expected: list[list[float]]) -> None:
     assert apply(Readout(kind)).tolist() == expected
-
-
-def test_readout_is_made_again_from_its_config() -> None:
-    assert Readout.from_config(Readout("max").get_config()).kind == "max"

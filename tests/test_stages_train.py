@@ -127,7 +127,7 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
     monkeypatch.setattr(Checkpoints, "delete", lambda self: None)
     assert train("fine", monkeypatch) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"warning: fine failed, seed 1: {FAILURE}. The leaderboard will say so.\n"
+    assert printed.err == f"warning: fine failed, seed 1: {FAILURE}. The leaderboard reports it.\n"
     epochs = [line.split()[:4] for line in printed.out.splitlines() if "epoch" in line]
     assert epochs == [["seed", str(seed), "epoch", f"{epoch}/2"] for seed in (0, 2) for epoch in (1, 2)]
     times = [line for line in printed.out.splitlines() if line.endswith("tokens/s")]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from tiny_experiments import make_experiment
 
 from textrnn.modeling.backend import keras
 from textrnn.modeling.batches import Tokens
-from textrnn.text.encoding import SCHEMA
 
 TEXTS = [[2, 3, 4, 5], [6], [3, 3], [5, 1, 2], [4, 6, 2, 3, 5]]
 LABELS = [0, 1, 1, 0, 1]
@@ -18,8 +18,8 @@ LABELS = [0, 1, 1, 0, 1]
 def make_tokens(texts: Sequence[Sequence[int]] = TEXTS, labels: Sequence[int] = LABELS) -> Tokens:
     """A split whose examples are named `0`, `1`, …"""
     ids = [str(index) for index in range(len(texts))]
-    known = pl.Schema({name: SCHEMA[name] for name in ("id", "ids", "label")})
-    return Tokens(pl.LazyFrame({"id": ids, "ids": texts, "label": labels}, known))
+    whole = make_experiment(max_tokens=1000)
+    return Tokens([pl.Series(texts, dtype=pl.List(pl.Int32))], whole, pl.Series(ids), np.array(labels, np.int32))
 
 
 def make_embedding(seed: int = 0, words: int = 7, dimension: int = 3) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores texts from the command line, a file or standard input with a trained model."""
+"""`textrnn predict`: scores texts from the command line, a file or standard input with a trained model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -18,24 +18,19 @@ from textrnn.config.params import load_params
 from textrnn.corpus.table_file import read_table as parse_table
 from textrnn.corpus.table_file import strings
 from textrnn.errors import TextrnnError
+from textrnn.modeling.predictor import Predictor, output_columns
 from textrnn.stage import check_writable
-
-if TYPE_CHECKING:
-    from textrnn.modeling.predictor import Predictor
 
 TEXT = "text"
 STANDARD = Path("-")
 """Standard input, or standard output."""
 
 FORMATS = ("csv", "jsonl", "parquet")
-ADDED = ("label", "words", "known_words", "warning")
-"""Columns of `Predictor.table`; the others begin with `probability_`."""
+CHUNK = 1 << 14
+"""Texts that are scored between two updates of the progress bar."""
 
 _EXACT = 1 << 53
-"""Up to this integer a float holds each."""
-
-CHUNK = 1 << 14
-"""Texts that are scored at once, between two looks at the progress."""
+"""A float holds every integer up to this one."""
 
 
 def predict(
@@ -44,22 +39,22 @@ def predict(
     """Scores `texts`, or the table in `source`, and writes the table with label and probabilities to `target`.
 
     Args:
-        kind: the format of what is read and written, where no suffix tells.
-        run: an experiment in `runs/`; None takes the registry's champion.
-        seed: which seed's model of the run; None takes the first.
+        kind: the format of input and output without a suffix.
+        run: an experiment in `runs/`; None is the registry's champion.
+        seed: which seed's model of the run; None is the first.
 
     Raises:
         TextrnnError: no texts or two sources of them, an unreadable table, or no such model.
     """
     if bool(texts) == (source is not None):
-        raise TextrnnError("give either texts or --input FILE (- for standard input), not both and not neither.")
+        raise TextrnnError("give exactly one of texts and --input FILE (- for standard input).")
     if seed is not None and run is None:
-        raise TextrnnError("--seed says which of a run's models to take: give --run, too.")
+        raise TextrnnError("--seed selects one of a run's models: give --run, too.")
     _check_kind(target, kind)
     check_writable(None if target == STANDARD else target)
     table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
     with tempfile.TemporaryDirectory() as scratch:
-        predictor = _predictor(run, seed, Path(scratch))
+        predictor = Predictor(_model(run, seed, Path(scratch)), _cores())
     parts = track(
         list(table.iter_slices(CHUNK)) or [table],
         description="scoring",
@@ -79,17 +74,14 @@ def predict(
         )
 
 
-def _predictor(run: str | None, seed: int | None, scratch: Path) -> Predictor:
-    from textrnn.modeling.predictor import Predictor
-
+def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
+    """Returns the folder of a run's model, or of the champion, which is downloaded to `scratch`."""
     if run is None:
         from textrnn.tracking.failures import readable_mlflow_errors
         from textrnn.tracking.registry import champion_model
 
-        params = load_params()
         with readable_mlflow_errors():
-            champion = champion_model(Path.cwd(), params, scratch)
-        return Predictor(champion, _cores())
+            return champion_model(Path.cwd(), load_params(), scratch)
     models = Path("runs") / run / "model"
     seeds = sorted(int(folder.name) for folder in models.glob("*") if folder.name.isdigit())
     if not seeds:
@@ -99,7 +91,7 @@ def _predictor(run: str | None, seed: int | None, scratch: Path) -> Predictor:
         )
     if seed is not None and seed not in seeds:
         raise TextrnnError(f"{models} has no seed {seed}. It has: {', '.join(map(str, seeds))}.")
-    return Predictor(models / str(seeds[0] if seed is None else seed), _cores())
+    return models / str(seeds[0] if seed is None else seed)
 
 
 def _cores() -> int:
@@ -107,7 +99,7 @@ def _cores() -> int:
 
 
 def read_table(source: Path, kind: str | None) -> pl.DataFrame:
-    """Returns the table in `source`, which has a column `text`, none of it missing.
+    """Returns the table in `source`, which has a column `text` without missing values.
 
     Args:
         kind: one of `FORMATS`; None takes the file's suffix, and csv for standard input.
@@ -120,14 +112,12 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
     try:
         data = sys.stdin.buffer.read() if source == STANDARD else source.read_bytes()
     except OSError as error:
-        raise TextrnnError(
-            f"{name}: {error.strerror}. Name a file that can be read, or - for standard input."
-        ) from None
+        raise TextrnnError(f"{name}: {error.strerror}. Name a readable file, or - for standard input.") from None
     table = parse_table(data, kind, name)[0] if data.strip() else pl.DataFrame()
     if TEXT not in table.columns:
         raise TextrnnError(f"{name}: no column {TEXT!r}. It has: {', '.join(table.columns) or 'none'}. Rename one.")
-    strings(table, TEXT, name, only_text=True)  # refuses what is no text
-    texts = table[TEXT].cast(pl.String)  # the tokenizer composes characters; the caller's text stays as it is
+    strings(table, TEXT, name, only_text=True)  # raises for other types; its composed characters are not used here
+    texts = table[TEXT].cast(pl.String)
     if texts.null_count():
         rows = [str(row) for row in texts.is_null().arg_true().head(5)]
         raise TextrnnError(
@@ -136,11 +126,11 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
         )
     others = (each for each in table if each.name != TEXT)
     odd = [each for each in others if each.dtype in (pl.Object, pl.Binary) or each.dtype.is_nested()]
-    return _with_names_free(table.with_columns(texts, *map(_writable, odd)))
+    return _free_names(table.with_columns(texts, *map(_writable, odd)))
 
 
 def _writable(column: pl.Series) -> pl.Series:
-    """What no CSV holds as floats if it is numbers of several types, else as text: JSON, and of bytes hexadecimal."""
+    """A column that CSV cannot hold, as floats if they are exact, else as text: JSON, and hexadecimal for bytes."""
     values = [value for value in column.to_list() if value is not None]
     if column.dtype == pl.Object and all(
         type(value) is float or (type(value) is int and abs(value) <= _EXACT) for value in values
@@ -155,15 +145,15 @@ def _as_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _with_names_free(table: pl.DataFrame) -> pl.DataFrame:
-    """Renames `label`, `probability_…` and the other columns that are added to `given_label` and so on."""
-    taken = [name for name in table.columns if name in ADDED or name.startswith("probability_")]
+def _free_names(table: pl.DataFrame) -> pl.DataFrame:
+    """Renames columns that a prediction adds, such as `label` to `given_label`."""
+    taken = [name for name in table.columns if name in output_columns(()) or name.startswith("probability_")]
     names = {name: f"given_{name}" for name in taken}
     if clash := sorted(set(names.values()) & set(table.columns)):
         raise TextrnnError(f"the table has a column {clash[0]}, and another that would get that name. Rename one.")
     if names:
         kept = ", ".join(names.values())
-        sys.stderr.write(f"note: {', '.join(names)} is what is added here; the table's own is kept as {kept}\n")
+        sys.stderr.write(f"note: the prediction adds {', '.join(names)}; the table's own columns are kept as {kept}\n")
     return table.rename(names)
 
 
@@ -179,14 +169,8 @@ def _check_kind(file: Path, kind: str | None) -> str:
 
 def write_table(table: pl.DataFrame, target: Path, kind: str | None) -> None:
     """Writes `table` to a file, or to standard output; formats as in `read_table`."""
-    kind = _check_kind(target, kind)
-    buffer = io.BytesIO()
-    if kind == "csv":
-        table.write_csv(buffer)
-    elif kind == "jsonl":
-        table.write_ndjson(buffer)
-    else:
-        table.write_parquet(buffer)
+    write: dict[str, Any] = {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}
+    write[_check_kind(target, kind)](buffer := io.BytesIO())
     if target == STANDARD:
         sys.stdout.buffer.write(buffer.getvalue())
         sys.stdout.buffer.flush()

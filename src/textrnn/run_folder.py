@@ -1,11 +1,9 @@
-"""`runs/<name>/`: the one place where training, comparison and MLflow meet.
+"""`runs/<name>/`: where training, analysis and MLflow meet. Baselines and experiments write the same files:
 
-Baselines and experiments write the same files, so whoever reads them need not know which is which:
-
-    run.json             what was trained, on what, at what cost; no clock times
-    history.csv          a row per seed and epoch (experiments only)
-    predictions.parquet  a row per seed, split and example: the probability of each class
-    model/<seed>/        what is needed to predict from raw text
+run.json             what was trained, on what, at what cost; no clock times
+history.csv          a row per seed and epoch (experiments only)
+predictions.parquet  a row per seed, split and example: the probability of each class
+model/<seed>/        what is needed to predict from raw text
 """
 
 from __future__ import annotations
@@ -26,18 +24,10 @@ from textrnn.errors import TextrnnError
 if TYPE_CHECKING:
     import pandas as pd
 
-HISTORY_COLUMNS = (
-    "seed",
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "gradient_norm",
-)
+MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "gradient_norm")
+HISTORY_COLUMNS = ("seed", "epoch", *MEASURES)
 HELD_OUT = "held_out_accuracy"
-"""One more, where a part of the train split is held out."""
+"""One more column, if a part of the train split is held out."""
 
 PREDICTION_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "seed": pl.Int32,
@@ -52,13 +42,14 @@ PREDICTION_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
 class Run:
     """The content of `run.json`.
 
-    `failures` says for a seed (as text, JSON has no other keys) why it has no predictions;
-    `flops` counts floating-point operations: `training` is the mean over seeds of what training took,
-    `prediction` what a validation text takes on average.
-    `truncated` counts by split what a training's network does not read of it: `texts` that are cut
-    short, and the `tokens` cut off. `unknown` counts by split the `tokens` that it reads, how many of
-    them are `unknown` to it, and the `texts` of which it knows no word.
-    `inputs` holds a digest per input, `fingerprint` one of inputs, params and code together.
+    Attributes:
+        inputs: a digest per input.
+        fingerprint: one of inputs, params and code together.
+        flops: floating-point operations: of a `training`, the mean over seeds, and of the `prediction` of a mean
+            validation text.
+        failures: by seed (as text, for JSON), why it has no predictions.
+        truncated: by split, how many `texts` the network reads cut short, and how many `tokens` are cut off.
+        unknown: by split, how many `tokens` it reads, how many of them are `unknown`, and in how many `texts` all are.
     """
 
     name: str
@@ -76,18 +67,18 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`failed` when any seed failed, else `finished`."""
+        """`failed` if any seed failed, else `finished`."""
         return "failed" if self.failures else "finished"
 
     @property
     def failure(self) -> str | None:
-        """Which seeds failed and why, in one line; None when none did."""
+        """Which seeds failed and why, in one line; None if none did."""
         reasons = [f"seed {seed}: {self.failures[str(seed)]}" for seed in self.seeds if str(seed) in self.failures]
         return "; ".join(reasons) or None
 
     @property
     def cost(self) -> dict[str, float]:
-        """What a tracking server shows: `parameters` (all of them), `training_flops` and `prediction_flops`."""
+        """The metrics `parameters` (all of them), `training_flops` and `prediction_flops`."""
         operations = {f"{what}_flops": count for what, count in self.flops.items()}
         return {"parameters": float(self.parameters["total"]), **operations}
 
@@ -99,16 +90,16 @@ class Run:
 
 @dataclass(frozen=True)
 class RunFolder(Run):
-    """A run as it lies on disk: what `run.json` says, and the tables beside it."""
+    """A run on disk: `run.json` and the tables, which are read when first used."""
 
     path: Path = Path()
 
     @classmethod
     def load(cls, path: Path) -> RunFolder:
-        """Reads `path/run.json`; the tables are read when first asked for.
+        """Reads `path/run.json`.
 
         Raises:
-            TextrnnError: there is no run in `path`, or its `run.json` is broken or not of this code.
+            TextrnnError: there is no run in `path`, or its `run.json` is damaged or of another version.
         """
         file = path / "run.json"
         if not file.is_file():
@@ -118,19 +109,19 @@ class RunFolder(Run):
             content.pop("status", None)
             return cls(**content, path=path)
         except (ValueError, TypeError, AttributeError) as error:
-            raise _broken(file, error) from None
+            raise _damaged(file, error) from None
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Columns as in `HISTORY_COLUMNS`, and `HELD_OUT` if anything was; empty for a baseline."""
+        """Columns `HISTORY_COLUMNS`, and `HELD_OUT` if anything was; empty for a baseline."""
         import pandas as pd
 
         file = self.path / "history.csv"
         try:
             table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
-            return table.astype(dict.fromkeys(HISTORY_COLUMNS[2:], float) | dict.fromkeys(HISTORY_COLUMNS[:2], int))
+            return table.astype({**dict.fromkeys(MEASURES, float), "seed": int, "epoch": int})
         except (ValueError, KeyError) as error:
-            raise _broken(file, error) from None
+            raise _damaged(file, error) from None
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
@@ -139,7 +130,7 @@ class RunFolder(Run):
         try:
             return pl.read_parquet(file, glob=False)
         except pl.exceptions.PolarsError as error:
-            raise _broken(file, error) from None
+            raise _damaged(file, error) from None
 
     def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Returns ids, labels `int32 [examples]` and probabilities `float32 [examples, classes]`."""
@@ -148,33 +139,32 @@ class RunFolder(Run):
         return rows["id"].to_list(), rows["label"].to_numpy(), stacked
 
     def correct(self, split: str) -> np.ndarray:
-        """Returns bool [finished seeds, examples]: which seed is right about which example."""
+        """Returns bool [finished seeds, examples]: which seed classifies which example correctly."""
         each = [self.probabilities(seed, split) for seed in self.finished_seeds]
         return np.array([probabilities.argmax(axis=1) == labels for _, labels, probabilities in each])
 
 
-def _broken(file: Path, error: Exception) -> TextrnnError:
+def _damaged(file: Path, error: Exception) -> TextrnnError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return TextrnnError(
-        f"{file} is not what a stage wrote: {reason}. Bring it back with `dvc checkout --force {file.parent}`; "
-        f"where DVC's cache lacks it, delete {file.parent} and run `dvc repro`."
+        f"{file} is not what a stage wrote: {reason}. Restore it with `dvc checkout --force {file.parent}`; "
+        f"if DVC's cache lacks it, delete {file.parent} and run `dvc repro`."
     )
 
 
 def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
-    """Writes `run.json`, `predictions.parquet` and, where there is one, `history.csv` into `folder`.
+    """Writes `run.json`, `predictions.parquet` and, unless empty, `history.csv` into `folder`.
 
     Args:
-        predictions: one frame per seed and split, as `prediction_rows` makes them.
+        predictions: one frame per seed and split, from `prediction_rows`.
         history: one row per seed and epoch, with `HISTORY_COLUMNS`, and maybe `HELD_OUT`.
     """
-    content = {**asdict(run), "status": run.status}
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
+    text = json.dumps({**asdict(run), "status": run.status}, indent=2, sort_keys=True, allow_nan=False)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
     pl.concat([pl.DataFrame(schema=PREDICTION_SCHEMA), *predictions]).write_parquet(folder / "predictions.parquet")
     if history:
         optional = [HELD_OUT] if HELD_OUT in history[0] else []
-        pl.DataFrame(history).select([*HISTORY_COLUMNS, *optional]).write_csv(folder / "history.csv")
+        pl.DataFrame(history).select(*HISTORY_COLUMNS, *optional).write_csv(folder / "history.csv")
 
 
 def prediction_rows(
@@ -186,36 +176,34 @@ def prediction_rows(
         labels: int32 [examples]
         probabilities: float32 [examples, classes]
     """
-    return pl.DataFrame(
-        {
-            "seed": np.full(len(labels), seed, np.int32),
-            "split": [split] * len(labels),
-            "id": list(ids),
-            "label": labels.astype(np.int32),
-            "probability": list(probabilities.astype(np.float32)),
-        },
-        schema=PREDICTION_SCHEMA,
-    )
+    columns = {
+        "seed": np.full(len(labels), seed, np.int32),
+        "split": [split] * len(labels),
+        "id": list(ids),
+        "label": labels.astype(np.int32),
+        "probability": list(probabilities.astype(np.float32)),
+    }
+    return pl.DataFrame(columns, PREDICTION_SCHEMA)
 
 
 def digest(folder: Path) -> str:
-    """Returns one SHA-256 over the names and bytes of the files in `folder`; where that lies has no part in it."""
+    """Returns one SHA-256 over the names and bytes of the files in `folder`, wherever it is."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     named = sorted((file.relative_to(folder).as_posix(), _sha256(file)) for file in files)
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(plan: Path, inputs: dict[str, str]) -> str:
-    """Returns what identifies a training before it has run: SHA-256 of its plan (settings and code) and inputs.
+    """Returns the SHA-256 that identifies a training before it has run.
 
     Args:
-        plan: the file that the stage `plan` wrote for the training.
+        plan: the file that the stage `plan` wrote for the training: settings and code.
         inputs: a digest per input.
     """
     content = {"plan": _sha256(plan), "inputs": inputs}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

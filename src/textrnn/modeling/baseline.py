@@ -1,8 +1,9 @@
-"""Models without a network: the bar that a recurrent one has to clear."""
+"""Models without a network, which recurrent ones are compared with.
+
+Both have `parameters` (their number) and `training_flops`.
+"""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -18,30 +19,8 @@ from textrnn.text.tokenizer import tokenize
 _MAX_ITERATIONS = 1000
 
 
-class Baseline(Protocol):
-    """Fitted on training texts; `parameters` and `training_flops` say what it took."""
-
-    parameters: int
-    training_flops: float
-
-    def prediction_flops(self, texts: pl.Series) -> float:
-        """Returns the operations that scoring takes per text, on average."""
-        ...
-
-    def probabilities(self, texts: pl.Series) -> np.ndarray:
-        """Returns float32 [texts, classes]."""
-        ...
-
-
-def fit_baseline(params: BaselineParams, texts: pl.Series, labels: np.ndarray, classes: int) -> Baseline:
-    """Returns the baseline that `params` describe, fitted on `texts` with `labels` int32 [texts]."""
-    if params.kind == "majority":
-        return Majority(labels, classes)
-    return NBSVM(params, texts, labels, classes)
-
-
 class Majority:
-    """Gives every text the training split's class shares, so it always answers the commonest class."""
+    """Gives every text the class shares of the training split, so it always predicts the most frequent class."""
 
     def __init__(self, labels: np.ndarray, classes: int) -> None:
         self.shares = (np.bincount(labels, minlength=classes) / len(labels)).astype(np.float32)
@@ -49,7 +28,7 @@ class Majority:
         self.training_flops = 0.0
 
     def prediction_flops(self, texts: pl.Series) -> float:
-        """Returns 0: the answer is known before the text."""
+        """Returns 0."""
         return 0.0
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
@@ -58,16 +37,14 @@ class Majority:
 
 
 class NBSVM:
-    """Naive-Bayes log-count ratios of binary word n-grams, weighed by a linear model, one against the rest.
+    """Naive-Bayes log-count ratios of binary word n-grams, weighted by a linear model, one against the rest.
 
-    Wang & Manning, "Baselines and Bigrams", ACL 2012, with logistic regression in place of the SVM
-    so that it gives probabilities.
+    Wang & Manning, "Baselines and Bigrams", ACL 2012, with logistic regression for probabilities instead of the SVM.
     """
 
     def __init__(self, params: BaselineParams, texts: pl.Series, labels: np.ndarray, classes: int) -> None:
         assert params.ngrams is not None and params.min_count is not None
         self._vectorizer = CountVectorizer(
-            analyzer="word",
             tokenizer=str.split,
             token_pattern=None,
             lowercase=False,
@@ -80,16 +57,16 @@ class NBSVM:
             counts = self._vectorizer.fit_transform(_joined_tokens(texts))
         except ValueError as error:
             raise TextrnnError(
-                f"nb_svm: no word n-gram stands in {params.min_count} training texts. Lower min_count."
+                f"nb_svm: no word n-gram occurs in {params.min_count} training texts. Lower min_count."
             ) from error
-        # Two classes need one model, class 1 against class 0; more need one each.
+        # Two classes need one model, class 1 against class 0; more classes need one each.
         self._positives = [1] if classes == 2 else list(range(classes))
         self._models = []
         self.training_flops = 0.0
         for positive in self._positives:
             ratios = _log_count_ratios(counts, labels == positive)
             model = LogisticRegression(C=params.inverse_regularization, max_iter=_MAX_ITERATIONS)
-            with threadpool_limits(1):  # sums split over threads end in other last digits
+            with threadpool_limits(1):  # sums split over threads differ in the last digits
                 model.fit(counts.multiply(ratios).tocsr(), labels == positive)
             self._models.append((ratios, model))
             # Each iteration takes one product with the data and one with its transpose.
@@ -97,7 +74,7 @@ class NBSVM:
         self.parameters = len(self._models) * (counts.shape[1] + 1)
 
     def prediction_flops(self, texts: pl.Series) -> float:
-        """Returns a product and a sum for each of a text's n-grams, on average, times the models."""
+        """Returns the mean per text: a product and a sum for each of its n-grams and each model."""
         counts = self._vectorizer.transform(_joined_tokens(texts))
         return 2.0 * len(self._models) * float(counts.nnz) / len(texts)
 
@@ -114,7 +91,7 @@ class NBSVM:
 
 
 def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.ndarray:
-    """ln of how much likelier each n-gram is in positive texts, with one added to every count; float64 [n-grams]."""
+    """ln of how much likelier each n-gram is in positive texts, add-one smoothed; float64 [n-grams]."""
     share = [1.0 + np.asarray(counts[rows].sum(axis=0)).ravel() for rows in (positive, ~positive)]
     ratios: np.ndarray = np.log(share[0] / share[0].sum()) - np.log(share[1] / share[1].sum())
     return ratios
@@ -122,3 +99,11 @@ def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.nda
 
 def _joined_tokens(texts: pl.Series) -> list[str]:
     return tokenize(texts).list.join(" ").to_list()
+
+
+Baseline = Majority | NBSVM
+
+
+def fit_baseline(params: BaselineParams, texts: pl.Series, labels: np.ndarray, classes: int) -> Baseline:
+    """Returns the baseline that `params` define, fitted on `texts` with `labels` int32 [texts]."""
+    return Majority(labels, classes) if params.kind == "majority" else NBSVM(params, texts, labels, classes)

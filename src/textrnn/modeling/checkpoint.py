@@ -1,7 +1,7 @@
-"""`checkpoints/<experiment>/<seed>.npz`: where a killed training goes on from.
+"""`checkpoints/<experiment>/<seed>.npz`: where a killed training continues from.
 
-The folder is no output of the stage, since DVC deletes those before the stage runs again. A training
-that ends deletes it, and a short one never writes it.
+The folder is no output of the stage, because DVC deletes outputs before it runs a stage again. A training that ends
+deletes it, and a short one never writes it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import keras
+from textrnn.modeling.backend import backend, keras
 
 EPOCH_SECONDS = 30.0
-"""The end of an epoch, or of a seed, is saved when the last checkpoint is older."""
-
+"""How old the last checkpoint must be for one at the end of an epoch or of a seed."""
 STEP_SECONDS = 300.0
-"""The same for a step within an epoch."""
+"""The same within an epoch."""
 
 DAMAGE = (OSError, EOFError, KeyError, IndexError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)
 """What reading a damaged archive raises; it has a checksum for each array."""
@@ -37,23 +36,16 @@ class Checkpoints:
     """The checkpoints of one experiment, a file per seed.
 
     Args:
-        folder: where they lie; made when the first one is written.
-        fingerprint: of the training, as `run_folder.fingerprint` makes it. A checkpoint with another
-            one, of another precision or of other versions of the libraries that compute, would end
-            in bytes that no uninterrupted training gives.
-        epoch_seconds: how old the last checkpoint must be for one at the end of an epoch.
-        step_seconds: and for one within an epoch.
+        folder: created when the first one is written.
+        fingerprint: of the training, from `run_folder.fingerprint`. A checkpoint with another fingerprint, precision or
+            version of the computing libraries is not used: it would lead to other bytes than an uninterrupted training.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        fingerprint: str,
-        epoch_seconds: float = EPOCH_SECONDS,
-        step_seconds: float = STEP_SECONDS,
+        self, folder: Path, fingerprint: str, epoch_seconds: float = EPOCH_SECONDS, step_seconds: float = STEP_SECONDS
     ) -> None:
         self._folder = folder
-        libraries = {name: sys.modules[name].__version__ for name in ("numpy", "keras", keras.config.backend())}
+        libraries = {name: sys.modules[name].__version__ for name in ("numpy", "keras", backend)}
         self._key = {"fingerprint": fingerprint, "precision": keras.config.dtype_policy().name, **libraries}
         self._epoch_seconds = epoch_seconds
         self._step_seconds = step_seconds
@@ -61,9 +53,9 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def load(self, seed: int) -> State | None:
-        """Returns what was saved last for `seed`; None when nothing was.
+        """Returns the last state saved for `seed`, or None.
 
-        A file that is damaged, or of another training, is deleted, which one line on standard error tells.
+        It deletes a file that is damaged or of another training, with a warning on standard error.
         """
         file = self._file(seed)
         if not file.exists():
@@ -85,25 +77,25 @@ class Checkpoints:
         return time.monotonic() - self._written >= (self._step_seconds if within_epoch else self._epoch_seconds)
 
     def save(self, seed: int, state: State) -> None:
-        """Writes where `seed` stands, and the results of finished seeds that are not written yet."""
+        """Writes the state of `seed`, and the results of finished seeds that are not written yet."""
         self._waiting[seed] = state
         self._write()
 
     def finish(self, seed: int, state: State) -> None:
-        """Takes what `seed` ended with; it is written now or with the next checkpoint."""
+        """Takes the final state of `seed`, and writes it if due, else with the next checkpoint."""
         self._waiting[seed] = state
         if self.due():
             self._write()
 
     def delete(self) -> None:
-        """Deletes all of them: the training's own output is complete."""
+        """Deletes all checkpoints: the training's own output is complete."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _file(self, seed: int) -> Path:
         return self._folder / f"{seed}.npz"
 
     def _write(self) -> None:
-        """Writes each file under another name first: a kill leaves the old one or the new one, never a half."""
+        """Writes each file under another name first: a kill leaves the old one or the new one whole."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for seed, state in self._waiting.items():
@@ -112,25 +104,25 @@ class Checkpoints:
                 unfinished.replace(self._file(seed))
             self._written = time.monotonic()
         except OSError as error:
-            self._written = math.inf  # so none is ever due again
-            sys.stderr.write(f"warning: no checkpoint can be written, training goes on without: {error}\n")
+            self._written = math.inf  # none is ever due again
+            sys.stderr.write(f"warning: no checkpoint can be written, training continues without: {error}\n")
         self._waiting.clear()
 
 
 def _save(file: Path, key: dict[str, str], state: State) -> None:
-    """Writes an archive of the arrays in `state` and a JSON text, in which `{"array": n}` stands for the n-th."""
-    arrays: list[np.ndarray] = []
+    """Writes an archive of the arrays in `state` and a JSON text, in which `{"array": n}` refers to the n-th."""
+    arrays: dict[str, np.ndarray] = {}
 
     def reference(value: object) -> dict[str, int]:
         if not isinstance(value, np.ndarray):
             raise TypeError(f"a checkpoint holds what JSON can hold, and arrays. Received: {value!r}")
-        arrays.append(value)
-        return {"array": len(arrays) - 1}
+        number = len(arrays)
+        arrays[str(number)] = value
+        return {"array": number}
 
     text = json.dumps({"key": key, "state": state}, default=reference)
-    named = {str(number): array for number, array in enumerate(arrays)}
     with file.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, json=np.frombuffer(text.encode(), np.uint8), **named)
+        np.savez(stream, allow_pickle=False, json=np.frombuffer(text.encode(), np.uint8), **arrays)
 
 
 def _read(file: Path) -> tuple[dict[str, str], State]:

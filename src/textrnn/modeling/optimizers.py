@@ -1,4 +1,4 @@
-"""Keras' optimizers, which also sum up the gradient norms that they see."""
+"""Keras' optimizers, which also sum the gradient norms of their steps."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class _Watched(keras.optimizers.Optimizer):
             self.gradient_norms = self.add_variable(shape=(), name="gradient_norms")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-        # TensorFlow leaves an embedding's gradient in parts, one for each time that a word occurs, and
-        # Keras squares each part by itself. The norm, the clip and the moments need the square of their sum.
+        # TensorFlow leaves an embedding's gradient in parts, one per occurrence of a word, and Keras would square each
+        # part. Norm, clip and moments need the square of the sum, so the parts are added first.
         grads = [ops.add(gradient, 0.0) for gradient in grads]
         squares = [ops.dot(flat, flat) for flat in (ops.reshape(gradient, (-1,)) for gradient in grads)]
         self.gradient_norms.assign_add(ops.sqrt(sum(squares)))
@@ -37,7 +37,7 @@ class Adam(_Watched, keras.optimizers.Adam):
 
 
 class RMSprop(_Watched, keras.optimizers.RMSprop):
-    """Tieleman & Hinton, 2012; what the Keras book uses throughout."""
+    """Tieleman & Hinton, 2012; the optimizer of the Keras book."""
 
 
 OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}

@@ -1,7 +1,8 @@
-"""From raw texts to class probabilities: the one way in which a trained model is used, served or not."""
+"""From raw texts to class probabilities: the one way to use a trained model, served or not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,33 @@ from threadpoolctl import threadpool_limits
 
 from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.forward import Network
-from textrnn.modeling.model_files import not_of_one_model, read_model
+from textrnn.modeling.saved_model import mismatch, read_model
 from textrnn.text.encoder import never_empty
-from textrnn.text.reading import read, truncation
 from textrnn.text.vocabulary import UNKNOWN
 
 UNFAMILIAR = "none of its words is known"
-"""What the column `warning` says of a text whose label means nothing."""
+"""The column `warning` of a text whose label means nothing."""
+
+
+def output_columns(classes: Iterable[str]) -> dict[str, type[pl.DataType]]:
+    """Returns the columns of `Predictor.table` and their types.
+
+    `words` counts the words of the text, `known_words` those that the model knows; `warning` is empty if it knows any.
+    """
+    probabilities = dict.fromkeys((f"probability_{name}" for name in classes), pl.Float32)
+    return {"label": pl.String, **probabilities, "words": pl.Int64, "known_words": pl.Int64, "warning": pl.String}
 
 
 class Predictor:
     """A saved model with its tokenizer, vocabulary and classes.
 
     Attributes:
-        cut_short: of how many texts, since the start, it did not read every token.
-        unfamiliar: of how many texts, since the start, `table` scored although it knows none of their words.
+        cut_short: how many texts, since the start, were longer than the model reads.
+        unfamiliar: how many texts, since the start, `table` scored although the model knows none of their words.
 
     Args:
         folder: `runs/<experiment>/model/<seed>/`, or a copy of it.
-        threads: how many compute at the same time.
+        threads: the number of batches computed at once.
 
     Raises:
         TextrnnError: the folder holds no saved model.
@@ -36,49 +45,35 @@ class Predictor:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self._threads = threads
-        threadpool_limits(1, "blas")  # of this process: a thread takes a batch, not a part of a little matrix product
+        threadpool_limits(1, "blas")  # of this process: a thread takes a batch, not a part of a small matrix product
         self.cut_short = self.unfamiliar = 0
         weights, self._encoder, self._experiment = read_model(folder)
+        self.classes = self._encoder.classes
         try:
             self._network = Network(self._experiment, list(weights.values()), len(self.classes))
         except (ValueError, StopIteration):
-            raise not_of_one_model(folder) from None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes' names, in the order of the probabilities."""
-        return self._encoder.classes
+            raise mismatch(folder) from None
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
-        """Returns float32 [texts, classes]; a text without any word is scored as one unknown word.
-
-        Args:
-            texts: str, none of them null.
-        """
-        return self._probabilities(self._encoder.encode(texts))
+        """Returns float32 [texts, classes] for `texts` (str, none null); a text without words counts as one unknown."""
+        return self._probabilities(self._encoder.lookup(texts))
 
     def table(self, texts: pl.Series) -> pl.DataFrame:
-        """Returns a row per text.
-
-        Columns: `label` (str); `probability_<class>` (float32) for each class; `words` (int64), how many the text has;
-        `known_words` (int64), how many of them the model knows; `warning` (str), empty where it knows any.
-        """
+        """Returns a row per text with `output_columns`."""
         ids = self._encoder.lookup(texts)
-        probabilities = self._probabilities(never_empty(ids))
+        probabilities = self._probabilities(ids)
         labels = [self.classes[index] for index in probabilities.argmax(axis=1)]
-        columns = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(self.classes)}
         words = ids.list.len().cast(pl.Int64)
         known = words - ids.list.count_matches(UNKNOWN)
         self.unfamiliar += int((known == 0).sum())
-        return pl.DataFrame(
-            {"label": pl.Series(labels, dtype=pl.String), **columns, "words": words, "known_words": known}
-        ).with_columns(warning=pl.when(known_words=0).then(pl.lit(UNFAMILIAR)).otherwise(pl.lit("")))
+        warnings = ["" if count else UNFAMILIAR for count in known]
+        schema = output_columns(self.classes)
+        return pl.DataFrame(dict(zip(schema, [labels, *probabilities.T, words, known, warnings], strict=True)), schema)
 
     def _probabilities(self, ids: pl.Series) -> np.ndarray:
-        """The same for encoded texts, list[int32]."""
+        """The same for word indices, list[int32]."""
         if ids.is_empty():
             return np.empty((0, len(self.classes)), np.float32)
-        self.cut_short += truncation(ids.list.len(), self._experiment)["texts"]
-        examples = pl.LazyFrame({"ids": ids}).with_columns(id=pl.lit(""), label=pl.lit(0, pl.Int32))
-        tokens = Tokens(examples, lambda rows: read(rows["ids"], self._experiment))
+        tokens = Tokens([never_empty(ids)], self._experiment)
+        self.cut_short += tokens.truncated["texts"]
         return predict(self._network.logits, tokens, self._threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,12 +15,13 @@ from textrnn.modeling.backend import keras, predict_function, train_function
 from textrnn.modeling.batches import Tokens, length_buckets, predict, rare_word_chances
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.run_folder import HELD_OUT
 from textrnn.text.vocabulary import UNKNOWN
 
-DRAWING, DROPPING = 1, 2
-"""With the seed, what the generators start from that draw rows and unknown words: others than that of the batches."""
+DRAW_ROWS, DROP_WORDS = 1, 2
+"""With the seed, these start the generators for rows and for unknown words; batches have one from the seed alone."""
 
 Weights = list[np.ndarray]
 Row = dict[str, Any]
@@ -28,10 +29,10 @@ Row = dict[str, Any]
 
 @dataclass
 class SeedResult:
-    """What one seed's training leaves: a row per epoch, and weights and probabilities unless it failed.
+    """The result of one seed: a row per epoch, and weights and probabilities unless it failed.
 
-    `probabilities` are float32 [examples, classes] by split. `seconds` are what it took; of a
-    process that was killed, those up to its last checkpoint.
+    `probabilities` are float32 [examples, classes] by split. `seconds` count all processes that
+    trained the seed, each killed one up to its last checkpoint.
     """
 
     seed: int
@@ -45,16 +46,15 @@ class SeedResult:
 class Trainer:
     """Trains `experiment` on `splits["train"]`, one seed after the other.
 
-    The graph is traced once, for the first seed; every other seed takes over the variables of a
-    freshly built model (weights, optimizer, random states), so a seed's result does not depend on
-    the seeds before it.
+    The graph is traced once, for the first seed. Every other seed takes over the variables of a freshly built model
+    (weights, optimizer, random states), so a seed's result does not depend on the seeds before it.
 
     Args:
         splits: `train`, `valid` and `test`.
-        draw: the embedding's first values for a seed, float32 [vocabulary, dimension].
-        classes: how many there are.
-        checkpoints: what a killed training goes on from, and saves itself to.
-        fixed_rows: how many of the embedding's rows, at its end, belong to words that `splits["train"]` lacks.
+        draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
+        classes: their number.
+        checkpoints: where a killed training continues from.
+        fixed_rows: how many rows at the end of the embedding belong to words that `splits["train"]` lacks.
     """
 
     def __init__(
@@ -75,15 +75,6 @@ class Trainer:
         self.model: keras.Model | None = None
         self._targets = np.eye(classes, dtype=np.float32)[splits["train"].labels]
 
-    def drawn(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the rows of the train split that are trained on with `seed`, and those that are held out of it.
-
-        All experiments of a study draw the same ones, as far as they draw equally many.
-        """
-        rows = np.random.default_rng([seed, DRAWING]).permutation(len(self.splits["train"]))
-        held_out, kept = np.split(rows, [round(self.experiment.held_out * len(rows))])
-        return np.sort(kept[: self.experiment.train_examples]), np.sort(held_out)
-
     def run(
         self,
         seed: int,
@@ -92,9 +83,8 @@ class Trainer:
     ) -> SeedResult:
         """Trains with `seed`, calling `on_epoch` with each row of the history.
 
-        Where there is a checkpoint it calls `on_continue` with the history so far, and goes on from
-        there to the same result. A loss that is not a finite number ends the training: the result
-        says so in `failure`.
+        With a checkpoint it calls `on_continue` with the history so far, and continues to the same result. A loss that
+        is not a finite number ends the training and sets `failure`.
         """
         started = time.perf_counter()
         saved = self.checkpoints.load(seed) if self.checkpoints else None
@@ -105,36 +95,35 @@ class Trainer:
             if position is None:
                 return result
         started -= result.seconds
-        model = self._fresh_model(seed)
-        rng, done = np.random.default_rng(seed), 0
-        rows, held_out = self.drawn(seed)
-        texts = self.splits["train"].take(rows)
-        lengths, rare = texts.lengths, self.experiment.rare_word_dropout
-        chances = rare_word_chances(texts.counts(), rare) if rare else None
+        model, rng, done = self._fresh_model(seed), np.random.default_rng(seed), 0
         if position:
             rng.bit_generator.state, done = position["rng"], position["done"]
-            self._restore(model, position["variables"])
-
-        def offer_checkpoint(rng_state: Mapping[str, Any], done: int) -> None:
-            """Saves, if it is time, that `done` batches are behind us of those that this state of `rng` draws."""
-            if self.checkpoints and self.checkpoints.due(within_epoch=done > 0):
-                variables = [keras.ops.convert_to_numpy(variable) for variable in _changing(model)]
-                position = {"rng": rng_state, "done": done, "variables": variables}
-                result.seconds = time.perf_counter() - started
-                self.checkpoints.save(seed, {"result": vars(result), "position": position})
-
+            _assign(_training_state(model), position["variables"])
+        rows, held_out = self.drawn(seed)
+        texts, unseen = self.splits["train"].take(rows), self.splits["train"].take(held_out)
+        rate = self.experiment.rare_word_dropout
+        chances = rare_word_chances(texts.counts(), rate) if rate else None
         for epoch in range(len(result.history) + 1, self.experiment.epochs + 1):
-            rng_state = rng.bit_generator.state
-            batches = [rows[batch] for batch in length_buckets(lengths, self.experiment.batch_size, rng)]
-            read = partial(self._read, chances=chances, drawn=(seed, DROPPING, epoch))
-            trained = self._train_epoch(model, batches, read, done, partial(offer_checkpoint, rng_state))
+            save = partial(self._save_if_due, result, started, rng.bit_generator.state)
+            batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
+            read = partial(self._read, chances=chances, drawn=(seed, DROP_WORDS, epoch))
+            trained = self._train_epoch(model, batches, read, done, save)
             evaluated = self._weights(model)
             probabilities = self._predict(model, evaluated, self.splits["valid"])
-            row = {"seed": seed, "epoch": epoch, **self._measured(model, trained, probabilities)}
-            if len(held_out):
-                unseen = self.splits["train"].take(held_out)
+            labels = self.splits["valid"].labels
+            row = {
+                "seed": seed,
+                "epoch": epoch,
+                "loss": trained["loss"],
+                "accuracy": trained["accuracy"],
+                "val_loss": log_loss(labels, probabilities),
+                "val_accuracy": accuracy(labels, probabilities),
+                "learning_rate": _number(model.optimizer.learning_rate),
+                "gradient_norm": trained["gradient_norm"],
+            }
+            if len(unseen):
                 row[HELD_OUT] = accuracy(unseen.labels, self._predict(model, evaluated, unseen))
-            if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
+            if not np.isfinite([row["loss"], row["val_loss"]]).all():
                 result.failure = f"the loss is no longer a finite number in epoch {epoch}"
                 result.weights, result.probabilities = [], {}
                 break
@@ -146,7 +135,7 @@ class Trainer:
             elif waited >= patience:
                 break
             done = 0
-            offer_checkpoint(rng.bit_generator.state, done)
+            self._save_if_due(result, started, rng.bit_generator.state, done)
         if result.failure is None:
             result.probabilities["test"] = self._predict(model, result.weights, self.splits["test"])
         result.seconds = time.perf_counter() - started
@@ -154,9 +143,18 @@ class Trainer:
             self.checkpoints.finish(seed, {"result": vars(result), "position": None})
         return result
 
+    def drawn(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows of the train split to train on with `seed`, and those held out.
+
+        All experiments of a study draw the same rows, as far as they draw equally many.
+        """
+        rows = np.random.default_rng([seed, DRAW_ROWS]).permutation(len(self.splits["train"]))
+        held_out, kept = np.split(rows, [round(self.experiment.held_out * len(rows))])
+        return np.sort(kept[: self.experiment.train_examples]), np.sort(held_out)
+
     @property
     def fitted(self) -> keras.Model:
-        """The model; its weights are those of the last step that was taken, if any was."""
+        """The model, with the weights of the last step that was taken, if any."""
         return self._fresh_model(seed=0) if self.model is None else self.model
 
     def parameter_counts(self) -> dict[str, int]:
@@ -164,31 +162,27 @@ class Trainer:
         trainable = sum(int(np.prod(weight.shape)) for weight in self.fitted.trainable_weights)
         return {"total": int(self.fitted.count_params()), "trainable": trainable}
 
+    def flops(self, results: list[SeedResult]) -> dict[str, float]:
+        """Returns the mean operations of a `training` over `results`, and of the `prediction` of a validation text."""
+        examples = float(np.mean([len(result.history) * len(self.drawn(result.seed)[0]) for result in results]))
+        tokens = float(np.mean([self.tokens_read(result) for result in results]))
+        return {
+            "training": training_flops(self.fitted, tokens, examples),
+            "prediction": prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean())),
+        }
+
+    def tokens_read(self, result: SeedResult) -> int:
+        """Returns how many tokens the training of `result` read, over all epochs."""
+        return len(result.history) * int(self.splits["train"].lengths[self.drawn(result.seed)[0]].sum())
+
     def _fresh_model(self, seed: int) -> keras.Model:
         fresh = build_classifier(self.experiment, self.draw(seed), self.classes, seed, self.fixed_rows)
         if self.model is None:
             self.model = fresh
             self._step, self._logits = train_function(fresh), predict_function(fresh)
-            return fresh
-        for variable, initial in zip(_state(self.model), _state(fresh), strict=True):
-            variable.assign(initial)
+        else:
+            _assign(_state(self.model), _state(fresh))
         return self.model
-
-    def _restore(self, model: keras.Model, values: list[np.ndarray]) -> None:
-        """Brings back what `_changing` held."""
-        for variable, value in zip(_changing(model), values, strict=True):
-            variable.assign(value)
-
-    def _read(self, rows: np.ndarray, step: int, chances: np.ndarray | None, drawn: tuple[int, ...]) -> np.ndarray:
-        """What training reads of `rows` in this step: int32 [rows, longest of them], rare words as unknown by chance.
-
-        Each step has a generator of its own, so a training that continues within an epoch draws the same.
-        """
-        ids = self.splits["train"].padded(rows)
-        if chances is None:
-            return ids
-        is_dropped = np.random.default_rng([*drawn, step]).random(ids.shape, np.float32) < chances[ids]
-        return np.where(is_dropped, np.int32(UNKNOWN), ids)
 
     def _train_epoch(
         self,
@@ -196,12 +190,12 @@ class Trainer:
         batches: list[np.ndarray],
         read: Callable[[np.ndarray, int], np.ndarray],
         done: int,
-        on_step: Callable[[int], None],
+        after_step: Callable[[int], None],
     ) -> dict[str, float]:
-        """Takes a step for each of `batches` but the first `done`, which a restored model has behind it.
+        """Takes a step for each of `batches`, except the first `done`, which a restored model has taken.
 
-        `read` gives the ids of a batch for the number of its step. Calls `on_step` with the number of each
-        step but the last. Returns the mean `loss` and `accuracy` over the epoch's texts, and the mean
+        `read` returns the ids of a batch for the number of its step. `after_step` is called with the number of each
+        step except the last. Returns the mean `loss` and `accuracy` over the epoch's texts, and the mean
         `gradient_norm` over its steps.
         """
         if done == 0:
@@ -210,25 +204,31 @@ class Trainer:
         for step, rows in enumerate(batches[done:], start=done + 1):
             metrics = self._step(read(rows, step), self._targets[rows])
             if step < len(batches):
-                on_step(step)
-        norms = float(keras.ops.convert_to_numpy(model.optimizer.gradient_norms))
+                after_step(step)
         means = {name: float(metrics[name]) for name in ("loss", "accuracy")}
-        return {**means, "gradient_norm": norms / len(batches)}
+        return {**means, "gradient_norm": _number(model.optimizer.gradient_norms) / len(batches)}
 
-    def _measured(self, model: keras.Model, trained: dict[str, float], probabilities: np.ndarray) -> Row:
-        """What a row of the history says of an epoch: what `_train_epoch` returned, and the validation split's."""
-        labels = self.splits["valid"].labels
-        return {
-            "loss": trained["loss"],
-            "accuracy": trained["accuracy"],
-            "val_loss": log_loss(labels, probabilities),
-            "val_accuracy": accuracy(labels, probabilities),
-            "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
-            "gradient_norm": trained["gradient_norm"],
-        }
+    def _read(self, rows: np.ndarray, step: int, chances: np.ndarray | None, drawn: tuple[int, ...]) -> np.ndarray:
+        """What training reads of `rows`: int32 [rows, longest of them], rare words as unknown by `chances`.
+
+        Each step has its own generator, so a training that continues within an epoch draws the same.
+        """
+        ids = self.splits["train"].padded(rows)
+        if chances is None:
+            return ids
+        is_dropped = np.random.default_rng([*drawn, step]).random(ids.shape, np.float32) < chances[ids]
+        return np.where(is_dropped, np.int32(UNKNOWN), ids)
+
+    def _save_if_due(self, result: SeedResult, started: float, rng_state: Any, done: int) -> None:
+        """Offers a checkpoint after `done` of the batches that a generator in `rng_state` draws next."""
+        if self.checkpoints and self.checkpoints.due(within_epoch=done > 0):
+            variables = [keras.ops.convert_to_numpy(variable) for variable in _training_state(self.fitted)]
+            position = {"rng": rng_state, "done": done, "variables": variables}
+            result.seconds = time.perf_counter() - started
+            self.checkpoints.save(result.seed, {"result": vars(result), "position": position})
 
     def _weights(self, model: keras.Model) -> Weights:
-        """The weights to evaluate: the averaged ones where the experiment averages."""
+        """The weights to evaluate: the averaged ones if the experiment averages."""
         if self.experiment.ema is None:
             return list(model.get_weights())
         averages = model.optimizer._model_variables_moving_average  # Keras has no public name for them
@@ -245,17 +245,26 @@ class Trainer:
 
 
 def _epochs_since_best(history: list[Row]) -> int:
-    """How long ago the validation loss was lowest; of equal ones the first counts."""
+    """Epochs since the lowest validation loss; of equal ones the first counts."""
     losses = [row["val_loss"] for row in history]
     return len(losses) - 1 - losses.index(min(losses))
 
 
+def _number(variable: Any) -> float:
+    return float(keras.ops.convert_to_numpy(variable))
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
 def _state(model: keras.Model) -> list[Any]:
-    """All variables that training changes: weights, random states, optimizer. Not the metrics' counters."""
+    """All variables that training changes, except the metrics' counters: weights, random states, optimizer."""
     counters = {id(variable) for variable in model.metrics_variables}
     return [*(v for v in model.variables if id(v) not in counters), *model.optimizer.variables]
 
 
-def _changing(model: keras.Model) -> list[Any]:
-    """The same with the counters: what the next step depends on."""
+def _training_state(model: keras.Model) -> list[Any]:
+    """Everything that the next step depends on: the same with the counters."""
     return [*_state(model), *model.metrics_variables]

@@ -17,7 +17,7 @@ from textrnn.analysis.pairwise import PairwiseComparison, compare
 from textrnn.config.params import Params
 from textrnn.config.yaml_file import parse_json, parse_yaml
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.repro import Work, walks
+from textrnn.orchestration.repro import Work, relative_cost
 from textrnn.orchestration.verify import REPORT_AGAIN
 from textrnn.project import git
 from textrnn.project.dvc_lock import outputs, parse_stages
@@ -264,9 +264,9 @@ def _effort(project: Path, params: Params, effort: Effort) -> str:
         text += f"\n- saved: {len(spared)} of {len(flops)} experiments' training ({share:.0%}), {si(saved, 'FLOP')}"
         trained = [f"train@{name}" for name in flops if name not in spared]
         if trained:
-            # A step takes its time however little it computes, so time goes by walks over the corpus.
-            pace = sum(work.ran[stage] for stage in trained) / sum(walks(stage, params) for stage in trained)
-            seconds = pace * sum(walks(f"train@{name}", params) for name in spared)
+            # A step takes its time however little it computes, so time is estimated from passes over the corpus.
+            pace = sum(work.ran[stage] for stage in trained) / sum(relative_cost(stage, params) for stage in trained)
+            seconds = pace * sum(relative_cost(f"train@{name}", params) for name in spared)
             text += f"; at the pace of what ran, about {_duration(seconds / effort.jobs)}"
     return text
 

@@ -203,7 +203,7 @@ class _Repro:
         chains: dict[str, list[str]] = {}
         for stage in sorted({*stages, *probes}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
             chains.setdefault(stage.partition("@")[2], []).append(stage)
-        work = {stage: walks(stage, self._params) for chain in chains.values() for stage in chain}
+        work = {stage: relative_cost(stage, self._params) for chain in chains.values() for stage in chain}
         view = LiveView(work, self._params.seeds, self._jobs, self._console)
         # The longest first: at the end no core waits for one that started late.
         order = sorted(chains.values(), key=lambda chain: -sum(work[stage] for stage in chain))
@@ -248,8 +248,8 @@ class _Repro:
             time.sleep(1)
 
 
-def walks(stage: str, params: Params) -> float:
-    """How often a training walks over its corpus, by epochs, layers and directions: about what it takes."""
+def relative_cost(stage: str, params: Params) -> float:
+    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions."""
     group, _, name = stage.partition("@")
     if group != "train":
         return 1

@@ -20,6 +20,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from textrnn.modeling.predictor import output_columns
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.artifacts import models_of
 from textrnn.tracking.store import Store
@@ -64,14 +65,9 @@ def write_evidence(package: Path, run: RunFolder, seed: int) -> Path:
 
 def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     """Writes an MLflow model around `saved`."""
+    kinds = {pl.String: "string", pl.Float32: "float", pl.Int64: "long"}
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec("string", "label"),
-        *(ColSpec("float", f"probability_{name}") for name in classes),
-        ColSpec("long", "words"),
-        ColSpec("long", "known_words"),
-        ColSpec("string", "warning"),
-    ]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[kind], name) for name, kind in output_columns(classes).items()]
     named = package.with_name("model")  # the name that the files get inside
     shutil.copytree(saved, named)
     code = shutil.copytree(
