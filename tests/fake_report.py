@@ -17,11 +17,15 @@ PICTURES = ("leaderboard", "effects", "learning_curves", "memory", "slices", "re
 QUALITY = """\
 # Data quality: reviews
 
+*Texts by split*
+
 | split   |   texts |
 |:--------|--------:|
 | train   |   8,124 |
 
 ## Shared between splits
+
+*Texts that two splits share*
 
 | splits          |   equal texts |
 |:----------------|--------------:|

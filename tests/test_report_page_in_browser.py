@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import product
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from axe_core_python.selenium import Axe
 from fake_report import PICTURES, make_report
+from matplotlib.image import imread
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from textrnn.report import page
@@ -67,18 +69,20 @@ def test_asks_for_nothing_and_complains_about_nothing(browser: Chrome, file: Pat
 
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert asked == [file.as_uri()]
+    assert [address for address in asked if not address.startswith("data:image/svg+xml,")] == [file.as_uri()]
+    loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+    assert browser.execute_script(loaded) == [True] * len(PICTURES)
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), list(product(WIDTHS[::2], ("light", "dark"))))
+@pytest.mark.parametrize(("width", "scheme"), [(WIDTHS[0], "light"), (WIDTHS[-1], "dark")])
 def test_has_no_barriers_that_axe_knows(browser: Chrome, file: Path, width: int, scheme: str) -> None:
     _open(browser, file, width, scheme)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 23, 23)"}[scheme]
 
-    # What is inside an image has no meaning of its own, and there are 20,000 marks of it.
-    browser.execute_script("document.querySelectorAll('svg[role=img] > *').forEach(mark => mark.remove())")
+    # It copies every address, and pictures are long ones.
+    browser.execute_script("for (const image of document.images) image.src = 'data:,'")
 
     found = Axe().run(browser)
 
@@ -97,7 +101,7 @@ def test_scrolls_sideways_only_within_tables_and_pictures(browser: Chrome, file:
     assert len(browser.execute_script(regions)) > 20
     assert browser.execute_script(f"{regions}.every(each => each.getBoundingClientRect().right <= innerWidth)")
     # On a phone pictures keep a size at which they can be read.
-    widths = browser.execute_script("return [...document.querySelectorAll('svg')].map(svg => svg.clientWidth)")
+    widths = browser.execute_script("return [...document.images].map(image => image.clientWidth)")
     assert len(widths) == len(PICTURES)
     assert min(widths) >= 600
 
@@ -149,9 +153,10 @@ def test_the_skip_link_leads_past_the_contents(browser: Chrome, file: Path) -> N
 
 
 def test_pictures_turn_dark_with_the_page(browser: Chrome, file: Path) -> None:
-    filters = []
+    brightness = []
     for scheme in ("light", "dark"):
         _open(browser, file, 1280, scheme)
-        filters.append(browser.execute_script("return getComputedStyle(document.querySelector('svg')).filter"))
+        picture = browser.find_element(By.TAG_NAME, "img").screenshot_as_png
+        brightness.append(float(imread(BytesIO(picture))[..., :3].mean()))
 
-    assert filters == ["none", "invert(0.91) hue-rotate(180deg)"]
+    assert brightness[0] > 0.9 and brightness[1] < 0.2

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from textrnn.config.params import DataCheck
 from textrnn.corpus.tables import SPLITS, Corpus
-from textrnn.markdown import escape
+from textrnn.wording import escape
 
 LABELLED = SPLITS[:3]
 CHANCE = 1.358
