@@ -41,12 +41,22 @@ def to_markdown(
         runs: the study's, which know what they do not read
         not_stated: what the catalog does not say of the corpus, such as its licence
     """
+    shared, shared_groups = quality["duplicate_texts"]["across"], quality["groups"]["across"]
     return render(
         "data_quality.md",
-        quality=quality,
+        corpus=quality["corpus"],
         not_stated=not_stated,
+        splits=[_split(quality, split) for split in quality["rows"]],
+        classes={literal(name): f"{{per_class[{place}]:,}}" for place, name in enumerate(quality["classes"])},
+        drawn=[{"largest_group": None, **shares, "split": split} for split, shares in quality.get("drawn", {}).items()],
         left_out=_left_out(quality),
-        tokens=tokens,
+        shared=[
+            {"pair": pair.replace("+", " and "), "texts": texts, "groups": shared_groups.get(pair)}
+            for pair, texts in shared.items()
+        ],
+        vocabulary=tokens["vocabulary"],
+        distinct_words=tokens["distinct_words_in_train"],
+        tokens=[{"split": split, **counts} for split, counts in tokens["splits"].items()],
         truncated=_truncated(tokens["splits"], runs),
         unknown=_unknown(runs),
         never_unknown=[
@@ -54,14 +64,22 @@ def to_markdown(
             for run in runs
             if run.unknown and not run.unknown["train"]["unknown"] and not run.params["rare_word_dropout"]
         ],
-        coverage=coverage,
-        # Where nothing is covered (vectors drawn at random), the most frequent words say nothing.
-        uncovered={
-            name: words
-            for name, counts in coverage.items()
-            if (words := counts["most_frequent_uncovered"]) and counts["vocabulary"]["covered"]
-        },
+        coverage=[{"name": name, **counts} for name, counts in coverage.items()],
     )
+
+
+def _split(quality: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Counts of a split, for its row."""
+    rows = quality["rows"][split]
+    return {
+        **dict.fromkeys(("mean", "p50", "p99", "max"), 0),  # of a split without texts
+        **quality["words_per_text"][split],
+        "split": split,
+        "texts": rows["all"],
+        "per_class": [rows["per_class"].get(name, 0) for name in quality["classes"]],
+        "groups": quality["groups"]["count"][split],
+        "repeated": quality["duplicate_texts"]["within"][split],
+    }
 
 
 def _left_out(quality: Mapping[str, Any]) -> dict[str, int]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
-from textrnn.analysis.leaderboard import main_cells, score_text
+from textrnn.analysis.leaderboard import SCORES, main_cells, score_text
 from textrnn.analysis.metrics import BINS
 from textrnn.analysis.slices import EVIDENCE
-from textrnn.report.templates import rows
+from textrnn.report.templates import Row, grouped, rows
+from textrnn.wording import code, estimate, percent, two_digits
 
 MEASURES = {"best_epoch": "validation, best epoch", "last_epoch": "validation, last epoch", "test": "test"}
 DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
@@ -64,26 +65,26 @@ def numbers(report: Report) -> dict[str, Any]:
         **memory(tables["memory"]),
         **errors(tables["slices"], board),
         "BINS": BINS,
-        "drawn": drawn_embeddings(tables, board),
+        **embeddings(tables, board),
     }
 
 
 def leaderboard(board: pd.DataFrame) -> dict[str, Any]:
-    """Returns the rows, the largest number of finished `seeds`, and whether any run has a vote of seeds."""
+    """Returns the rows with their scores in words, how many `seeds` finished, and what intervals `reach` over."""
+    found = []
+    for (_, row), cells in zip(board.iterrows(), rows(board), strict=True):
+        place, *_, size, flops = main_cells(row)
+        scores = {score: score_text(row, score) for score in SCORES}
+        found.append({**cells, **scores, "place": place, "size": size, "flops": flops})
     seeds = int(board.loc[board["kind"] == "experiment", "seeds"].max())
-    return {
-        "board": rows(board),
-        "seeds": seeds,
-        "voted": board["vote_accuracy"].notna().any(),
-        "reach": "over seeds and texts (of a single seed over texts only)" if seeds > 1 else "over texts only",
-        "main_cells": main_cells,
-        "score_text": score_text,
-    }
+    reach = "over seeds and texts (of a single seed over texts only)" if seeds > 1 else "over texts only"
+    return {"board": found, "seeds": seeds, "reach": reach}
 
 
 def published(figures: pd.DataFrame) -> dict[str, Any]:
-    """Returns how many figures are `alike`, and how each of the `measures` is called."""
-    return {"alike": int((figures["verdict"] == "alike").sum()), "measures": MEASURES}
+    """Returns the rows, with what each `figure` is called, and how many are `alike`."""
+    named = figures.assign(figure=figures["measure"].map(MEASURES))
+    return {"published": rows(named), "alike": int((figures["verdict"] == "alike").sum())}
 
 
 def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
@@ -100,49 +101,53 @@ def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def learning_curves(curves: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns a row per experiment, in the leaderboard's order, of means over seeds: where its training ends."""
-    found = []
-    for name in board["experiment"][board["experiment"].isin(curves["experiment"])]:
-        own = curves[curves["experiment"] == name]
-        last = own.loc[own.groupby("seed")["epoch"].idxmax()]
-        # A seed whose loss was never a number has no best epoch.
-        finite = own[own["val_loss"].notna()]
-        best = finite.loc[finite.groupby("seed")["val_loss"].idxmin()]
-        found.append(
-            {
-                "experiment": name,
-                "epochs": last["epoch"].mean(),
-                "best_epoch": best["epoch"].mean(),
-                "val_loss": best["val_loss"].mean(),
-                "accuracy": last["accuracy"].mean(),
-                "val_accuracy": last["val_accuracy"].mean(),
-                "gap": (last["accuracy"] - last["val_accuracy"]).mean(),
-            }
-        )
-    return found
+def learning_curves(curves: pd.DataFrame, board: pd.DataFrame) -> list[Row]:
+    """Returns a row per experiment, in the leaderboard's order: the last and the best epoch, means over seeds."""
+    by_run = ["experiment", "seed"]
+    last = curves.loc[curves.groupby(by_run)["epoch"].idxmax()]
+    last = last.assign(gap=last["accuracy"] - last["val_accuracy"])
+    # A seed whose loss was never a number has no best epoch.
+    finite = curves[curves["val_loss"].notna()]
+    best = finite.loc[finite.groupby(by_run)["val_loss"].idxmin()].add_prefix("best_")
+    means = last.groupby("experiment")[["epoch", "accuracy", "val_accuracy", "gap"]].mean()
+    means = means.join(best.groupby("best_experiment")[["best_epoch", "best_val_loss"]].mean())
+    return rows(means.loc[[name for name in board["experiment"] if name in means.index]].reset_index())
 
 
 def memory(gradients: pd.DataFrame) -> dict[str, Any]:
-    """Returns the `distances` to show, the farthest one, how many texts, and by which factor gradients have `faded`."""
+    """Returns rows and columns of the table, the farthest distance, how many texts, and how much gradients `faded`."""
     if gradients.empty:
         return {}
     farthest = gradients["distance"].max()
     last = gradients[gradients["distance"] == farthest]
     faded = last[["experiment"]].assign(factor=1 / last["norm"], low=1 / last["high"], high=1 / last["low"])
+    found, distances = _spread(
+        rows(gradients[gradients["distance"].isin([*DISTANCES, farthest])]),
+        "experiment",
+        "distance",
+        "norm",
+        two_digits,
+    )
     return {
         "farthest": farthest,
-        "distances": sorted({*gradients["distance"]} & {*DISTANCES} | {farthest}),
         "texts": gradients["texts"].max(),
-        "faded": rows(faded),
+        "faded": rows(faded) if farthest else [],
+        "gradients": found,
+        "distances": {f"{distance} from the end": cell for distance, cell in distances.items()},
     }
 
 
 def errors(slices: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
-    """Returns the `change` of accuracy from the nearest to the farthest evidence, of networks and the linear model.
+    """Returns a table by kind of text, and the change of accuracy from the nearest to the farthest evidence.
 
-    The linear model shows what else differs in such texts. None where one of the two was not measured.
+    The change is that of networks and of the linear model, which shows what else differs in such texts; None where one
+    of the two was not measured.
     """
+    sliced = []
+    for by, own in grouped(rows(slices), "by"):
+        found, experiments = _spread(own, "order", "experiment", "accuracy", percent)
+        columns = {code(name): cell for name, cell in experiments.items()}
+        sliced.append((by, sorted(found, key=lambda row: int(row["order"])), columns))
     # A group of so few texts that it has no interval is left out.
     groups = slices[slices["by"] == EVIDENCE].dropna(subset=["low", "high"])
     accuracy = groups.pivot(index="order", columns="experiment", values="accuracy").dropna()
@@ -151,13 +156,31 @@ def errors(slices: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
     change = None
     if len(accuracy) > 1 and len(networks) and len(linear):
         by_run = accuracy.iloc[-1] - accuracy.iloc[0]
-        near, far = (groups.loc[groups["order"] == order, "group"].iloc[0] for order in accuracy.index[[0, -1]])
-        of_networks, of_linear = ([(name, by_run[name]) for name in own["experiment"]] for own in (networks, linear))
-        change = {"near": near, "far": far, "networks": of_networks, "linear": of_linear}
-    return {"EVIDENCE": EVIDENCE, "change": change}
+        ends = [groups.loc[groups["order"] == order, "group"].iloc[0] for order in accuracy.index[[0, -1]]]
+        change = (*ends, *([(name, by_run[name]) for name in own["experiment"]] for own in (networks, linear)))
+    return {"EVIDENCE": EVIDENCE, "sliced": sliced, "change_by_distance": change}
 
 
-def drawn_embeddings(tables: Mapping[str, pd.DataFrame], board: pd.DataFrame) -> list[str]:
-    """Returns the embeddings that start at random: they have no neighbours and no analogies."""
-    known = {*tables["neighbours"]["embedding"], *tables["analogies"]["embedding"]}
-    return [name for name in dict.fromkeys(board["embedding"]) if name and name not in known]
+def embeddings(tables: Mapping[str, pd.DataFrame], board: pd.DataFrame) -> dict[str, Any]:
+    """Returns the embeddings that are `drawn` at random, which nothing was asked, and the map's words by class."""
+    asked, words = tables["analogies"], tables["words"]
+    known = {*tables["neighbours"]["embedding"], *asked["embedding"]}
+    by_class = words.groupby(["experiment", "klass"], sort=False)["word"].agg(list).reset_index(name="words")
+    return {
+        "analogies": rows(asked.assign(yes_or_no=asked["right"].map({True: "yes", False: "no"}))),
+        "drawn": [name for name in dict.fromkeys(board["embedding"]) if name and name not in known],
+        "word_classes": grouped(rows(by_class), "experiment"),
+    }
+
+
+def _spread(
+    own: Sequence[Row], row: str, column: str, value: str, form: Callable[[float], str]
+) -> tuple[list[Row], dict[Any, str]]:
+    """A row for each value of `row`, with `cells` of estimates, and the cell's template for each value of `column`."""
+    names = list(dict.fromkeys(each[column] for each in own))
+    found = []
+    for _, group in grouped(own, row):
+        texts = {each[column]: estimate(each[value], each["low"], each["high"], form) for each in group}
+        most = max(each["texts"] for each in group)
+        found.append({**group[0], "texts": most, "cells": [texts.get(name, "") for name in names]})
+    return found, {name: f"{{cells[{place}]}}" for place, name in enumerate(names)}

@@ -1,14 +1,16 @@
 """Jinja templates: Markdown and HTML that read like the report they make. Code hands them numbers.
 
-A template writes Markdown as people do: wrapped lines, tables with a bar between cells. `render` makes a line of each
-paragraph, aligns the tables, and removes surplus blank lines. All that comes from the corpus goes through `literal`.
+In Markdown, lines are wrapped: `render` makes a line of each paragraph and removes surplus blank lines. All that comes
+from the corpus goes through `literal`. A table is `table(caption, rows, columns)`, where each column has a header and a
+format string for its cells, such as `{low:points} to {high:points}`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pandas as pd
@@ -18,16 +20,20 @@ from tabulate import tabulate
 from textrnn import wording
 from textrnn.report.plots.lettering import visible
 
-Row = Mapping[str, Any]
+Row = dict[Any, Any]
 
 
 def render(template: str, **numbers: Any) -> str:
-    """Returns what the template of that name in this folder makes of `numbers`; Markdown is tidied."""
+    """Returns what the template of that name in this folder makes of `numbers`."""
     text = _ENVIRONMENT.get_template(f"{template}.jinja").render(numbers)
-    return _tidy(text) if template.endswith(".md") else text
+    if template.endswith(".html"):
+        return text
+    parts = re.split(r"\n\s*\n", re.sub(r"^(#+ .*)", r"\1\n", text.strip(), flags=re.MULTILINE))
+    lines = [part if part.startswith(("|", "```")) else re.sub(r" *\n(?!- ) *", " ", part) for part in parts]
+    return "\n\n".join(lines) + "\n"
 
 
-def rows(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+def rows(table: pd.DataFrame) -> list[Row]:
     """Returns a table's rows for a template, with None where nothing is known."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
@@ -45,30 +51,39 @@ def grouped(rows: Iterable[Row], column: str) -> list[tuple[Any, list[Row]]]:
     return list(groups.items())
 
 
-def _tidy(markdown: str) -> str:
-    spaced = re.sub(r"^(\*.+\*)\n\|", r"\1\n\n|", markdown, flags=re.MULTILINE)  # a caption above its table
-    parts = [part.strip("\n") for part in re.split(r"\n\s*\n", spaced)]
-    return "\n\n".join(_tidy_part(part) for part in parts if part.strip()) + "\n"
+def table(caption: str, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """Returns a Markdown table below its caption; nothing without rows, and without the columns that are empty.
+
+    Args:
+        columns: a format string by header, whose formats are functions of `wording`, `words` (left-aligned), `literal`,
+            `literals`, or Python's. A cell of which no field has a value is empty.
+    """
+    cells = {header: [_cell(template, row) for row in rows] for header, template in columns.items()}
+    filled = {header: column for header, column in cells.items() if any(column)}
+    if not filled:
+        return ""
+    align = ["left" if re.search(r":(code|words|literals?)}", columns[header]) else "right" for header in filled]
+    text = tabulate(filled, headers="keys", tablefmt="pipe", colalign=align, disable_numparse=True)
+    return f"\n*{caption}*\n\n{text}\n"
 
 
-def _tidy_part(part: str) -> str:
-    if part.startswith("|"):
-        return _aligned(part.split("\n"))
-    return part if part.startswith("```") else re.sub(r" *\n(?!- ) *", " ", part)
+class _Cell(Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        form = _WORDING.get(format_spec)
+        return str(form(value)) if form else wording.number(value, format_spec) if format_spec else str(value)
 
 
-def _aligned(lines: Sequence[str]) -> str:
-    header, ruler, *body = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
-    align = ["right" if cell.endswith(":") else "left" for cell in ruler]
-    return str(tabulate(body, header, tablefmt="pipe", colalign=align, disable_numparse=True))
+def _cell(template: str, row: Row) -> str:
+    values = [_CELL.get_field(name, (), row)[0] for _, name, *_ in _CELL.parse(template) if name]
+    return "" if all(value in (None, "") for value in values) else _CELL.vformat(template, (), row)
 
 
+_CELL = _Cell()
 _WORDING = {
-    each.__name__: each
-    for each in (
-        *(wording.number, wording.percent, wording.points, wording.two_digits, wording.p_value),
-        *(wording.interval, wording.estimate, wording.count, wording.code, wording.listed, literal, grouped),
-    )
+    **{name: form for name, form in vars(wording).items() if getattr(form, "__module__", "") == wording.__name__},
+    "literal": literal,
+    "literals": lambda texts: ", ".join(map(literal, texts)),
+    "words": str,
 }
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -78,5 +93,6 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters |= _WORDING
-_ENVIRONMENT.globals |= _WORDING
+_ENVIRONMENT.filters |= {name: form for name, form in _WORDING.items() if name != "escape"}
+_ENVIRONMENT.filters["grouped"] = grouped
+_ENVIRONMENT.globals |= {**_WORDING, "table": table}
