@@ -1,12 +1,9 @@
-"""The page `data_quality.md`: what the corpus, the tokens and the vectors of a study are like.
-
-Its numbers were counted by `prepare_corpus`, `encode_corpus`, `build_embeddings` and `train`; the words are in
-`data_quality.md.jinja`.
-"""
+"""The page `data_quality.md`: what the corpus, the tokens and the vectors of a study are like, as stages counted it."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +38,9 @@ def to_markdown(
         runs: the study's, which know what they do not read
         not_stated: what the catalog does not say of the corpus, such as its licence
     """
-    shared, shared_groups = quality["duplicate_texts"]["across"], quality["groups"]["across"]
+    dropped = quality["dropped_because_text_in_later_split"]
+    reasons = {literal(reason): rows for reason, rows in quality["skipped"].items()}
+    reasons |= {f"{split}: its text is in a later split, too": rows for split, rows in dropped.items()}
     return render(
         "data_quality.md",
         corpus=quality["corpus"],
@@ -49,10 +48,10 @@ def to_markdown(
         splits=[_split(quality, split) for split in quality["rows"]],
         classes={literal(name): f"{{per_class[{place}]:,}}" for place, name in enumerate(quality["classes"])},
         drawn=[{"largest_group": None, **shares, "split": split} for split, shares in quality.get("drawn", {}).items()],
-        left_out=_left_out(quality),
+        left_out={reason: rows for reason, rows in reasons.items() if rows},
         shared=[
-            {"pair": pair.replace("+", " and "), "texts": texts, "groups": shared_groups.get(pair)}
-            for pair, texts in shared.items()
+            {"pair": pair.replace("+", " and "), "texts": texts, "groups": quality["groups"]["across"].get(pair)}
+            for pair, texts in quality["duplicate_texts"]["across"].items()
         ],
         vocabulary=tokens["vocabulary"],
         distinct_words=tokens["distinct_words_in_train"],
@@ -82,45 +81,32 @@ def _split(quality: Mapping[str, Any], split: str) -> dict[str, Any]:
     }
 
 
-def _left_out(quality: Mapping[str, Any]) -> dict[str, int]:
-    """How many rows were left out, by the reason in words."""
-    dropped = quality["dropped_because_text_in_later_split"]
-    reasons = {literal(reason): rows for reason, rows in quality["skipped"].items()}
-    reasons |= {f"{split}: its text is in a later split, too": rows for split, rows in dropped.items()}
-    return {reason: rows for reason, rows in reasons.items() if rows}
-
-
 def _truncated(splits: Mapping[str, Mapping[str, Any]], runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """What is cut off, for each limit that experiments of the study set, and each split."""
-    limits: dict[int, list[RunFolder]] = {}
-    for run in runs:
-        if run.truncated:
-            limits.setdefault(run.params["max_tokens"], []).append(run)
-    return [
-        {"limit": limit, "experiments": len(alike), "split": split, **cut, "share": cut["tokens"] / max(all_tokens, 1)}
-        for limit, alike in sorted(limits.items())
-        for split, all_tokens in ((split, counts["tokens"]) for split, counts in splits.items())
-        if (cut := alike[0].truncated.get(split))
+    found = Counter(
+        (run.params["max_tokens"], split, cut["texts"], cut["tokens"])
+        for run in runs
+        for split in splits
+        if (cut := run.truncated.get(split))
+    )
+    rows = [
+        {"limit": limit, "split": split, "experiments": experiments, "texts": texts, "tokens": tokens}
+        for (limit, split, texts, tokens), experiments in found.items()
     ]
+    rows = [{**row, "share": row["tokens"] / max(splits[row["split"]]["tokens"], 1)} for row in rows]
+    return sorted(rows, key=lambda row: int(row["limit"]))
 
 
 def _unknown(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """Which share of the words that networks read they do not know, by embedding, its use and split."""
-    groups: dict[tuple[str, str, str], list[RunFolder]] = {}
-    for run in runs:
-        if run.unknown:
-            use = "trained" if run.params["trainable_embedding"] else "frozen"
-            groups.setdefault((run.params["embedding"], use, json.dumps(run.unknown)), []).append(run)
-    return [
-        {
-            "embedding": embedding,
-            "use": use,
-            "experiments": len(alike),
-            "split": split,
-            **counts,
-            "share": counts["unknown"] / max(counts["tokens"], 1),
-        }
-        for (embedding, use, _), alike in groups.items()
+    found = Counter(
+        (run.params["embedding"], "trained" if run.params["trainable_embedding"] else "frozen", split, *counts.items())
+        for run in runs
         for split in SPLITS
-        if (counts := alike[0].unknown.get(split))
+        if (counts := run.unknown.get(split))
+    )
+    rows = [
+        {"embedding": embedding, "use": use, "split": split, "experiments": experiments, **dict(counts)}
+        for (embedding, use, split, *counts), experiments in found.items()
     ]
+    return [{**row, "share": row["unknown"] / max(row["tokens"], 1)} for row in rows]

@@ -1,7 +1,6 @@
-"""What a reviewer wants to see of one run: its pictures, its mistakes, and what its embedding learned.
+"""What a reviewer wants to see of one run: pictures, mistakes, and what its embedding learned.
 
-Mistakes and lengths are those of the validation split, so that nobody tunes on the test split while
-looking at them.
+All about the validation split, so that nobody tunes on the test split while looking at it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
 MISTAKES = 50
 PROBES, FREQUENT = 20, 5000
-"""So many words are probed: those that training moved most, of so many most frequent ones."""
+"""Neighbours are those of the words that training moved most, of this many most frequent ones."""
 
 
 def write(folder: Path, run: RunFolder, texts: pl.DataFrame) -> None:
@@ -50,20 +49,19 @@ def accuracy_by_length(run: RunFolder, texts: pl.DataFrame) -> pd.DataFrame:
 
 
 def mistakes(run: RunFolder, texts: pl.DataFrame) -> pl.DataFrame:
-    """Returns the validation texts that the seeds together are surest and wrong about, the surest first.
+    """Returns the most confident mistakes of the seeds' mean probabilities, the most confident first.
 
-    Columns: `id`, `label`, `predicted` (str), `confidence` (mean over seeds of the predicted
-    class' probability), `wrong_seeds`, `text`.
+    Columns: `id`, `label`, `predicted` (str), `confidence` (mean over seeds of the predicted class' probability),
+    `wrong_seeds`, `text`.
     """
     by_seed = [run.probabilities(seed, "valid") for seed in run.finished_seeds]
     ids, labels, _ = by_seed[0]
     probabilities = np.mean([each for _, _, each in by_seed], axis=0)
-    predicted = probabilities.argmax(axis=1)
     table = pl.DataFrame(
         {
             "id": ids,
             "label": [run.classes[label] for label in labels],
-            "predicted": [run.classes[label] for label in predicted],
+            "predicted": [run.classes[label] for label in probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1).round(4),
             "wrong_seeds": np.sum([each.argmax(axis=1) != labels for _, _, each in by_seed], axis=0),
         }
@@ -81,18 +79,16 @@ def neighbours(before: np.ndarray, after: np.ndarray, vocabulary: Vocabulary) ->
     Returns:
         `word`, `moved` (length of the difference), and the nearest words by cosine, `before` and `after`.
     """
-    words = np.array(vocabulary.words[UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT])
-    old, new = (matrix[UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT].astype(np.float64) for matrix in (before, after))
-    moved = np.linalg.norm(new - old, axis=1)
+    frequent = slice(UNKNOWN + 1, UNKNOWN + 1 + FREQUENT)
+    words = np.array(vocabulary.words[frequent])
+    sides = {"before": before[frequent].astype(np.float64), "after": after[frequent].astype(np.float64)}
+    moved = np.linalg.norm(sides["after"] - sides["before"], axis=1)
     probes = np.argsort(-moved, kind="stable")[:PROBES]
-    return pl.DataFrame(
-        {
-            "word": words[probes],
-            "moved": moved[probes].round(4),
-            "before": [", ".join(words[near]) for near in nearest(old, old[probes], probes[:, None], NEIGHBOURS)],
-            "after": [", ".join(words[near]) for near in nearest(new, new[probes], probes[:, None], NEIGHBOURS)],
-        }
-    )
+    nearby = {
+        side: [", ".join(words[near]) for near in nearest(vectors, vectors[probes], probes[:, None], NEIGHBOURS)]
+        for side, vectors in sides.items()
+    }
+    return pl.DataFrame({"word": words[probes], "moved": moved[probes].round(4), **nearby})
 
 
 def learned(run: RunFolder, embedding: Embedding, vocabulary: Vocabulary) -> pl.DataFrame:
