@@ -23,25 +23,24 @@ _END = "The whole report, with pictures, is `index.html` next to this file.\n"
 
 def write(folder: Path, report: Report) -> None:
     """Writes `index.html` and `report.md` into `folder`, with those of its pictures (`.svg`) that are there."""
-    sections = list(_SECTION.finditer(render("report.md", **numbers(report))))
-    short = "".join(f"## {each['title']}\n{_PICTURE.sub('', each['text'])}" for each in sections if each["short"])
-    html = render(
-        "page.html",
-        title=report.title,
-        sections=[
-            {
-                **section.groupdict(),
-                "html": _html(_PICTURE.sub("", section["text"])),
-                "pictures": [
-                    {**picture.groupdict(), "address": _address(folder / picture["file"])}
-                    for picture in _PICTURE.finditer(section["text"])
-                    if (folder / picture["file"]).is_file()
-                ],
-            }
-            for section in sections
-        ],
-    )
-    for name, text in (("index.html", html), ("report.md", f"# {report.title}\n\n{short}{_END}")):
+    markdown = render("report.md", **numbers(report))
+    title = markdown.partition("\n")[0]
+    sections = list(_SECTION.finditer(markdown))
+    short = [f"## {each['title']}\n{_PICTURE.sub('', each['text'])}" for each in sections if each["short"]]
+    whole = [
+        {
+            **section.groupdict(),
+            "html": _html(_PICTURE.sub("", section["text"])),
+            "pictures": [
+                {**picture.groupdict(), "address": _address(folder / picture["file"])}
+                for picture in _PICTURE.finditer(section["text"])
+                if (folder / picture["file"]).is_file()
+            ],
+        }
+        for section in sections
+    ]
+    html = render("page.html", title=title.removeprefix("# "), sections=whole)
+    for name, text in (("index.html", html), ("report.md", f"{title}\n\n{''.join(short)}{_END}")):
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 

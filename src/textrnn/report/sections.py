@@ -26,12 +26,10 @@ class Report:
     """What the report is made of. A table may be empty: its section then says why nothing is shown.
 
     Attributes:
-        study: its name.
-        corpus: its name.
         summary: the answers in plain sentences, `leaderboard.summary(…)`.
         board: `leaderboard.build(…)`.
-        tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`,
-            `words`, `neighbours`, `analogies`, `published`, `protocol`, `flattery`.
+        tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
+            `analogies`, `published`, `protocol`, `flattery`.
         data_quality: `data_quality.to_markdown(…)`.
     """
 
@@ -42,29 +40,25 @@ class Report:
     tables: Mapping[str, pd.DataFrame]
     data_quality: str
 
-    @property
-    def title(self) -> str:
-        return f"Study {self.study} on {self.corpus}"
-
 
 def numbers(report: Report) -> dict[str, Any]:
     """Returns what the template shows: every table of the report as rows, by its name, and what the sections add."""
     board, tables = report.board, report.tables
     return {
-        "title": report.title,
         "study": report.study,
+        "corpus": report.corpus,
         "summary": report.summary,
         # Without its title, its headings one level lower.
         "data_quality": re.sub(r"^##", "###", report.data_quality.partition("\n")[2], flags=re.MULTILINE),
         **{name: rows(table) for name, table in tables.items()},
         **leaderboard(board),
-        **published(tables["published"]),
+        "published": rows(tables["published"].assign(figure=tables["published"]["measure"].map(MEASURES))),
         "added": {row["what"]: row for row in rows(tables["flattery"])},
         **effects(tables["comparisons"]),
         "curves": learning_curves(tables["learning_curves"], board),
         **memory(tables["memory"]),
         **errors(tables["slices"], board),
-        "BINS": BINS,
+        "bins": BINS,
         **embeddings(tables, board),
     }
 
@@ -79,12 +73,6 @@ def leaderboard(board: pd.DataFrame) -> dict[str, Any]:
     seeds = int(board.loc[board["kind"] == "experiment", "seeds"].max())
     reach = "over seeds and texts (of a single seed over texts only)" if seeds > 1 else "over texts only"
     return {"board": found, "seeds": seeds, "reach": reach}
-
-
-def published(figures: pd.DataFrame) -> dict[str, Any]:
-    """Returns the rows, with what each `figure` is called, and how many are `alike`."""
-    named = figures.assign(figure=figures["measure"].map(MEASURES))
-    return {"published": rows(named), "alike": int((figures["verdict"] == "alike").sum())}
 
 
 def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
@@ -158,7 +146,7 @@ def errors(slices: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
         by_run = accuracy.iloc[-1] - accuracy.iloc[0]
         ends = [groups.loc[groups["order"] == order, "group"].iloc[0] for order in accuracy.index[[0, -1]]]
         change = (*ends, *([(name, by_run[name]) for name in own["experiment"]] for own in (networks, linear)))
-    return {"EVIDENCE": EVIDENCE, "sliced": sliced, "change_by_distance": change}
+    return {"evidence": EVIDENCE, "sliced": sliced, "change_by_distance": change}
 
 
 def embeddings(tables: Mapping[str, pd.DataFrame], board: pd.DataFrame) -> dict[str, Any]:
