@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from textrnn.analysis.pairwise import silent_logs
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.children import dvc_command, environment
+from textrnn.project import git
 from textrnn.project.dvc_lock import read_stages
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
 
 DOWNLOAD, DOWNLOADS = "download_", "data/downloads/"
 """Stages and folders of what is fetched from outside, which nobody needs any more once it has been read."""
+
+
+@contextmanager
+def silent_logs() -> Iterator[None]:
+    """DVC logs to the terminal; what users should know of it is in our errors."""
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message, without its full stop."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def pull(dvc: Callable[..., object]) -> None:
@@ -91,3 +111,55 @@ def lacks_only_downloads(changes: list[object]) -> bool:
         )
         for change in changes
     )
+
+
+def copy_run(project: Path, run: str, rev: str, files: Sequence[str], target: Path) -> None:
+    """Copies `files` of a run, such as `runs/lstm`, as it is at a git revision, into `target`.
+
+    Neither the working tree nor DVC's cache changes.
+
+    Raises:
+        TextrnnError: git has no such revision, it has no such run, or neither cache nor default remote have the files.
+    """
+    from dvc.api import DVCFileSystem
+
+    top = git.prefix(project)  # in a larger git repository the project is one below its top
+    folder, name = run.split("/")
+    with silent_logs(), closing(DVCFileSystem(str(project), rev=rev, subrepos=bool(top))) as system:
+        known = _finished(system, f"/{top}{folder}", rev)
+        if name not in known:
+            raise TextrnnError(
+                f"{run} at {rev}: that revision has no such finished run. "
+                + (f"It has: {', '.join(known)}." if known else "It has none. Name another one with --rev.")
+            )
+        try:
+            for file in files:
+                system.get_file(f"/{top}{run}/{file}", str(target / file))
+        except Exception as error:  # every kind of remote raises its own
+            raise TextrnnError(
+                f"{run} at {rev} is not in DVC's cache, and a default remote does not give it: {first_line(error)}. "
+                f"If another remote has it: `dvc fetch --all-commits --remote NAME {run}`. Else compute it again: "
+                f"`git checkout {rev}`, `dvc repro`, and back with `git checkout -`, `dvc checkout`."
+            ) from None
+
+
+def _finished(system: DVCFileSystem, runs: str, rev: str) -> list[str]:
+    """Returns the names of the runs that a revision's dvc.lock has in the folder `runs`."""
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.scm import RevError  # type: ignore[import-untyped]
+
+    try:
+        if not rev:
+            raise RevError("without one DVC would take the working tree")
+        # What a revision declares, but had not run, has no hash there.
+        return sorted(Path(entry["name"]).name for entry in system.ls(runs) if "md5" in entry)
+    except RevError:
+        raise TextrnnError(
+            f"--rev {rev!r}: git knows no such revision here. Name a branch, a tag or a commit (see `git log`)."
+        ) from None
+    except FileNotFoundError:
+        return []
+    except DvcException as error:
+        raise TextrnnError(
+            f"--rev {rev}: DVC cannot read the project at this revision: {first_line(error)}. Name another one."
+        ) from None

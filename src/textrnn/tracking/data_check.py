@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textrnn.analysis.pairwise import silent_logs
 from textrnn.config.params import Params
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
 from textrnn.errors import TextrnnError
 from textrnn.modeling.predictor import Predictor
 from textrnn.project.dvc_lock import hashes
+from textrnn.project.remote import silent_logs
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
 from textrnn.tracking.registry import CORPUS, download, find_champion
