@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from textrnn.analysis import leaderboard
 from textrnn.config.plan import planned_study
 from textrnn.errors import TextrnnError
 from textrnn.project.prune import prune_folder, prune_lock
 from textrnn.report import study
 from textrnn.report.plots import lettering
+from textrnn.report.summary import show
 from textrnn.stage import run_stage, write_folder
 
 
@@ -39,7 +39,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
             catalog.corpus(params.corpus).not_stated,
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
-    leaderboard.show(report, Console(highlight=False))
+    show(report, Console(highlight=False))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 from fake_runs import alone, make_run, make_study
 
-from textrnn.analysis import leaderboard, tables
+from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.comparisons import COLUMNS
-from textrnn.analysis.protocol import FLATTERY, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
+from textrnn.analysis.protocol import OPTIMISM, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
 from textrnn.report.sections import EVIDENCE, Report
 
 PICTURES = ("leaderboard", "effects", "learning_curves", "memory", "slices", "reliability", "confusion", "words")
@@ -46,7 +46,7 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
     """The report of 26 experiments and 2 baselines, whose runs lie in `folder`; `hostile` is what strangers wrote."""
     runs = make_study(folder / "runs", valid=400, test=500)
     runs.append(make_run(folder / "runs", "two-seeds", failures={"0": "loss became NaN in epoch 1"}))
-    study = tables.build(runs)
+    study = run_tables.build(runs)
     comparisons = pd.DataFrame(COMPARISONS, columns=COLUMNS)
     board = leaderboard.judge(leaderboard.build(runs, study["scores"], alone), comparisons)
     study["learning_curves"] = pd.concat([study["learning_curves"], _two_seeds()], ignore_index=True)
@@ -71,8 +71,8 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
             columns=PUBLISHED_COLUMNS,
         ),
         "protocol": pd.DataFrame([("lstm", "left", 0.881, 0.875, 0.87, 0.862)], columns=PROTOCOL_COLUMNS),
-        "flattery": pd.DataFrame(
-            [(what, 0.012, -0.004, 0.028) for what in FLATTERY], columns=["what", "difference", "low", "high"]
+        "optimism": pd.DataFrame(
+            [(what, 0.012, -0.004, 0.028) for what in OPTIMISM], columns=["what", "difference", "low", "high"]
         ),
         "neighbours": pd.DataFrame(
             [
@@ -97,7 +97,7 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
 def empty_report(folder: Path) -> Report:
     """A study whose only experiment failed in its first step: every table is there and empty."""
     run = make_run(folder / "runs", "lstm", failures={"0": "loss became NaN in epoch 1"})
-    study = tables.build([run])
+    study = run_tables.build([run])
     board = leaderboard.build([run], study["scores"], alone).assign(against_nb_svm="", against_best="")
     columns = {
         "comparisons": COLUMNS,
@@ -110,7 +110,7 @@ def empty_report(folder: Path) -> Report:
         "analogies": ["embedding", "question", "expected", "answers", "right"],
         "published": PUBLISHED_COLUMNS,
         "protocol": PROTOCOL_COLUMNS,
-        "flattery": ["what", "difference", "low", "high"],
+        "optimism": ["what", "difference", "low", "high"],
     }
     more = {name: pd.DataFrame(columns=names) for name, names in columns.items()}
     quality = "# Data quality: reviews\n\nNo row was left out.\n"

@@ -41,7 +41,7 @@ STUDY = {
 
 
 def alone(split: str, ids: Sequence[str]) -> Sequence[str]:
-    """The units of a corpus that knows no groups."""
+    """The groups of a corpus in which each text was drawn by itself."""
     return ids
 
 

@@ -1,4 +1,4 @@
-"""Temperature scaling, where the right temperature is known."""
+"""Reliability by hand, and temperature scaling where the right temperature is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 from fake_runs import make_run
 from scipy.special import softmax
 
-from textrnn.analysis.calibration import HIGHEST, LOWEST, calibration, fit_temperature, scale
+from textrnn.analysis.calibration import (
+    HIGHEST,
+    LOWEST,
+    calibration,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    scale,
+)
 from textrnn.run_folder import prediction_rows
 
 LABELS = np.array([0, 1, 0, 1])
@@ -21,6 +29,24 @@ def answers(right: int, sure: float) -> np.ndarray:
     """float32 [4, 2]: the first `right` answers are right, and the model is always as sure."""
     own = np.where(np.arange(4) < right, sure, 1 - sure)
     return np.where(LABELS[:, None] == [0, 1], own[:, None], 1 - own[:, None]).astype(np.float32)
+
+
+def test_reliability_bins_between_chance_and_certainty() -> None:
+    # Two bins: (0.5, 0.75] holds 0.6, 0.75 (its upper edge) and 0.7; (0.75, 1] holds 0.8. The third is wrong.
+    probabilities = np.array([[0.8, 0.2], [0.4, 0.6], [0.75, 0.25], [0.7, 0.3]], np.float32)
+    curve = reliability(np.array([0, 1, 1, 0]), probabilities, bins=2)
+
+    assert curve["count"].tolist() == [3, 1]
+    assert curve["confidence"].tolist() == pytest.approx([(0.6 + 0.75 + 0.7) / 3, 0.8])
+    assert curve["accuracy"].tolist() == pytest.approx([2 / 3, 1])
+    # |2.05 - 2| + |0.8 - 1|, over 4 examples.
+    assert calibration_error(curve) == pytest.approx((0.05 + 0.2) / 4)
+
+
+def test_reliability_leaves_empty_bins_out() -> None:
+    curve = reliability(np.array([0, 1]), np.array([[1, 0], [0.5, 0.5]], np.float32))
+
+    assert curve.to_dict("list") == {"confidence": [0.5, 1.0], "accuracy": [0.0, 1.0], "count": [1, 1]}
 
 
 @pytest.mark.parametrize("truth", [0.4, 1.0, 2.5])

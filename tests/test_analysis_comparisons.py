@@ -127,8 +127,8 @@ def test_texts_of_one_film_are_drawn_together(tmp_path: Path) -> None:
     params = make_params(tmp_path)
     runs = make_runs(tmp_path / "runs", params, {"gru": 32})
     single, grouped = (
-        comparisons(runs, params, None, units).query("about == 'baseline' and second == 'gru'").iloc[0]
-        for units in (alone, lambda split, ids: [str(int(row) // 4) for row in ids])
+        comparisons(runs, params, None, groups).query("about == 'baseline' and second == 'gru'").iloc[0]
+        for groups in (alone, lambda split, ids: [str(int(row) // 4) for row in ids])
     )
     assert single["difference"] == grouped["difference"] == pytest.approx(0.3)
     widths = [row["high"] - row["low"] for row in (single, grouped)]

@@ -15,12 +15,13 @@ from fake_runs import make_run
 from tiny_project import PARAMS, TinyProject
 
 from textrnn.analysis.comparisons import comparisons
+from textrnn.analysis.examples import groups
 from textrnn.analysis.pairwise import compare
-from textrnn.analysis.sampling import units
 from textrnn.analysis.significance import contrast
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.project import git
+from textrnn.report.compared import notes, text
 from textrnn.run_folder import RunFolder, prediction_rows
 
 TEXTS = 60
@@ -75,7 +76,7 @@ def test_it_is_the_test_of_the_report(tmp_path: Path) -> None:
         add_run(project, "gru", drawn(0.75, 2)),
         add_run(project, "nb-svm", drawn(0.8, 3, seeds=1), kind="baseline"),
     ]
-    reported = comparisons(runs, load_params(project / "params.yaml"), None, partial(units, project / "data/corpus"))
+    reported = comparisons(runs, load_params(project / "params.yaml"), None, partial(groups, project / "data/corpus"))
     named = {(row.first, row.second): row for row in reported.itertuples()}
     for pair in (("lstm", "gru"), ("nb-svm", "gru"), ("nb-svm", "lstm")):
         row, found = named[pair], compare(project, *pair)
@@ -94,9 +95,9 @@ def test_the_answer_as_text(tmp_path: Path) -> None:
     add_run(project, "lstm", first)
     add_run(project, "gru", second)
     low, high = contrast([first, second], [-1, 1], FILMS).interval()
-    lines = str(compare(project, "lstm", "gru")).splitlines()
-    assert lines[0].startswith("lstm  50.0 ± 0.0 % of the test texts right (95 % interval ")
-    assert lines[1].startswith("gru   75.0 ± 7.1 % of the test texts right (95 % interval ")
+    lines = text(compare(project, "lstm", "gru")).splitlines()
+    assert lines[0].startswith("lstm  50.0 ± 0.0 % test accuracy (95 % interval ")
+    assert lines[1].startswith("gru   75.0 ± 7.1 % test accuracy (95 % interval ")
     assert lines[3].startswith(f"gru minus lstm: +25.0 points (95 % interval {100 * low:+.1f} to ".replace("-", "−"))
     assert f"to {100 * high:+.1f}), p = 0." in lines[3]
     assert lines[5] == "Over 2 seeds and 60 texts in 12 groups that were drawn whole, such as films."
@@ -112,7 +113,7 @@ def test_films_that_were_drawn_whole_make_the_interval_wider(tmp_path: Path) -> 
         add_run(project, "gru", ~right)
     widths = [np.diff(compare(project, "lstm", "gru").difference.interval()) for project in (alone, together)]
     assert widths[1] > 2 * widths[0]
-    assert "60 texts." in str(compare(alone, "lstm", "gru"))
+    assert "60 texts." in text(compare(alone, "lstm", "gru"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_verdict_is_at_the_studys_level(
         add_run(project, name, drawn(share, start))
     found = compare(project, "lstm", "gru")
     assert found.verdict == verdict
-    assert f"\n{sentence}" in str(found)
+    assert f"\n{sentence}" in text(found)
 
 
 def test_two_baselines_differ_by_texts_alone(tmp_path: Path) -> None:
@@ -141,9 +142,9 @@ def test_two_baselines_differ_by_texts_alone(tmp_path: Path) -> None:
     add_run(project, "nb-svm", drawn(0.8, 2, seeds=1), kind="baseline")
     found = compare(project, "majority", "nb-svm")
     assert len(found.difference.parts) == 1
-    assert "Over 60 texts in 12 groups" in str(found)
-    assert "seed" not in str(found)
-    assert "±" not in str(found)
+    assert "Over 60 texts in 12 groups" in text(found)
+    assert "seed" not in text(found)
+    assert "±" not in text(found)
 
 
 def test_only_seeds_that_both_finished_are_compared(tmp_path: Path) -> None:
@@ -157,19 +158,19 @@ def test_only_seeds_that_both_finished_are_compared(tmp_path: Path) -> None:
     expected = contrast([lstm[[0, 2]], gru[[2, 1]]], [-1, 1], FILMS)
     assert found.difference.value == pytest.approx(expected.value)
     assert found.difference.p_value == pytest.approx(expected.p_value)
-    assert found.notes == (
+    assert notes(found) == [
         "lstm failed with seed 2: loss is NaN.",
         "Left out: 3 of 5 seeds (1, 2, 4), not finished by both.",
-    )
+    ]
 
 
-def test_a_failed_seed_is_told_beside_a_baseline_too(tmp_path: Path) -> None:
+def test_a_failed_seed_is_reported_also_against_a_baseline(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     add_run(project, "nb-svm", drawn(0.7, 1, seeds=1), kind="baseline")
     add_run(project, "lstm", drawn(0.6, 2, seeds=2), seeds=[0, 1, 2], failures={"0": "loss is NaN"})
     found = compare(project, "nb-svm", "lstm")
     assert found.seeds == (1, 2)
-    assert found.notes[1] == "Left out: 1 of 3 seeds (0), not finished by both."
+    assert notes(found)[1] == "Left out: 1 of 3 seeds (0), not finished by both."
 
 
 def test_one_seed_is_about_the_trained_models(tmp_path: Path) -> None:
@@ -177,22 +178,22 @@ def test_one_seed_is_about_the_trained_models(tmp_path: Path) -> None:
     add_run(project, "lstm", drawn(0.6, 1, seeds=1))
     add_run(project, "gru", drawn(0.6, 2, seeds=2))
     found = compare(project, "lstm", "gru")
-    assert found.notes[0] == "Left out: 1 of 2 seeds (1), not finished by both."
-    assert found.notes[1].startswith("With one seed this is about these trained models only")
-    assert "Over 1 seed and 60 texts" in str(found)
+    assert notes(found)[0] == "Left out: 1 of 2 seeds (1), not finished by both."
+    assert notes(found)[1].startswith("With one seed this is about these trained models only")
+    assert "Over 1 seed and 60 texts" in text(found)
 
 
-def test_of_one_film_nothing_can_be_told(tmp_path: Path) -> None:
+def test_a_single_film_gives_no_interval(tmp_path: Path) -> None:
     project = make_project(tmp_path, ["the only film"] * TEXTS)
     add_run(project, "lstm", drawn(0.1, 1))
     add_run(project, "gru", drawn(0.9, 2))
     found = compare(project, "lstm", "gru")
     assert found.verdict == "unclear"
-    assert "points; one group of texts cannot tell what chance does." in str(found)
-    assert "nan" not in str(found)
+    assert "points; a single group of texts does not show how far chance reaches." in text(found)
+    assert "nan" not in text(found)
 
 
-def test_what_cannot_be_named_is_told(tmp_path: Path) -> None:
+def test_unknown_runs_are_refused(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     with pytest.raises(TextrnnError, match=r"runs/nosuch: no such run. Known: none; run `dvc repro`"):
         compare(project, "nosuch", "gru")
@@ -216,10 +217,11 @@ def test_other_texts_labels_or_classes_cannot_be_compared(tmp_path: Path) -> Non
     add_run(project, "labels", right, labels=1 - LABELS)
     for name, what in {
         "classes": "the classes of one are rotten, fresh, of the other neg, pos",
-        "texts": "one predicted 60 test texts, the other 50, and only 40 are the same",
-        "labels": "some of their test texts have different labels",
+        "texts": "one predicted 60 texts, the other 50; they share 40",
+        "labels": "some of their texts have different labels",
     }.items():
-        with pytest.raises(TextrnnError, match=f"^lstm and {name} cannot be compared: {what}. .* `dvc repro`"):
+        expected = rf"^lstm and {name} .* cannot be compared on 'test': {what}.* `dvc repro`"
+        with pytest.raises(TextrnnError, match=expected):
             compare(project, "lstm", name)
 
 
@@ -234,14 +236,17 @@ def test_runs_without_a_common_or_finished_seed_cannot_be_compared(tmp_path: Pat
         compare(project, "lstm", "failed")
 
 
-def test_predictions_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+def test_predictions_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     add_run(project, "lstm", drawn(0.6, 1, seeds=1))
     path = add_run(project, "gru", drawn(0.6, 2, seeds=1)).path / "predictions.parquet"
     nothing = np.full((TEXTS, 2), np.nan)
-    for broken in (prediction_rows(0, "test", IDS, LABELS, nothing), pl.read_parquet(path).clear()):
+    for broken, what in (
+        (prediction_rows(0, "test", IDS, LABELS, nothing), "predictions that are not finite numbers"),
+        (pl.read_parquet(path).clear(), "no predictions"),
+    ):
         broken.write_parquet(path)
-        with pytest.raises(TextrnnError, match=r"^gru lacks predictions of the test split, or some are no finite"):
+        with pytest.raises(TextrnnError, match=rf"^gru has {what} for seed 0 on 'test'; .* `dvc repro`"):
             compare(project, "lstm", "gru")
 
 
@@ -300,7 +305,7 @@ def test_did_my_change_help(repository: TinyProject) -> None:
     before = everything(repository.folder)
     shown = repository.textrnn("compare", "lstm", "--rev", "earlier").text
     found = compare(repository.folder, "lstm", rev="earlier")
-    assert shown == f"{found}\n"
+    assert shown == f"{text(found)}\n"
     assert found.difference == contrast([LATER, EARLIER], [-1, 1], FILMS)
     assert shown.startswith("lstm here        ")
     assert "\nlstm at earlier is worse than lstm here, beyond chance (level 0.05;" in shown
@@ -319,14 +324,14 @@ def test_in_a_subfolder_of_a_larger_repository(
     git.text(top, "add", ".")
     git.text(top, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message", "all")
     monkeypatch.chdir(folder)
-    assert "Both predict exactly the same." in compare(Path(), "lstm", None, "HEAD").notes
+    assert "Both predict exactly the same." in notes(compare(Path(), "lstm", None, "HEAD"))
 
 
 def test_another_run_of_another_revision(repository: TinyProject) -> None:
     shutil.rmtree(repository.folder / "runs" / "gru")
     found = compare(repository.folder, "lstm", "gru", "earlier")
     assert (found.first.label, found.second.label) == ("lstm here", "gru at earlier")
-    assert found.notes == ("Both predict exactly the same.",)
+    assert notes(found) == ["Both predict exactly the same."]
     assert found.difference.p_value == 1
     assert compare(repository.folder, "lstm", rev="HEAD~1").difference.value < 0
 
@@ -341,12 +346,12 @@ def test_another_run_of_another_revision(repository: TinyProject) -> None:
         ("nosuch", "later", r"^runs/nosuch at later: that revision has no such finished run. It has: gru, lstm\.$"),
     ],
 )
-def test_what_a_revision_does_not_have_is_told(repository: TinyProject, name: str, rev: str, message: str) -> None:
+def test_what_a_revision_lacks_is_reported(repository: TinyProject, name: str, rev: str, message: str) -> None:
     with pytest.raises(TextrnnError, match=message):
         compare(repository.folder, "lstm", name, rev)
 
 
-def test_a_revision_that_dvc_cannot_read_is_told(repository: TinyProject) -> None:
+def test_a_revision_that_dvc_cannot_read_is_reported(repository: TinyProject) -> None:
     repository.append("dvc.yaml", "  broken: [\n")
     repository.commit()
     with pytest.raises(TextrnnError, match=r"^--rev HEAD: DVC cannot read the project at this revision: .*dvc.yaml"):
@@ -388,17 +393,17 @@ def test_what_is_nowhere_can_be_had_as_the_error_says(repository: TinyProject) -
         ],
     ):
         repository.dvc("gc", "--quiet", "--workspace", "--force")
-        with pytest.raises(TextrnnError, match=r"^runs/lstm at earlier is not in DVC's cache") as told:
+        with pytest.raises(TextrnnError, match=r"^runs/lstm at earlier is not in DVC's cache") as raised:
             compare(repository.folder, "lstm", rev="earlier")
         for command in way:
             words = " ".join(command[:3]).removesuffix(" train@lstm").removesuffix(" runs/lstm")
-            assert words in str(told.value)
+            assert words in str(raised.value)
             repository.run(*command)
         assert compare(repository.folder, "lstm", rev="earlier").difference == expected
         assert repository.git_status() == ""
 
 
-def test_a_run_that_was_written_differently_is_told(repository: TinyProject) -> None:
+def test_a_run_that_was_written_differently_is_reported(repository: TinyProject) -> None:
     run = repository.folder / "made" / "lstm" / "run.json"
     run.write_text('{"name": "lstm", "status": "finished", "colour": "blue"}', encoding="utf-8")
     repository.dvc("repro", "--quiet", "train@lstm")

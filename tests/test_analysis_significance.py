@@ -162,7 +162,7 @@ def test_too_few_experiments_tell_nothing() -> None:
     assert SeedPrior.of_study([np.ones((3, 4), bool)] * 5) == SeedPrior()  # seeds that never differ
 
 
-def test_units_are_statsmodels_clusters() -> None:
+def test_groups_are_statsmodels_clusters() -> None:
     """A regression on nothing but a constant, with standard errors clustered by film."""
     draw = np.random.default_rng(5)
     films = np.repeat(["a", "b", "c", "d"], (3, 9, 4, 8))
@@ -176,13 +176,13 @@ def test_units_are_statsmodels_clusters() -> None:
     assert estimate.parts[0][1] == 3
 
 
-def test_each_text_for_itself_is_no_units() -> None:
+def test_a_group_for_each_text_is_no_grouping() -> None:
     right = np.random.default_rng(6).random((3, 20)) < 0.5
-    alone, without = (contrast([right], [1.0], units) for units in ([str(row) for row in range(20)], None))
+    alone, without = (contrast([right], [1.0], groups) for groups in ([str(row) for row in range(20)], None))
     assert alone.parts[0] == pytest.approx(without.parts[0])
 
 
-def test_a_single_unit_tells_nothing() -> None:
+def test_of_a_single_group_the_variance_is_unknown() -> None:
     right = np.array([[True, False, True]])
     estimate = contrast([right], [1.0], ["film"] * 3)
     assert np.isnan(estimate.interval()).all()

@@ -137,7 +137,7 @@ def test_the_hardest_are_those_that_most_models_get_wrong(tmp_path: Path) -> Non
 def test_texts_of_another_corpus_are_refused(tmp_path: Path) -> None:
     run = run_of(tmp_path, "lstm", np.ones((1, 6), dtype=np.bool_))
     for act in (lambda: slices([run], TEXTS, RATIOS, alone), lambda: hardest([run], TEXTS)):
-        with pytest.raises(TextrnnError, match=r"6 validation texts, and only 5 .* `dvc repro`"):
+        with pytest.raises(TextrnnError, match=r"lacks 1 of the 6 texts .*, such as 'f': .* `dvc repro`"):
             act()
 
 

@@ -12,7 +12,7 @@ import pytest
 from fake_runs import alone, make_run
 from sklearn import metrics
 
-from textrnn.analysis import leaderboard, tables
+from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.calibration import calibration
 from textrnn.modeling.scores import LEAST, METRICS, final_scores, scores
 
@@ -79,7 +79,7 @@ def test_a_confident_mistake_costs_the_same_in_mlflow_metrics_files_leaderboard_
 
     _, labels, probabilities = run.probabilities(0, "test")
     logged = {**final_scores("valid", labels, probabilities), **final_scores("test", labels, probabilities)}
-    board = leaderboard.build([run], tables.seed_scores([run]), alone)
+    board = leaderboard.build([run], run_tables.seed_scores([run]), alone)
     (written,) = leaderboard.to_metrics(board).values()
     written = json.loads(json.dumps(written))
 

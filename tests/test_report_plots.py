@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from textrnn.analysis import leaderboard, tables
+from textrnn.analysis import leaderboard, run_tables
 from textrnn.report.plots import draw, lettering
 from textrnn.report.plots.effects import effects
 from textrnn.report.plots.insight import memory, place_words, slices, words
@@ -75,7 +75,7 @@ def in_the_pictures_style() -> Iterator[None]:
 
 
 def _draw(folder: Path, runs: list[RunFolder], **more: pd.DataFrame) -> dict[str, str]:
-    study = tables.build(runs)
+    study = run_tables.build(runs)
     folder.mkdir()
     draw.study(folder, leaderboard.build(runs, study["scores"], alone), {**study, **more})
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
@@ -165,7 +165,7 @@ def test_leaderboard_shows_spread_on_validation_and_interval_on_test(tmp_path: P
         make_run(tmp_path, "lstm", seeds=[0, 1]),
         make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(2)),
     ]
-    scores = tables.build(runs)["scores"]
+    scores = run_tables.build(runs)["scores"]
     board = leaderboard.build(runs, scores, alone).assign(test_low=[0.41, 0.22], test_high=[0.83, 0.61])
 
     valid, test = leaderboard_picture(board, scores).axes
@@ -182,7 +182,7 @@ def test_leaderboard_shows_spread_on_validation_and_interval_on_test(tmp_path: P
 
 def test_a_whisker_too_long_for_the_leaderboard_ends_in_an_arrow(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, name) for name in ("gru", "lstm")]  # 75 % on validation, 60 % on test
-    scores = tables.build(runs)["scores"]
+    scores = run_tables.build(runs)["scores"]
     board = leaderboard.build(runs, scores, alone).assign(test_low=[0.5, 0.14], test_high=[0.7, 0.9])
 
     _, test = leaderboard_picture(board, scores).axes
@@ -372,7 +372,7 @@ def test_powers_of_ten_are_still_set_as_powers() -> None:
 def test_of_sixty_classes_the_first_runs_are_drawn_without_numbers_and_it_says_so(tmp_path: Path) -> None:
     runs = _classes(tmp_path, [f"class {number}" for number in range(60)], runs=5)
 
-    figure = confusion(tables.build(runs)["confusion"], {run.name: "lstm" for run in runs})
+    figure = confusion(run_tables.build(runs)["confusion"], {run.name: "lstm" for run in runs})
 
     assert len(figure.axes) == 3
     assert not any(axes.texts for axes in figure.axes)

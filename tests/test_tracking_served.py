@@ -23,7 +23,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from tiny_models import make_embedding, scramble
 from tiny_project import PARAMS
 
-from textrnn.analysis import leaderboard, tables
+from textrnn.analysis import leaderboard, run_tables
 from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.modeling.classifier import build_classifier
@@ -125,7 +125,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_mlflow_and_the_leaderboard_agree_on_every_metric(home: tuple[Path, Params]) -> None:
     project, _ = home
     run = RunFolder.load(project / "runs" / "lstm")
-    board = leaderboard.build([run], tables.seed_scores([run]), alone)
+    board = leaderboard.build([run], run_tables.seed_scores([run]), alone)
     store = open_store(project, "tiny/snippets")
     found = store.client.search_runs([store.experiment_id], "tags.`mlflow.runName` = 'lstm'")
     assert len(found) == 1

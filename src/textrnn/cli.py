@@ -54,7 +54,7 @@ def repro(
         Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
         raise typer.Exit(stop.status) from None
     params = load_params()
-    from textrnn.analysis.leaderboard import show
+    from textrnn.report.summary import show
 
     with console.capture() as shown:
         show(Path("reports") / params.study, console)
@@ -130,8 +130,9 @@ def compare(
 ) -> None:
     """Test on the test split whether one run is better than another, or than at another git revision."""
     from textrnn.analysis.pairwise import compare as act
+    from textrnn.report import compared
 
-    Console(highlight=False).print(str(act(Path(), first, second, rev)), markup=False, soft_wrap=True)
+    Console(highlight=False).print(compared.text(act(Path(), first, second, rev)), markup=False, soft_wrap=True)
 
 
 runs = typer.Typer(no_args_is_help=True, help="What MLflow knows of the runs in files.")

@@ -1,38 +1,37 @@
 """Every comparison that a study declares, tested on the same test examples and corrected together.
 
-Three kinds: each experiment against a baseline; each factor with the rest equal, such as LSTM against
-GRU averaged over the pairs of experiments that differ in the cell alone; and pairs that the study
-names. By itself stands the comparison of every experiment with the best one.
+Three kinds: each experiment against a baseline; each factor with the rest equal, such as LSTM against GRU averaged over
+the pairs of experiments that differ in the cell alone; and pairs that the study names. The comparisons of every
+experiment with the best one are a family of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from textrnn.analysis.sampling import Units, seed_prior
-from textrnn.analysis.significance import Estimate, contrast
-from textrnn.analysis.tables import DIGITS
+from textrnn.analysis.examples import Groups
+from textrnn.analysis.run_tables import DIGITS
+from textrnn.analysis.significance import SeedPrior, contrast
 from textrnn.config.params import Params
 from textrnn.run_folder import RunFolder
 
 SPLIT = "test"
 BASELINE, BEST, DECLARED = "baseline", "best", "declared"
-"""What a row can be about, besides the name of a factor."""
+"""Subjects of a row, other than a factor."""
 
 COLUMNS = ("about", "first", "second", "pairs", "difference", "low", "high", "p_value", "p_adjusted", "verdict")
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What is compared: `pairs` holds the names of runs, whose differences are averaged."""
+    """`pairs` holds the names of runs whose differences, second minus first, are averaged."""
 
     about: str
     first: str
@@ -40,45 +39,57 @@ class _Comparison:
     pairs: tuple[tuple[str, str], ...]
 
 
-def comparisons(runs: Sequence[RunFolder], params: Params, best: str | None, units: Units) -> pd.DataFrame:
+def comparisons(runs: Sequence[RunFolder], params: Params, best: str | None, groups: Groups) -> pd.DataFrame:
     """Returns a row per comparison; a run with a failed seed takes part in none.
 
-    Columns: `about` (`baseline`, `declared`, `best` or a factor: a key of an experiment), `first` and
-    `second` (names of runs, or levels of the factor), `pairs` (how many differences are averaged),
-    `difference` (of accuracy on the test split, second minus first) with its 95 % interval `low` and
-    `high`, `p_value`, `p_adjusted` (Holm, Scandinavian Journal of Statistics 1979, over all rows but
-    those about the best, and over those by themselves), and `verdict` on the second: `better`,
-    `worse`, or `unclear` at the study's level.
+    Columns: `about` (`baseline`, `declared`, `best` or a factor: a key of an experiment), `first` and `second` (names
+    of runs, or levels of the factor), `pairs` (how many differences are averaged), `difference` (of accuracy on the
+    test split, second minus first) with its 95 % interval `low` and `high`, `p_value`, `p_adjusted` (Holm,
+    Scandinavian Journal of Statistics 1979, over all rows except those about the best, and over those by themselves),
+    and `verdict` on the second: `better`, `worse`, or `unclear` at the study's level.
 
     Args:
-        runs: the study's, experiments and baselines.
+        runs: the study's experiments and baselines.
         best: the experiment that ranks first on validation.
-        units: the corpus' units of sampling.
     """
     finished = [run for run in runs if run.failure is None]
     correct = {run.name: run.correct(SPLIT) for run in finished}
-    belongs = units(SPLIT, finished[0].probabilities(finished[0].seeds[0], SPLIT)[0]) if finished else []
+    of_text = groups(SPLIT, finished[0].probabilities(finished[0].seeds[0], SPLIT)[0]) if finished else []
+    prior = SeedPrior.of_runs(finished, SPLIT)
     experiments = [name for name in params.experiments if name in correct]
     declared = [
-        *(
-            _Comparison(BASELINE, bar, name, ((bar, name),))
-            for bar in params.comparisons.against
-            for name in experiments
-            if name != bar
-        ),
-        *(_Comparison(DECLARED, first, second, ((first, second),)) for first, second in params.comparisons.pairs),
+        *(_pair(BASELINE, bar, name) for bar in params.comparisons.against for name in experiments if name != bar),
+        *(_pair(DECLARED, first, second) for first, second in params.comparisons.pairs),
         *_factors(params, experiments),
     ]
-    with_best = [_Comparison(BEST, best, name, ((best, name),)) for name in experiments if best and name != best]
-    test = partial(contrast, units=belongs, prior=seed_prior(finished, SPLIT))
-    tables = [_tested(family, correct, test, params.comparisons.level) for family in (declared, with_best)]
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    with_best = [_pair(BEST, best, name) for name in experiments if best and name != best]
+    rows: list[tuple[Any, ...]] = []
+    for family in (declared, with_best):
+        family = [one for one in family if all(name in correct for pair in one.pairs for name in pair)]
+        estimates = []
+        for one in family:
+            weights: defaultdict[str, float] = defaultdict(float)
+            for first, second in one.pairs:
+                weights[first] -= 1 / len(one.pairs)
+                weights[second] += 1 / len(one.pairs)
+            estimates.append(contrast([correct[name] for name in weights], list(weights.values()), of_text, prior))
+        adjusted = multipletests([each.p_value for each in estimates], method="holm")[1] if estimates else []
+        for one, estimate, p_adjusted in zip(family, estimates, adjusted, strict=True):
+            better = "better" if estimate.value > 0 else "worse"
+            verdict = "unclear" if p_adjusted > params.comparisons.level else better
+            numbers = estimate.value, *estimate.interval(), estimate.p_value, p_adjusted
+            rows.append((one.about, one.first, one.second, len(one.pairs), *numbers, verdict))
+    return pd.DataFrame(rows, columns=COLUMNS).round(DIGITS)
+
+
+def _pair(about: str, first: str, second: str) -> _Comparison:
+    return _Comparison(about, first, second, ((first, second),))
 
 
 def _factors(params: Params, experiments: Sequence[str]) -> list[_Comparison]:
     """A comparison for each two levels of a factor, over all pairs of experiments that differ in nothing else.
 
-    Levels stand in the order in which the study first names them.
+    Levels are in the order in which the study first names them.
     """
     levels = {name: _levels(params, name) for name in experiments}
     order = {key: list(dict.fromkeys(own[key] for own in levels.values())) for key in next(iter(levels.values()), {})}
@@ -89,50 +100,16 @@ def _factors(params: Params, experiments: Sequence[str]) -> list[_Comparison]:
             key = differing[0]
             first, second = sorted(pair, key=lambda name: order[key].index(levels[name][key]))
             found.setdefault((key, levels[first][key], levels[second][key]), []).append((first, second))
-    places = list(order)
-    return [
-        _Comparison(*about, tuple(pairs))
-        for about, pairs in sorted(found.items(), key=lambda item: places.index(item[0][0]))
-    ]
+    keys = list(order)
+    return [_Comparison(*each, tuple(found[each])) for each in sorted(found, key=lambda each: keys.index(each[0]))]
 
 
 def _levels(params: Params, name: str) -> dict[str, str]:
-    """An experiment's level of each factor; where its vectors come from and whether they are trained is one factor."""
+    """An experiment's level of each factor; the source of its vectors and whether they are trained is one factor."""
     experiment = params.experiments[name].model_dump()
     embedding, is_trained = experiment.pop("embedding"), experiment.pop("trainable_embedding")
     is_drawn = params.embeddings[embedding].source == "random"
     how = "frozen" if not is_trained else "learned" if is_drawn else "fine-tuned"
-    cell = {"cell": experiment.pop("cell"), "embedding": f"{embedding} {how}"}
-    return {key: _level(value) for key, value in {**cell, **experiment}.items()}
-
-
-def _level(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
-
-
-def _tested(
-    family: Sequence[_Comparison], correct: dict[str, np.ndarray], test: Callable[..., Estimate], level: float
-) -> pd.DataFrame:
-    family = [one for one in family if all(name in correct for pair in one.pairs for name in pair)]
-    if not family:
-        return pd.DataFrame(columns=COLUMNS)
-    estimates = []
-    for one in family:
-        weights: dict[str, float] = {}
-        for first, second in one.pairs:
-            weights[first] = weights.get(first, 0) - 1 / len(one.pairs)
-            weights[second] = weights.get(second, 0) + 1 / len(one.pairs)
-        estimates.append(test([correct[name] for name in weights], list(weights.values())))
-    p_values = [estimate.p_value for estimate in estimates]
-    adjusted = multipletests(p_values, method="holm")[1]
-    rows = [
-        (
-            *(one.about, one.first, one.second, len(one.pairs)),
-            *(estimate.value, *estimate.interval(), estimate.p_value, p_adjusted),
-            "unclear" if p_adjusted > level else "better" if estimate.value > 0 else "worse",
-        )
-        for one, estimate, p_adjusted in zip(family, estimates, adjusted, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS).round(DIGITS)
+    levels = {"cell": experiment.pop("cell"), "embedding": f"{embedding} {how}", **experiment}
+    on_off = {None: "off", False: "off", True: "on"}
+    return {key: on_off[each] if each is None or isinstance(each, bool) else str(each) for key, each in levels.items()}

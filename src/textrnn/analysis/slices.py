@@ -1,21 +1,21 @@
-"""Where the models err: accuracy on groups of the validation texts, and the texts that are hardest.
+"""Where the models err: accuracy on slices of the validation texts, and the texts that are hardest.
 
-Errors are what one acts upon. So they are those of the validation split: the test split stays unseen.
+Errors lead to changes of the models, so they are those of the validation split: the test split stays unseen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 
-from textrnn.analysis.sampling import Units
+from textrnn.analysis.examples import Groups, in_order
+from textrnn.analysis.run_tables import DIGITS
 from textrnn.analysis.significance import contrast
-from textrnn.analysis.tables import DIGITS
-from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import UNKNOWN
@@ -25,7 +25,7 @@ SPLIT = "valid"
 TOKENS = (1, 11, 21, 41, 81, 161, 321)
 UNKNOWN_WORDS = (0, 1, 2, 3)
 DISTANCES = (0, 5, 10, 20, 40)
-"""Where the groups of `ranges` begin."""
+"""The starts of `ranges`."""
 
 EVIDENCE = "distance of the evidence from the end"
 
@@ -34,15 +34,19 @@ NEGATIONS = ("not", "n't", "cannot", "no", "none", "nobody", "nothing", "nowhere
 the English Language (2002), chapter 9. `tokenize` splits `don't` into `do n't`, and leaves `cannot` whole."""
 
 FEWEST = 30
-"""Of a group with fewer texts no interval is given: it would promise more than so few texts can tell."""
+"""A slice with fewer texts has no interval: it would look more precise than it is."""
+
+SLICE_COLUMNS = ("experiment", "by", "group", "order", "texts", "accuracy", "low", "high")
+HARDEST_COLUMNS = ("id", "label", "text", "wrong", "of")
+SOURCE = "The validation split of data/corpus and data/tokens"
 
 
 def log_count_ratios(train: pl.DataFrame, classes: int, words: int) -> np.ndarray:
-    """Returns how much each word of the training texts speaks for each class: float64 [classes, words].
+    """Returns how strongly each word of the training texts indicates each class: float64 [classes, words].
 
-    It is ln of how much likelier the word is in texts of the class than in all others, with one added
-    to every count; a text counts a word once (Wang & Manning, "Baselines and Bigrams", ACL 2012).
-    Padding and unknown speak for no class: 0.
+    It is the logarithm of how much likelier the word is in texts of the class than in all others, with one added to
+    every count; a text counts a word once (Wang & Manning, "Baselines and Bigrams", ACL 2012). Padding and unknown
+    have 0.
 
     Args:
         train: the train split's `ids` (list[int32]) and `label` (int32, null where unlabelled).
@@ -59,10 +63,10 @@ def log_count_ratios(train: pl.DataFrame, classes: int, words: int) -> np.ndarra
 
 
 def ranges(values: np.ndarray, starts: Sequence[int]) -> tuple[list[str], np.ndarray]:
-    """Sorts `values` (int [n]) into the ranges that begin at `starts`, the last one open.
+    """Returns the names of the ranges that begin at `starts`, and the range of each of `values`; -1 below the first.
 
-    Returns:
-        The ranges' names, and int [n]: the range of each value; -1 below the first.
+    Args:
+        values: int [n]
 
     Example:
         `ranges(np.array([3, 0, 20]), (0, 1, 5))` is `["0", "1-4", "5+"]` and `[1, 0, 2]`.
@@ -72,48 +76,51 @@ def ranges(values: np.ndarray, starts: Sequence[int]) -> tuple[list[str], np.nda
     return [*names, f"{starts[-1]}+"], np.searchsorted(starts, values, side="right") - 1
 
 
-def slices(runs: Sequence[RunFolder], texts: pl.DataFrame, ratios: np.ndarray, units: Units) -> pd.DataFrame:
-    """Returns the accuracy of every run on groups of the validation texts; no row for an empty group.
+def slices(runs: Sequence[RunFolder], texts: pl.DataFrame, ratios: np.ndarray, groups: Groups) -> pd.DataFrame:
+    """Returns the accuracy of every run on slices of the validation texts; no row for an empty slice.
 
-    Columns: `experiment`, `by` (what the texts are grouped by), `group`, `order` (of the group among
-    those of `by`), `texts`, `accuracy` (mean over seeds), `low` and `high` (its 95 % interval over seeds
-    and texts, as of `significance.contrast`; empty for fewer than `FEWEST` texts). Texts are grouped by
+    Columns: `experiment`, `by` (the property that slices the texts), `group` (the slice), `order` (of the slice among
+    those of `by`), `texts`, `accuracy` (mean over seeds), `low` and `high` (its 95 % interval over seeds and texts;
+    empty for fewer than `FEWEST` texts). Texts are sliced by
 
-    - `tokens`: how many there are, whether an experiment reads all of them or not
+    - `tokens`: their number, whether an experiment reads all of them or not
     - `unknown words`: how many of these the vocabulary lacks
-    - `negation`: whether one of `NEGATIONS` stands in the text
-    - `distance of the evidence from the end`: how many tokens come after the one that speaks most for
-      any class, the last such one; a text without such a token is in no group
+    - `negation`: whether one of `NEGATIONS` occurs in the text
+    - `distance of the evidence from the end`: how many tokens follow the one that indicates any class most strongly,
+      the last such one; a text without such a token is in no slice
 
     Args:
         texts: `id`, `text` (str) and `ids` (list[int32]) of the validation split, in any order.
         ratios: `log_count_ratios(…)`, float64 [classes, words]
-        units: the corpus' units of sampling.
 
     Raises:
         TextrnnError: the runs predicted texts that are not in `texts`.
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     finished = [run for run in runs if run.finished_seeds]
-    predicted = _predicted_texts(finished[0], texts) if finished else texts.clear()
-    groups = _groups(predicted, ratios) if finished else {}
-    belongs = np.array(units(SPLIT, predicted["id"].to_list()))
+    if not finished:
+        return pd.DataFrame(rows, columns=SLICE_COLUMNS)
+    ids, _, _ = finished[0].probabilities(finished[0].finished_seeds[0], SPLIT)  # those of all runs of a study
+    ways = _ways(in_order(texts, ids, SOURCE), ratios)
+    of_text = np.array(groups(SPLIT, ids))
     for run in finished:
         correct = run.correct(SPLIT)
-        for by, (names, places) in groups.items():
+        for by, (names, places) in ways.items():
             for place in np.unique(places[places >= 0]):
-                own = correct[:, places == place]
-                low, high = _interval(own, belongs[places == place])
-                rows.append((run.name, by, names[place], int(place), own.shape[1], float(own.mean()), low, high))
-    return pd.DataFrame(rows, columns=["experiment", "by", "group", "order", "texts", "accuracy", "low", "high"])
+                inside = places == place
+                own, count = correct[:, inside], int(inside.sum())
+                limits = float("nan"), float("nan")
+                if count >= FEWEST:
+                    limits = contrast([own], [1.0], list(of_text[inside])).accuracy_interval()
+                rows.append((run.name, by, names[place], int(place), count, float(own.mean()), *limits))
+    return pd.DataFrame(rows, columns=SLICE_COLUMNS)
 
 
 def hardest(runs: Sequence[RunFolder], texts: pl.DataFrame, limit: int = 20) -> pd.DataFrame:
-    """Returns the `limit` validation texts that most models of the experiments, seeds counted singly, get wrong.
+    """Returns the `limit` validation texts that most models of the experiments, each seed a model, get wrong.
 
-    Columns: `id`, `label`, `text`, `wrong` (how many models), `of` (how many there are). Of texts that
-    equally many get wrong, those come first whose class the models together find less probable.
-    Baselines have no say.
+    Columns: `id`, `label`, `text`, `wrong` (how many models), `of` (how many there are). Of texts that equally many
+    get wrong, those come first whose class has the lowest mean probability. Baselines do not count.
 
     Args:
         texts: `id` and `text` (str) of the validation split, in any order.
@@ -123,70 +130,37 @@ def hardest(runs: Sequence[RunFolder], texts: pl.DataFrame, limit: int = 20) -> 
     """
     experiments = [run for run in runs if run.kind == "experiment" and run.finished_seeds]
     if not experiments:
-        return pd.DataFrame(columns=["id", "label", "text", "wrong", "of"])
-    first = experiments[0]
-    predicted = _predicted_texts(first, texts)
-    _, labels, _ = first.probabilities(first.finished_seeds[0], SPLIT)
-    wrong = np.concatenate([~run.correct(SPLIT) for run in experiments])
-    probability = np.mean(
-        [
-            run.probabilities(seed, SPLIT)[2][np.arange(len(labels)), labels].astype(np.float64)
-            for run in experiments
-            for seed in run.finished_seeds
-        ],
-        axis=0,
-    )
+        return pd.DataFrame(columns=HARDEST_COLUMNS)
+    each = [run.probabilities(seed, SPLIT) for run in experiments for seed in run.finished_seeds]
+    ids, labels, _ = each[0]
+    own = np.arange(len(labels)), labels
     table = pd.DataFrame(
         {
-            "id": predicted["id"].to_list(),
-            "label": [first.classes[label] for label in labels],
-            "text": predicted["text"].to_list(),
-            "wrong": wrong.sum(axis=0),
-            "of": len(wrong),
-            "probability": probability.round(DIGITS),
+            "id": ids,
+            "label": [experiments[0].classes[label] for label in labels],
+            "text": in_order(texts, ids, SOURCE)["text"].to_list(),
+            "wrong": np.sum([chances.argmax(axis=1) != labels for *_, chances in each], axis=0),
+            "of": len(each),
+            "probability": np.mean([chances[own].astype(np.float64) for *_, chances in each], axis=0).round(DIGITS),
         }
     )
     table = table.sort_values(["wrong", "probability", "id"], ascending=[False, True, True])
-    return table.drop(columns="probability").head(limit).reset_index(drop=True)
+    return table[[*HARDEST_COLUMNS]].head(limit).reset_index(drop=True)
 
 
-def _predicted_texts(run: RunFolder, texts: pl.DataFrame) -> pl.DataFrame:
-    """`texts` in the order in which `run`, and so every run of its study, predicted them."""
-    ids, _, _ = run.probabilities(run.finished_seeds[0], SPLIT)
-    predicted = pl.DataFrame({"id": ids}).join(texts, on="id", how="inner", maintain_order="left")
-    if len(predicted) < len(ids):
-        raise TextrnnError(
-            f"runs/{run.name} predicted {len(ids)} validation texts, and only {len(predicted)} of them are in "
-            "the corpus and token tables of now. Bring them up to date with `dvc repro`."
-        )
-    return predicted
-
-
-def _groups(texts: pl.DataFrame, ratios: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
-    """What texts are grouped by: the groups' names, and int [texts]: the group of each text, -1 for none."""
+def _ways(texts: pl.DataFrame, ratios: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
+    """By property: the names of its slices, and int [texts]: the slice of each text, -1 for none."""
     unknown = texts["ids"].list.count_matches(UNKNOWN).to_numpy()
     negated = tokenize(texts["text"]).list.eval(pl.element().is_in(NEGATIONS)).list.any().to_numpy()
+    strength = ratios.max(axis=0)
+    distances = np.full(len(texts), -1)
+    for place, ids in enumerate(texts["ids"]):
+        backwards = strength[ids.to_numpy()[::-1]]
+        if backwards.max() > 0:
+            distances[place] = backwards.argmax()
     return {
         "tokens": ranges(texts["ids"].list.len().to_numpy(), TOKENS),
         "unknown words": ranges(unknown, UNKNOWN_WORDS),
         "negation": (["without", "with"], negated.astype(np.int64)),
-        EVIDENCE: ranges(_evidence_distance(texts["ids"], ratios), DISTANCES),
+        EVIDENCE: ranges(distances, DISTANCES),
     }
-
-
-def _evidence_distance(ids: pl.Series, ratios: np.ndarray) -> np.ndarray:
-    """int [texts]: how many tokens come after the strongest evidence, -1 where there is none."""
-    strength = ratios.max(axis=0)
-    distances = np.full(len(ids), -1)
-    for place, text in enumerate(ids):
-        backwards = strength[text.to_numpy()[::-1]]
-        if backwards.max() > 0:
-            distances[place] = backwards.argmax()
-    return distances
-
-
-def _interval(correct: np.ndarray, belongs: np.ndarray) -> tuple[float, float]:
-    """Limits of the interval around the accuracy of bool [seeds, texts], where there are texts enough."""
-    if correct.shape[1] < FEWEST:
-        return float("nan"), float("nan")
-    return contrast([correct], [1.0], list(belongs)).accuracy_interval()

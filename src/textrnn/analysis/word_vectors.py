@@ -1,4 +1,4 @@
-"""What is in word vectors: nearest neighbours, analogies, and a map of words before and after training."""
+"""What word vectors have learned: nearest neighbours, analogies, and a map of words before and after training."""
 
 from __future__ import annotations
 
@@ -7,60 +7,58 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from textrnn.analysis.tables import DIGITS
+from textrnn.analysis.run_tables import DIGITS
 from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.model_files import EMBEDDING
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
 FREQUENT = 1000
-"""So many of the most frequent words are looked at when words are chosen."""
+"""Words are chosen from so many of the most frequent ones."""
 
 MAP_COLUMNS = ("experiment", "word", "klass", "x_before", "y_before", "x_after", "y_after")
 PROBES, NEIGHBOURS, ANSWERS, MAPPED = 12, 8, 3, 40
 
-ANALOGIES = (
-    # family
-    ("king", "man", "woman", "queen"),
-    ("son", "man", "woman", "daughter"),
-    ("actor", "man", "woman", "actress"),
-    ("uncle", "man", "woman", "aunt"),
-    # tense
-    ("walked", "walk", "see", "saw"),
-    ("went", "go", "take", "took"),
-    ("making", "make", "watch", "watching"),
-    # comparative and superlative
-    ("bigger", "big", "small", "smaller"),
-    ("better", "good", "bad", "worse"),
-    ("best", "good", "bad", "worst"),
-    # country and capital or language
-    ("paris", "france", "england", "london"),
-    ("french", "france", "japan", "japanese"),
-    ("tokyo", "japan", "germany", "berlin"),
-    # plural
-    ("films", "film", "movie", "movies"),
-    ("men", "man", "child", "children"),
-    # opposite
-    ("unfunny", "funny", "interesting", "uninteresting"),
-    ("impossible", "possible", "likely", "unlikely"),
+ANALOGIES = tuple(
+    tuple(line.split())
+    for line in """
+    king man woman queen
+    son man woman daughter
+    actor man woman actress
+    uncle man woman aunt
+    walked walk see saw
+    went go take took
+    making make watch watching
+    bigger big small smaller
+    better good bad worse
+    best good bad worst
+    paris france england london
+    french france japan japanese
+    tokyo japan germany berlin
+    films film movie movies
+    men man child children
+    unfunny funny interesting uninteresting
+    impossible possible likely unlikely
+    """.strip().splitlines()
 )
-"""`a - b + c` and what it should be, of the kinds in Mikolov et al., "Efficient Estimation of Word Representations
-in Vector Space", 2013: "king - man + woman" is "queen"."""
+"""`a - b + c` and its answer, such as "king - man + woman" and "queen": family, tense, comparative and superlative,
+country, plural and opposite (Mikolov et al., "Efficient Estimation of Word Representations in Vector Space", 2013)."""
 
 
 def class_words(ratios: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Returns the frequent words that speak most for a class, as (index, class): equally many for each class.
+    """Returns the frequent words that indicate a class most strongly, as (index, class): equally many for each class.
+
+    A word is listed for the class that it indicates most strongly, class after class.
 
     Args:
         ratios: `slices.log_count_ratios(…)`, float64 [classes, words], the most frequent word first.
-        count: how many words at most, over all classes; never less than one for each class.
-
-    A word is listed for the class that it speaks for most, and classes stand one after the other.
+        count: the number of words over all classes; each class has at least one.
     """
     frequent = ratios[:, UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT]
-    speaks_for, chosen = frequent.argmax(axis=0), []
+    indicates, chosen = frequent.argmax(axis=0), []
     for own, strength in enumerate(frequent):
         strongest = np.argsort(-strength, kind="stable")
-        words = [word for word in strongest if speaks_for[word] == own and strength[word] > 0]
+        words = [word for word in strongest if indicates[word] == own and strength[word] > 0]
         chosen += [(int(word) + UNKNOWN + 1, own) for word in words[: max(count // len(ratios), 1)]]
     return chosen
 
@@ -76,7 +74,7 @@ def nearest(matrix: np.ndarray, queries: np.ndarray, exclude: np.ndarray, count:
         exclude: int [queries, k], rows that are no answer to a query.
 
     Returns:
-        int [queries, count], less where no more rows are left.
+        int [queries, count], fewer where fewer rows are left.
     """
     cosine = (_unit(queries) @ _unit(matrix).T).round(DIGITS)
     np.put_along_axis(cosine, exclude, -np.inf, axis=1)
@@ -87,8 +85,8 @@ def nearest(matrix: np.ndarray, queries: np.ndarray, exclude: np.ndarray, count:
 def neighbours(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary, ratios: np.ndarray) -> pd.DataFrame:
     """Returns the nearest words of the `class_words` in every embedding.
 
-    Columns: `embedding`, `word`, `nearest` (the `NEIGHBOURS` nearest by cosine, joined by commas). Words
-    without a vector are neither asked for nor given, so vectors drawn at random have no row.
+    Columns: `embedding`, `word`, `nearest` (the `NEIGHBOURS` nearest by cosine, joined by commas). Only words with a
+    vector count, so vectors drawn at random have no row.
     """
     rows = []
     for name, embedding in embeddings.items():
@@ -106,12 +104,12 @@ def neighbours(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary, rati
 def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd.DataFrame:
     """Returns how every embedding that a network can start from answers `ANALOGIES`.
 
-    The answer is the word of highest cosine to `a - b + c`, all of length 1, among the covered words
-    but these three (Mikolov, Yih & Zweig, NAACL 2013). Vectors drawn at random are left out.
+    The answer is the word of highest cosine to `a - b + c`, all of length 1, among the other words with a vector
+    (Mikolov, Yih & Zweig, NAACL 2013). Vectors drawn at random are left out.
 
-    Columns: `embedding`, `question` (as `king - man + woman`), `expected`, `answers` (the first three,
-    joined by commas), `right` (boolean: the first is the expected one). Where one of the four words has no
-    vector, nothing is asked: `answers` and `right` are empty.
+    Columns: `embedding`, `question` (as `king - man + woman`), `expected`, `answers` (the first `ANSWERS`, joined by
+    commas), `right` (boolean: the first is the expected one). Where one of the four words has no vector, `answers` and
+    `right` are empty.
     """
     index = {word: place for place, word in enumerate(vocabulary.words)}
     rows: list[tuple[str, str, str, str | None, bool | None]] = []
@@ -121,13 +119,12 @@ def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd
         unit = _unit(embedding.matrix[words])
         for *asked, expected in ANALOGIES if len(words) else ():
             question = "{} - {} + {}".format(*asked)
-            known = [place.get(index.get(word, UNKNOWN)) for word in (*asked, expected)]
-            given = np.array([row for row in known[:3] if row is not None], dtype=np.int64)
-            if None in known:
+            given = [row for word in (*asked, expected) if (row := place.get(index.get(word, UNKNOWN))) is not None]
+            if len(given) < 4:
                 rows.append((name, question, expected, None, None))
                 continue
             query = unit[given[0]] - unit[given[1]] + unit[given[2]]
-            near = words[nearest(unit, query[None], given[None], ANSWERS)[0]]
+            near = words[nearest(unit, query[None], np.array([given[:3]]), ANSWERS)[0]]
             answers = [vocabulary.words[word] for word in near]
             rows.append((name, question, expected, ", ".join(answers), answers[0] == expected))
     table = pd.DataFrame(rows, columns=["embedding", "question", "expected", "answers", "right"])
@@ -135,59 +132,47 @@ def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd
 
 
 def trained_embedding(run: RunFolder, seed: int, vocabulary: Vocabulary) -> Embedding:
-    """Returns the vectors to which training has brought the words of `vocabulary`, in a finished seed of the run."""
-    file = run.path / "model" / str(seed) / "weights.npz"
-    with np.load(file, allow_pickle=False) as weights:
-        matrix = weights["00-embeddings"][: len(vocabulary)]
-    is_word = np.arange(len(matrix)) > UNKNOWN
-    return Embedding(matrix, is_word, float(matrix.std()))
+    """Returns the vectors of the words of `vocabulary` after training, in a finished seed of the run."""
+    with np.load(run.path / "model" / str(seed) / "weights.npz", allow_pickle=False) as weights:
+        matrix = weights[EMBEDDING][: len(vocabulary)]
+    return Embedding(matrix, np.arange(len(matrix)) > UNKNOWN, float(matrix.std()))
 
 
 def word_map(run: RunFolder, before: Embedding, vocabulary: Vocabulary, ratios: np.ndarray) -> pd.DataFrame:
-    """Returns where the `class_words` stood before training, and where the run's first finished seed put them.
+    """Returns the places of the `class_words` before training, and after it in the run's first finished seed.
 
-    Columns: `experiment`, `word`, `klass` (the class that it speaks for most), `x_before`, `y_before`,
-    `x_after`, `y_after`. Training moves words within one space, so both clouds share their axes: the first
-    two principal components of all these points together. A distance means the same in both, and
-    from one to the other.
+    Columns: `experiment`, `word`, `klass` (the class that it indicates most strongly), `x_before`, `y_before`,
+    `x_after`, `y_after`. Training moves words within one space, so both clouds share their axes, the first two
+    principal components of all these points together: distances are comparable within and between them.
 
     Args:
-        before: what the run's embedding started from.
+        before: the vectors that the run's embedding started from.
         ratios: `slices.log_count_ratios(…)`, float64 [classes, words]
     """
     chosen = class_words(ratios, MAPPED)
     words = [word for word, _ in chosen]
     seed = run.finished_seeds[0]
-    clouds = np.concatenate(
-        [matrix[words] for matrix in (before.draw(seed), trained_embedding(run, seed, vocabulary).matrix)]
-    )
-    x, y = _principal_components(clouds).T
-    return pd.DataFrame(
-        {
-            "experiment": run.name,
-            "word": [vocabulary.words[word] for word in words],
-            "klass": [run.classes[own] for _, own in chosen],
-            "x_before": x[: len(words)],
-            "y_before": y[: len(words)],
-            "x_after": x[len(words) :],
-            "y_after": y[len(words) :],
-        }
-    )
+    matrices = before.draw(seed), trained_embedding(run, seed, vocabulary).matrix
+    placed = _principal_components(np.concatenate([matrix[words] for matrix in matrices]))
+    names = [(run.name, vocabulary.words[word], run.classes[own]) for word, own in chosen]
+    table = pd.DataFrame(names, columns=MAP_COLUMNS[:3])
+    table[[*MAP_COLUMNS[3:]]] = np.hstack(np.split(placed, 2))
+    return table
 
 
 def _principal_components(points: np.ndarray) -> np.ndarray:
-    """float64 [points, 2]: coordinates on the first two, of which the point farthest out has a positive one."""
+    """float64 [points, 2]: coordinates on the first two; the point farthest out has a positive one."""
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     left, size, _ = np.linalg.svd(centred, full_matrices=False)
     placed = np.zeros((len(points), 2))
-    placed[:, : len(size)] = (left * size)[:, :2].round(DIGITS)  # vectors of one dimension lie on a line
+    placed[:, : len(size)] = (left * size)[:, :2].round(DIGITS)  # vectors of one dimension have one component
     farthest = placed[np.abs(placed).argmax(axis=0), [0, 1]]
     turned: np.ndarray = placed * np.where(farthest < 0, -1.0, 1.0) + 0.0  # no -0.0
     return turned
 
 
 def _unit(matrix: np.ndarray) -> np.ndarray:
-    """float64: every row divided by its length, but for zeros."""
+    """float64: every row divided by its length, except zeros."""
     wide = matrix.astype(np.float64)
     unit: np.ndarray = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return unit

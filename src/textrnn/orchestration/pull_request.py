@@ -12,7 +12,6 @@ from typing import Any, Self
 from statsmodels.stats.multitest import multipletests
 from tabulate import tabulate
 
-from textrnn.analysis.leaderboard import si
 from textrnn.analysis.pairwise import PairwiseComparison, compare
 from textrnn.config.params import Params
 from textrnn.config.yaml_file import parse_json, parse_yaml
@@ -21,6 +20,8 @@ from textrnn.orchestration.repro import Work, relative_cost
 from textrnn.orchestration.verify import REPORT_AGAIN
 from textrnn.project import git
 from textrnn.project.dvc_lock import outputs, parse_stages
+from textrnn.report import compared
+from textrnn.report.summary import si
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.data_check import CorpusCheck
 
@@ -173,9 +174,10 @@ def _headline(project: Path, here: Revision, base: Revision, changed: Sequence[s
         "worse": f"worse than {base.label}",
         "unclear": f"cannot be told apart from {base.label}",
     }[verdict]
-    notes = " ".join(found.notes)
+    notes = " ".join(compared.notes(found))
     return words, (
-        f"{chosen}On the test split `{ours}` has {found.first}, `{theirs}` at {base.label} {found.second}: "
+        f"{chosen}On the test split `{ours}` has {compared.side(found.first)}, "
+        f"`{theirs}` at {base.label} {compared.side(found.second)}: "
         f"a difference of {_difference(found)}, {_p(found.difference.p_value)}. "
         f"**At level {found.level:g} it {'is ' if verdict != 'unclear' else ''}{words}.** {notes}".strip()
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from textrnn.analysis import slices, tables
+from textrnn.analysis import run_tables, slices
 from textrnn.analysis.word_vectors import NEIGHBOURS, nearest, trained_embedding
 from textrnn.embeddings.matrix import Embedding
 from textrnn.report.plots import draw
@@ -30,7 +30,7 @@ def write(folder: Path, run: RunFolder, texts: pl.DataFrame) -> None:
         texts: `id` and `text` (str) and `tokens` (how many the network reads, int) of the validation split.
     """
     model = run.params["cell" if run.kind == "experiment" else "kind"]
-    draw.run(folder, model, tables.build([run]), accuracy_by_length(run, texts))
+    draw.run(folder, model, run_tables.build([run]), accuracy_by_length(run, texts))
     mistakes(run, texts).write_csv(folder / "mistakes.csv")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from textrnn.analysis.calibration import BINS
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
-from textrnn.analysis.leaderboard import SCORES, main_cells, score_text
-from textrnn.analysis.metrics import BINS
 from textrnn.analysis.slices import EVIDENCE
+from textrnn.report.summary import SCORES, main_cells, score_text
 from textrnn.report.templates import Row, grouped, rows
 from textrnn.wording import code, estimate, percent, two_digits
 
@@ -29,7 +29,7 @@ class Report:
         summary: the answers in plain sentences, `leaderboard.summary(…)`.
         board: `leaderboard.build(…)`.
         tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
-            `analogies`, `published`, `protocol`, `flattery`.
+            `analogies`, `published`, `protocol`, `optimism`.
         data_quality: `data_quality.to_markdown(…)`.
     """
 
@@ -53,7 +53,7 @@ def numbers(report: Report) -> dict[str, Any]:
         **{name: rows(table) for name, table in tables.items()},
         **leaderboard(board),
         "published": rows(tables["published"].assign(figure=tables["published"]["measure"].map(MEASURES))),
-        "added": {row["what"]: row for row in rows(tables["flattery"])},
+        "added": {row["what"]: row for row in rows(tables["optimism"])},
         **effects(tables["comparisons"]),
         "curves": learning_curves(tables["learning_curves"], board),
         **memory(tables["memory"]),

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from textrnn.analysis import leaderboard, tables
+from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.calibration import calibration
 from textrnn.analysis.comparisons import comparisons
-from textrnn.analysis.memory import memory
+from textrnn.analysis.examples import groups
+from textrnn.analysis.gradients import memory
 from textrnn.analysis.protocol import protocol, published
-from textrnn.analysis.sampling import units
 from textrnn.analysis.slices import hardest, log_count_ratios, slices
 from textrnn.analysis.word_vectors import MAP_COLUMNS, analogies, neighbours, trained_embedding, word_map
 from textrnn.config.params import Params
@@ -25,6 +25,7 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.report import data_quality, page
 from textrnn.report.plots import draw
 from textrnn.report.sections import Report
+from textrnn.report.summary import summary
 from textrnn.run_folder import RunFolder
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import Vocabulary
@@ -54,8 +55,8 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
         TextrnnError: a run of the study is missing, or runs cannot be compared.
     """
     runs = [RunFolder.load(folders.runs / name) for name in (*params.experiments, *params.baselines)]
-    study = tables.build(runs)
-    of_corpus = partial(units, folders.corpus)
+    study = run_tables.build(runs)
+    of_corpus = partial(groups, folders.corpus)
     board = leaderboard.build(runs, study["scores"], of_corpus)
     study["comparisons"] = comparisons(runs, params, leaderboard.best(board), of_corpus)
     board = leaderboard.judge(board, study["comparisons"])
@@ -70,7 +71,7 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
         **_words(ranked, params, folders, encoder.vocabulary, ratios),
         "published": published(runs, params, board),
     }
-    study["protocol"], study["flattery"] = protocol(runs, of_corpus)
+    study["protocol"], study["optimism"] = protocol(runs, of_corpus)
     quality = data_quality.to_markdown(
         data_quality.read_report(folders.corpus / "quality.json"),
         data_quality.read_report(folders.tokens / "report.json"),
@@ -81,12 +82,12 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
     draw.study(report, board, study)
     for name, table in {"leaderboard": board, **study}.items():
         if not table.empty:
-            _write(report / f"{name}.csv", tables.to_csv(table))
+            _write(report / f"{name}.csv", run_tables.to_csv(table))
     (report / "metrics").mkdir()
     for name, values in leaderboard.to_metrics(board).items():
         _write(report / "metrics" / f"{name}.json", json.dumps(values, indent=2) + "\n")
     _write(report / "data_quality.md", quality)
-    page.write(report, Report(params.study, params.corpus, leaderboard.summary(board), board, study, quality))
+    page.write(report, Report(params.study, params.corpus, summary(board), board, study, quality))
 
 
 def _errors(
@@ -99,7 +100,7 @@ def _errors(
     shown = [run for run in ranked if run.name in params.probes][: SLICED - 1 - len(bars[:1])]
     first = [run for run in ranked if run.kind == "experiment" and run not in shown][:1]
     return {
-        "slices": slices([*first, *shown, *bars[:1]], texts, ratios, partial(units, folders.corpus)),
+        "slices": slices([*first, *shown, *bars[:1]], texts, ratios, partial(groups, folders.corpus)),
         "hardest": hardest(ranked, texts),
     }
 

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from textrnn.analysis.sampling import units
+from textrnn.analysis.examples import groups as groups_of
 from textrnn.analysis.significance import PairedTest, accuracy_interval
 from textrnn.config.params import Params, Promotion
 from textrnn.errors import TextrnnError
@@ -231,7 +231,7 @@ def _decide(
     if scored:
         note += f" What {' and '.join(scored)} predicted at registration is lost: the present code scored anew."
     ids = split["id"].to_list()
-    test = PairedTest(right, old_right, units(project / CORPUS, "test", ids))
+    test = PairedTest(right, old_right, groups_of(project / CORPUS, "test", ids))
     low, high = test.interval(1 - 2 * rule.level)
     groups = len(set(test.groups))
     drawn = f" of {groups:,} groups" if groups < len(ids) else ""

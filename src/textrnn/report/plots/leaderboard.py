@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from textrnn.analysis import tables
-from textrnn.analysis.leaderboard import nb_svm, score_text
+from textrnn.analysis.leaderboard import nb_svm
+from textrnn.analysis.run_tables import SPLITS
 from textrnn.report.plots.sheet import COLOURS, INK, LABELS, MUTED, percent
+from textrnn.report.summary import score_text
 
 
 def leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
@@ -23,7 +24,7 @@ def leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 
     Args:
         board: `leaderboard.build(…)`
-        scores: `tables.seed_scores(…)`
+        scores: `run_tables.seed_scores(…)`
     """
     rows = board[board["valid_accuracy"].notna()].reset_index(drop=True)
     # Everything in inches, so that one row and forty look alike.
@@ -35,7 +36,7 @@ def leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     lowest, highest = _accuracy_range(rows, scores)
     panels[0].set(xlim=(lowest, highest + 0.35 * (highest - lowest)), ylim=(len(rows) - 0.4, -0.6), yticks=[])
     bar = nb_svm(board)
-    for axes, split, title in zip(panels, tables.SPLITS, ("Validation accuracy", "Test accuracy"), strict=True):
+    for axes, split, title in zip(panels, SPLITS, ("Validation accuracy", "Test accuracy"), strict=True):
         axes.set_title(title, pad=20, fontsize=11)
         axes.xaxis.set_major_formatter(percent)
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], min_n_ticks=2))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from textrnn.analysis.metrics import calibration_error
+from textrnn.analysis.calibration import calibration_error
 from textrnn.report.plots.lettering import labels, width
 from textrnn.report.plots.sheet import COLOURS, INK, MUTED, Sheet, percent, present
 

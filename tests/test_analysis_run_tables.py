@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_runs import make_run, tiny_predictions
 
-from textrnn.analysis import tables
+from textrnn.analysis import run_tables
 from textrnn.errors import TextrnnError
 
 
@@ -17,7 +17,7 @@ def test_build_makes_every_table(tmp_path: Path) -> None:
         make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(right=2)),
     ]
 
-    study = tables.build(runs)
+    study = run_tables.build(runs)
 
     assert study["scores"][["experiment", "seed", "split", "accuracy"]].to_numpy().tolist() == [
         ["lstm", 3, "valid", 0.75],
@@ -47,7 +47,7 @@ def test_build_makes_every_table(tmp_path: Path) -> None:
 def test_a_failed_seed_leaves_only_its_curve(tmp_path: Path) -> None:
     run = make_run(tmp_path, "lstm", failures={"0": "loss became NaN in epoch 2"}, epochs=1)
 
-    study = tables.build([run])
+    study = run_tables.build([run])
 
     assert {name: len(table) for name, table in study.items()} == {
         "scores": 0,
@@ -58,9 +58,9 @@ def test_a_failed_seed_leaves_only_its_curve(tmp_path: Path) -> None:
 
 
 def test_csv_is_plain_and_short(tmp_path: Path) -> None:
-    scores = tables.build([make_run(tmp_path, "lstm")])["scores"]
+    scores = run_tables.build([make_run(tmp_path, "lstm")])["scores"]
 
-    assert tables.to_csv(scores).splitlines()[:2] == [
+    assert run_tables.to_csv(scores).splitlines()[:2] == [
         "experiment,seed,split,accuracy,macro_f1,roc_auc,log_loss",
         "lstm,0,valid,0.75,0.733333,1.0,0.468351",
     ]
@@ -78,21 +78,28 @@ def _other_label() -> dict[str, tuple[list[str], list[int], list[list[float]]]]:
     return {**predictions, "test": (ids, [1 - labels[0], *labels[1:]], probabilities)}
 
 
-@pytest.mark.parametrize("predictions", [_other_order(), _other_label()], ids=["order", "label"])
+@pytest.mark.parametrize(
+    ("predictions", "what"),
+    [(_other_order(), "one predicted 5 texts, .* in another order"), (_other_label(), ".* different labels")],
+    ids=["order", "label"],
+)
 def test_runs_on_different_examples_are_refused(
-    tmp_path: Path, predictions: dict[str, tuple[list[str], list[int], list[list[float]]]]
+    tmp_path: Path, predictions: dict[str, tuple[list[str], list[int], list[list[float]]]], what: str
 ) -> None:
     runs = [make_run(tmp_path, "lstm"), make_run(tmp_path, "gru", seeds=[7], predictions=predictions)]
 
-    with pytest.raises(TextrnnError, match=r"runs/lstm and runs/gru \(seed 7\).*'test'.*differ.*dvc repro"):
-        tables.build(runs)
+    with pytest.raises(TextrnnError, match=rf"runs/lstm and runs/gru \(seed 7\) cannot .* 'test': {what}.*dvc repro"):
+        run_tables.build(runs)
 
 
 def test_runs_with_another_class_order_are_refused(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, "lstm"), make_run(tmp_path, "gru", classes=["fresh", "rotten"])]
 
-    with pytest.raises(TextrnnError, match=r"runs/lstm and runs/gru .*classes"):
-        tables.build(runs)
+    with pytest.raises(
+        TextrnnError,
+        match=r"runs/lstm and runs/gru .*: the classes of one are rotten, fresh, of the other f",
+    ):
+        run_tables.build(runs)
 
 
 def test_probabilities_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
@@ -100,7 +107,7 @@ def test_probabilities_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     predictions["test"][2][4] = [float("nan")] * 2
 
     with pytest.raises(TextrnnError, match=r"runs/lstm has .*not finite.*seed 0 on 'test'.*dvc repro"):
-        tables.build([make_run(tmp_path, "lstm", predictions=predictions)])
+        run_tables.build([make_run(tmp_path, "lstm", predictions=predictions)])
 
 
 def test_missing_predictions_are_refused(tmp_path: Path) -> None:
@@ -108,4 +115,4 @@ def test_missing_predictions_are_refused(tmp_path: Path) -> None:
     del predictions["test"]
 
     with pytest.raises(TextrnnError, match=r"runs/lstm has no predictions for seed 0 on 'test'"):
-        tables.build([make_run(tmp_path, "lstm", predictions=predictions)])
+        run_tables.build([make_run(tmp_path, "lstm", predictions=predictions)])

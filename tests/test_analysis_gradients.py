@@ -9,7 +9,7 @@ import pytest
 from fake_runs import alone, make_run
 from scipy.stats import t
 
-from textrnn.analysis.memory import memory
+from textrnn.analysis.gradients import memory
 from textrnn.errors import TextrnnError
 
 

@@ -1,0 +1,163 @@
+"""The leaderboard in sentences and on the terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_runs import alone, make_run, tiny_predictions
+from rich.console import Console
+
+from textrnn.analysis import leaderboard, run_tables
+from textrnn.report.summary import main_cells, score_text, si, summary, to_terminal
+from textrnn.run_folder import RunFolder
+
+NAN = "loss became NaN in epoch 3"
+
+
+def _board(*runs: RunFolder) -> pd.DataFrame:
+    return leaderboard.build(runs, run_tables.seed_scores(runs), alone)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> pd.DataFrame:
+    """One that beats NB-SVM, one that equals it, one that lost a seed, one that lost all."""
+    return _board(
+        make_run(tmp_path, "lstm-lost-one", seeds=[0, 1], failures={"1": NAN}, predictions=tiny_predictions(4)),
+        make_run(tmp_path, "gru", seeds=[0, 1], predictions=tiny_predictions(2)),
+        make_run(
+            tmp_path,
+            "majority",
+            kind="baseline",
+            params={"kind": "majority"},
+            predictions=tiny_predictions(1),
+        ),
+        make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(2), flops=0.0),
+        make_run(tmp_path, "lstm-lost", seeds=[0, 1], failures={"0": NAN, "1": "loss became NaN in epoch 1"}),
+        make_run(tmp_path, "lstm", seeds=[0, 1], predictions=tiny_predictions(3)),
+    )
+
+
+def _verdicts(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
+    """What `comparisons` says, as far as the leaderboard reads it."""
+    return pd.DataFrame(rows, columns=["about", "first", "second", "verdict"])
+
+
+JUDGED = _verdicts(
+    ("baseline", "majority", "lstm", "worse"),
+    ("baseline", "nb-svm", "lstm", "better"),
+    ("baseline", "nb-svm", "gru", "unclear"),
+    ("cell", "lstm", "gru", "worse"),
+    ("best", "lstm", "gru", "worse"),
+)
+
+
+def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFrame) -> None:
+    assert summary(leaderboard.judge(board, JUDGED)) == [
+        "`lstm` ranks first of 2 experiments: 75.0 ± 0.0 % accuracy on validation "
+        "(60.0 ± 0.0 % on test, mean ± standard deviation over 2 seeds; 95 % interval 0.0 to 100.0; "
+        "the seeds' vote 60.0).",
+        "On the test split it is better than every other experiment, beyond chance.",
+        "1 of 2 experiments (`lstm`) beats NB-SVM (40.0 % on test) beyond chance: "
+        "1 cannot be told apart from it (`gru`).",
+        "`lstm-lost-one` failed and has no rank (seed 1: loss became NaN in epoch 3).",
+        "`lstm-lost` failed and has no rank (seed 0: loss became NaN in epoch 3; seed 1: loss became NaN in epoch 1).",
+    ]
+
+
+def test_summary_names_who_cannot_be_told_apart_as_long_as_they_are_few(tmp_path: Path) -> None:
+    names = [f"lstm-{place}" for place in range(9)]
+    board = _board(*(make_run(tmp_path, name) for name in names), make_run(tmp_path, "nb-svm", kind="baseline"))
+    against = [("baseline", "nb-svm", name, "worse") for name in names]
+    few = [
+        ("best", "lstm-0", name, "unclear" if name < "lstm-3" else "worse" if name < "lstm-7" else "better")
+        for name in names[1:]
+    ]
+    many = [("best", "lstm-0", name, "unclear") for name in names[1:]]
+    seeds, group, bar = summary(leaderboard.judge(board, _verdicts(*against, *few)))[1:]
+    assert seeds.startswith("With one seed, intervals and tests are about these trained models")
+    assert group == (
+        "On the test split it cannot be told apart from 2 others (`lstm-1`, `lstm-2`), "
+        "is better than 4 others (`lstm-3`, `lstm-4`, `lstm-5`, `lstm-6`) beyond chance, and is worse than "
+        "2 others (`lstm-7`, `lstm-8`) beyond chance."
+    )
+    assert bar == "No experiment beats NB-SVM (60.0 % on test) beyond chance: 9 worse."
+    group = summary(leaderboard.judge(board, _verdicts(*against, *many)))[2]
+    assert group == "On the test split it cannot be told apart from 8 others."
+
+
+def test_summary_when_all_beat_the_bar(tmp_path: Path) -> None:
+    bar = make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(1))
+    board = leaderboard.judge(_board(make_run(tmp_path, "lstm"), bar), JUDGED)
+
+    assert summary(board)[2:] == ["Every ranked experiment beats NB-SVM (20.0 % on test) beyond chance."]
+
+
+def test_a_study_without_nb_svm_or_without_the_comparison_says_so(tmp_path: Path) -> None:
+    board = leaderboard.judge(_board(make_run(tmp_path, "lstm")), _verdicts())
+    assert "no NB-SVM baseline" in summary(board)[2]
+    bar = make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(1))
+    board = leaderboard.judge(_board(make_run(tmp_path, "gru"), bar), _verdicts())
+    assert summary(board)[2] == "The study declares no comparison with NB-SVM (20.0 % on test)."
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    board = _board(make_run(tmp_path, "lstm", failures={"0": NAN}))
+
+    board = leaderboard.judge(board, _verdicts())
+    assert summary(board)[0] == "No experiment finished all its seeds, so none ranks first."
+    assert main_cells(board.iloc[0])[:4] == ["", "lstm", "failed", "failed"]
+
+
+def test_a_score_has_its_spread_where_there_are_several_seeds() -> None:
+    row = pd.Series({"valid_accuracy": 0.85, "valid_accuracy_std": 0.141421, "test_log_loss": 0.5})
+    row["test_log_loss_std"] = float("nan")
+
+    assert score_text(row, "valid_accuracy") == "85.0 ± 14.1"
+    assert score_text(row, "test_log_loss") == "0.500"
+
+
+def test_terminal_table_fits_80_columns(board: pd.DataFrame) -> None:
+    board.loc[0, "experiment"] = "lstm-embedding-dropout"
+    console = Console(width=80, file=StringIO())
+
+    with console.capture() as shown:
+        console.print(to_terminal(leaderboard.judge(board, JUDGED)))
+
+    lines = shown.get().splitlines()
+    words = [" ".join(line.split()) for line in lines]
+    assert words[1] == "1 lstm-embedding-dropout 75.0 ± 0.0 60.0 ± 0.0 640 k 1.50 TFLOP"  # by this name not compared
+    assert words[2] == "2 gru 50.0 ± 0.0 40.0 ± 0.0 unclear 640 k 1.50 TFLOP"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("width", "row"), [(68, "2 gru 50.0 ± 0.0 40.0 ± 0.0 unclear 640 k"), (40, "2 gru 50.0 ± 0.0"), (30, "2 gru")]
+)
+def test_on_a_narrow_terminal_names_stay_and_the_last_columns_go(board: pd.DataFrame, width: int, row: str) -> None:
+    board.loc[0, "experiment"] = "lstm-embedding-dropout"
+    console = Console(width=width, file=StringIO())
+
+    with console.capture() as shown:
+        console.print(to_terminal(leaderboard.judge(board, JUDGED), console.width))
+
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert "lstm-embedding-" in lines[1]
+    assert row in lines
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, ""),
+        (7, "7.00 FLOP"),
+        (640_129, "640 kFLOP"),
+        (999_600, "1.00 MFLOP"),
+        (1_204_000_000_000, "1.20 TFLOP"),
+        (5e21, "5.00e+03 EFLOP"),
+    ],
+)
+def test_si(value: float, text: str) -> None:
+    assert si(value, "FLOP") == text
