@@ -11,8 +11,9 @@ import pandas as pd
 
 from textrnn.analysis.calibration import BINS
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
+from textrnn.analysis.leaderboard import SCORES
 from textrnn.analysis.slices import EVIDENCE
-from textrnn.report.summary import SCORES, main_cells, score_text
+from textrnn.report.summary import main_cells, score_text
 from textrnn.report.templates import Row, grouped, rows
 from textrnn.wording import code, estimate, percent, two_digits
 
