@@ -9,7 +9,7 @@ from rich.console import Console
 
 from textrnn.config.plan import planned_study
 from textrnn.errors import TextrnnError
-from textrnn.project.prune import prune_folder, prune_lock
+from textrnn.project.prune import undeclared
 from textrnn.report import study
 from textrnn.report.plots import lettering
 from textrnn.report.summary import show
@@ -19,12 +19,7 @@ from textrnn.stage import run_stage, write_folder
 def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
     """Compares the RUNS that params.yaml declares, and writes the REPORT folder, if PLAN holds."""
     params, catalog, _ = planned_study(plan)
-    # DVC hashes these folders when this ends: what no longer belongs must not be a part of that.
-    prune_lock(Path("dvc.lock"), params)
     names = [*params.experiments, *params.baselines]
-    prune_folder(runs, names)
-    prune_folder(embeddings, params.embeddings)
-    prune_folder(probes, params.probes)
     missing = [name for name in names if not (runs / name / "run.json").is_file()]
     if missing:
         raise TextrnnError(
@@ -39,6 +34,10 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
             catalog.corpus(params.corpus).not_stated,
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
+    if left := ", ".join(map(str, undeclared(Path(), params))):
+        sys.stderr.write(
+            f"warning: the study does not declare {left}: the report ignores it, `textrnn repro` removes it\n"
+        )
     show(report, Console(highlight=False))
 
 

@@ -32,22 +32,21 @@ def make_view(clock: Clock, **options: object) -> tuple[LiveView, Console]:
 def rendered(view: LiveView) -> list[list[str]]:
     """The view's lines, split into words."""
     console = Console(file=StringIO(), width=100, record=True)
-    console.print(view.render())
+    console.print(view.get_renderable())
     return [line.split() for line in console.export_text().splitlines()]
 
 
-def test_rows_show_what_each_training_last_said(clock):
+def test_rows_show_what_each_training_last_reported(clock):
     view, _ = make_view(clock)
-    view.start("train@lstm")
+    view.begin("train@lstm")
     clock.now = 15
-    view.start("train@gru")
+    view.begin("train@gru")
     view.line("train@lstm", "Running stage 'train@lstm':")
     view.line("train@lstm", "seed 5  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
     view.line("train@lstm", "seed 5  12.1 s, 80,000 tokens/s")
     clock.now = 75
     assert rendered(view) == [
-        ["running", "seed", "epoch", "loss", "valid", "accuracy", "time"],
-        ["train@lstm", "5", "3/4", "0.6112", "0.7250", "1:15"],
+        ["train@lstm", "seed", "5", "epoch", "3/4", "loss", "0.6112", "valid", "accuracy", "0.7250", "1:15"],
         ["train@gru", "1:00"],
         # A unit of work takes 75 s / (8 * 3 / 8) = 25 s; 5 of lstm, 4, 2 and 1 are left for two jobs.
         ["0", "done,", "2", "running,", "2", "waiting,", "about", "2:30", "left"],
@@ -57,23 +56,23 @@ def test_rows_show_what_each_training_last_said(clock):
 def test_a_narrow_terminal_shows_names_first(clock):
     console = Console(file=StringIO(), width=40)
     view = LiveView(WORK, [5, 7], 2, console, clock)
-    view.start("train@lstm")
+    view.begin("train@lstm")
     view.line("train@lstm", "seed 5  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
-    console.print(view.render())
-    assert console.file.getvalue().splitlines()[1].split() == ["train@lstm", "3/4", "0:00"]
+    console.print(view.get_renderable())
+    assert console.file.getvalue().splitlines()[0].split() == ["train@lstm", "epoch", "3/4", "0:00"]
 
 
 def test_nothing_is_foretold_before_anything_was_measured(clock):
     view, _ = make_view(clock)
-    view.start("train@lstm")
+    view.begin("train@lstm")
     clock.now = 30
     assert rendered(view)[-1] == ["0", "done,", "1", "running,", "3", "waiting"]
 
 
 def test_the_longest_training_bounds_the_time_left(clock):
     view, console = make_view(clock)
-    view.start("train@lstm")
-    view.start("train@gru")
+    view.begin("train@lstm")
+    view.begin("train@gru")
     clock.now = 20
     view.line("train@lstm", "seed 5  epoch  2/4  loss 0.5  val_loss 0.5  val_accuracy 0.8")
     view.end("train@gru")
@@ -84,30 +83,33 @@ def test_the_longest_training_bounds_the_time_left(clock):
 def test_failures_are_counted_and_kept_with_their_reason(clock):
     view, console = make_view(clock)
     for stage in WORK:
-        view.start(stage)
+        view.begin(stage)
     clock.now = 10
     view.end("train@mean", "error: no memory")
-    view.end("train@gru", warnings=["warning: MLflow is [away]"])
+    view.end("train@gru", warnings=["warning: MLflow is [unreachable]"])
     assert view.failed == {"train@mean": "error: no memory"}
     assert rendered(view)[-1][:6] == ["1", "done,", "2", "running,", "1", "failed,"]
     lines = console.export_text().splitlines()
     assert lines[0].startswith("[1/4] train@mean failed in 10 s, about ")
     assert lines[1].startswith("[2/4] train@gru done in 10 s, about ")
-    assert lines[2] == "    warning: MLflow is [away]"
+    assert lines[2] == "    warning: MLflow is [unreachable]"
 
 
 def test_a_diverged_loss_is_shown(clock):
     view, _ = make_view(clock)
-    view.start("train@lstm")
+    view.begin("train@lstm")
     view.line("train@lstm", "seed 7  epoch 12/12  loss nan  val_loss nan  val_accuracy 0.5000")
-    assert rendered(view)[1] == ["train@lstm", "7", "12/12", "nan", "0.5000", "0:00"]
+    assert rendered(view)[0] == [
+        "train@lstm",
+        *["seed", "7", "epoch", "12/12", "loss", "nan", "valid", "accuracy", "0.5000", "0:00"],
+    ]
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_rows_are_drawn_on_a_terminal_only(clock, is_terminal):
     view, console = make_view(clock, force_terminal=is_terminal)
-    with view.shown():
-        view.start("train@lstm")
+    with view:
+        view.begin("train@lstm")
         clock.now = 3
         view.end("train@lstm")
     text = console.file.getvalue()
@@ -119,6 +121,6 @@ def test_rows_are_drawn_on_a_terminal_only(clock, is_terminal):
 def test_a_seed_that_the_study_has_not_is_passed_over(clock):
     """`params.yaml` may be edited while trainings run."""
     view, _ = make_view(clock)
-    view.start("train@lstm")
+    view.begin("train@lstm")
     view.line("train@lstm", "seed 9  epoch  3/4  loss 0.6112  val_loss 0.6301  val_accuracy 0.7250")
-    assert rendered(view)[1] == ["train@lstm", "0:00"]
+    assert rendered(view)[0] == ["train@lstm", "0:00"]

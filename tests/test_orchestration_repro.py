@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from tiny_project import PARAMS, TinyProject
 
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.children import Children
 from textrnn.orchestration.repro import check_folder, diverged
+from textrnn.orchestration.supervisor import Supervisor
 
 STUBBORN = """\
 import signal, sys, time
@@ -121,20 +120,6 @@ def test_one_call_at_a_time_and_a_second_signal_kills(project):
     assert project.textrnn("repro").stages == []
 
 
-def test_what_has_not_changed_is_not_asked_again(project, tmp_path):
-    """The first call asks DVC and MLflow and may complete the records; then files tell, and DVC is not even there."""
-    project.textrnn("repro")
-    second = project.textrnn("repro")
-    without = tmp_path / "without"
-    (without / "dvc").mkdir(parents=True)
-    (without / "dvc" / "__init__.py").write_text("raise SystemExit('no DVC here')\n", encoding="utf-8")
-    nowhere = f"{without}:{project.folder / 'src'}"
-    assert project.textrnn("repro", PYTHONPATH=nowhere).text == second.text
-    assert "mean ranks first of 3 experiments" in second.text
-    project.append("src/textrnn/errors.py", "# changed\n")
-    assert "no DVC here" in project.textrnn("repro", PYTHONPATH=nowhere, ok=False).text
-
-
 def test_outside_of_the_project_the_error_is_readable(project):
     (project.folder / "dvc.yaml").unlink()
     failed = project.textrnn("repro", ok=False)
@@ -143,9 +128,12 @@ def test_outside_of_the_project_the_error_is_readable(project):
     assert failed.text.count("\n") == 1
 
 
-def test_with_nothing_to_do_it_shows_the_leaderboard(project):
+def test_with_nothing_to_do_it_shows_the_leaderboard_and_leaves_mlflow_alone(project):
+    store = (project.folder / "mlflow.db").read_bytes()
     done = project.textrnn("repro")
     assert done.stages == []
+    assert "MLflow" not in done.text
+    assert (project.folder / "mlflow.db").read_bytes() == store
     assert "mean ranks first of 3 experiments" in done.text
     assert done.text.count("More in reports/tiny/index.html") == 1
     assert project.git_status() == ""
@@ -250,15 +238,14 @@ def test_diverged_names_experiment_seed_and_reason(tmp_path: Path):
 
 
 def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
-    """What reads a child's lines may fail: then leaving must not wait for a child that is gone."""
+    """What reads DVC's lines may fail: then leaving must not wait for a command that has ended."""
 
     def fail(line: str) -> None:
         raise ValueError(line)
 
-    command = [sys.executable, "-c", "print('one'); print('two')"]
-    with ThreadPoolExecutor(1) as pool, Children() as children:
-        running = pool.submit(children.run, command, dict(os.environ), fail)
-        with pytest.raises(ValueError, match="one"):
+    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
+        running = pool.submit(supervisor.run, "--version", on_line=fail)
+        with pytest.raises(ValueError, match="3"):
             running.result(timeout=60)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_project import TinyProject
 
-from textrnn.orchestration.pull_request import Pictures, Revision
 from textrnn.orchestration.retrain import _pictures_address
+from textrnn.project.revision import Revision
 
 
 def refused(project: TinyProject, *arguments: str) -> str:
@@ -126,11 +126,6 @@ def test_pictures_are_links_to_the_pushed_commit(
         monkeypatch.setenv(name, value)
     assert _pictures_address("abc") == address
     assert _pictures_address(None) is None
-    shown = str(Pictures(address, "reports/tiny"))
-    if address is None:
-        assert shown == "Pictures, and everything else: `reports/tiny/index.html`."
-    else:
-        assert f"![leaderboard]({address}/reports/tiny/leaderboard.svg)" in shown
 
 
 def test_a_commit_and_the_working_tree_are_read_alike(project: TinyProject) -> None:

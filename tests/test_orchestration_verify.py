@@ -163,15 +163,18 @@ def committed(tmp_path):
 def test_other_bytes_than_committed_are_counted_and_explained(committed):
     commit_lock(committed, out="b", accuracy=0.7503)
     said = against_commit(committed)
-    assert said.startswith("1 of 2 runs have the bytes that are committed; ")
+    assert said.startswith("1 of 2 results are the same bytes as those committed; ")
     assert "at most 0.0003 (test_accuracy of gru): another kind of processor gives other last digits." in said
     assert said.endswith("`git restore dvc.lock reports` keeps the committed results; or commit these.")
     commit_lock(committed, out="b", accuracy=0.5)
     assert "at most 0.25 (test_accuracy of gru): no processor does that much" in against_commit(committed)
 
 
-def test_the_same_bytes_another_plan_or_nothing_committed_are_not_mentioned(committed, tmp_path):
-    assert against_commit(committed) is None
+def test_the_same_bytes_are_reported(committed):
+    assert against_commit(committed) == "2 of 2 results are the same bytes as those committed."
+
+
+def test_another_plan_or_nothing_committed_is_not_mentioned(committed, tmp_path):
     commit_lock(committed, plan="other", out="b")
     assert against_commit(committed) is None
     (tmp_path / "outside").mkdir()

@@ -9,12 +9,11 @@ import pytest
 from textrnn.config.params import load_params
 from textrnn.config.yaml_file import read_yaml
 from textrnn.errors import TextrnnError
-from textrnn.orchestration import settled
-from textrnn.orchestration.pull_request import Revision
 from textrnn.orchestration.verify import compare_locks
 from textrnn.project import dvc_lock
 from textrnn.project.prune import prune_lock
 from textrnn.project.remote import locked_stages
+from textrnn.project.revision import Revision
 from textrnn.run_folder import RunFolder
 
 LOCK = """\
@@ -45,7 +44,6 @@ MERGED = LOCK.replace("      md5: b.dir\n", MERGE)
 READERS = [
     lambda: dvc_lock.hashes(Path("dvc.lock"), [Path("runs/lstm")]),
     lambda: dvc_lock.data_by_stage(Path("dvc.lock")),
-    lambda: settled.state("80"),
     lambda: prune_lock(Path("dvc.lock"), load_params(Path(__file__).parents[1] / "params.yaml")),
     locked_stages,
     lambda: compare_locks(Path(), Path(), 0),

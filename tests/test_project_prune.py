@@ -7,7 +7,7 @@ import yaml
 from tiny_project import PARAMS
 
 from textrnn.config.params import Params, load_params
-from textrnn.project.prune import declared_stages, prune_folder, prune_lock
+from textrnn.project.prune import declared_stages, prune, prune_lock
 
 
 @pytest.fixture
@@ -84,10 +84,12 @@ def test_a_lock_that_is_right_is_not_touched(tmp_path, params):
     assert prune_lock(tmp_path / "none.lock", params) == []
 
 
-def test_folder_keeps_the_named_and_loses_the_rest(tmp_path):
-    for name in ("lstm", "gru", ".lstm.k1ll3d"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
-    assert prune_folder(tmp_path, ["lstm", "not-there-yet"]) == [".lstm.k1ll3d", "gru", "notes.txt"]
-    assert [path.name for path in tmp_path.iterdir()] == ["lstm"]
-    assert prune_folder(tmp_path / "none", ["lstm"]) == []
+def test_folders_keep_what_is_declared_and_lose_the_rest(tmp_path, params):
+    """Of a killed training too, except where it is declared: another process may be at work on it."""
+    write_lock(tmp_path, "train@lstm", "train@old")
+    for name in ("runs/lstm", "runs/old", "runs/.old.k1l_ed12", "runs/.gru.k1l_ed12", "data/probes/gru"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "runs/notes.txt").write_text("mine")
+    assert prune(tmp_path, params) == ["train@old", "runs/.old.k1l_ed12", "runs/notes.txt", "data/probes/gru"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [".gru.k1l_ed12", "lstm"]
+    assert prune(tmp_path, params) == []

@@ -25,6 +25,14 @@ def test_write_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_write_folder_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    for name in (".lstm.k1l_ed12", ".lstm-big.k1l_ed12"):
+        (tmp_path / name / "lstm").mkdir(parents=True)
+    with write_folder(tmp_path / "lstm"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lstm-big.k1l_ed12", "lstm"]
+
+
 @pytest.mark.parametrize("error", [TextrnnError, KeyboardInterrupt, ZeroDivisionError])
 def test_write_folder_leaves_nothing_of_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
     folder = tmp_path / "out"

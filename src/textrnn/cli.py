@@ -30,38 +30,29 @@ def repro(
     study: Annotated[str | None, typer.Option(help="Make this study of studies/ the active one first.")] = None,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
-    from textrnn.orchestration import settled
-
     if study is not None:
         from textrnn.config.studies import activate
 
         activate(study, Path())
-    console = Console(highlight=False)
-    terminal = f"{console.width} {console.color_system} {console.encoding}"
-    if (text := settled.recall(terminal)) is not None:
-        console.file.write(text)
-        return
-    # Not before: what nobody needs when nothing has changed takes seconds to import.
+    # Deferred: slow imports.
     from textrnn.config.params import load_params
-    from textrnn.orchestration import children
     from textrnn.orchestration import repro as orchestration
+    from textrnn.orchestration.supervisor import Stopped
     from textrnn.orchestration.verify import against_commit
+    from textrnn.report.summary import show
 
-    before = settled.state(terminal)
+    console = Console(highlight=False)
     try:
         work = orchestration.repro(jobs, console)
-    except children.Stopped as stop:
+    except Stopped as stop:
         Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
         raise typer.Exit(stop.status) from None
     params = load_params()
-    from textrnn.report.summary import show
-
-    with console.capture() as shown:
-        show(Path("reports") / params.study, console)
-    console.file.write(shown.get())
-    synced = _sync(console)
-    if work.was_due and (difference := against_commit(Path())) is not None:
-        console.print(difference, markup=False, soft_wrap=True)
+    show(Path("reports") / params.study, console)
+    if work.was_due:
+        _sync(console)
+        if (comparison := against_commit(Path())) is not None:
+            console.print(comparison, markup=False, soft_wrap=True)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(
@@ -69,8 +60,6 @@ def repro(
             + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
             + "\nLower learning_rate, or set gradient_clip, for these experiments."
         )
-    if not work.was_due and synced is not None:
-        settled.remember(before, f"{shown.get()}{synced}\n")
 
 
 @commands.command()
@@ -84,14 +73,14 @@ def retrain(
     publish: Annotated[bool, typer.Option(help="Push data, commit results, push the branch to origin.")] = True,
 ) -> None:
     """Bring this branch's results up to date, compare them with another revision's, and publish them."""
-    from textrnn.orchestration import children
     from textrnn.orchestration.retrain import retrain as act
+    from textrnn.orchestration.supervisor import Stopped
 
     check_writable(report)
     console, shown = Console(stderr=True, highlight=False), Console(highlight=False)
     try:
         done = act(base, jobs, overrides or [], publish, console, lambda: _sync(console), report)
-    except children.Stopped as stop:
+    except Stopped as stop:
         console.print("interrupted: what was finished is kept, and the same command goes on from there")
         raise typer.Exit(stop.status) from None
     if report is None:
@@ -246,11 +235,8 @@ def predict(
     act(texts or [], source, target, kind, run, seed)
 
 
-def _sync(console: Console, is_needed: bool = False) -> str | None:
-    """Syncs with progress, and returns what it printed; `None` if that may change without any change of files.
-
-    A store that cannot be reached is an error only where it `is_needed`.
-    """
+def _sync(console: Console, is_needed: bool = False) -> None:
+    """Syncs with progress. A store that cannot be reached is an error only where it `is_needed`."""
     from textrnn.config.params import load_params
     from textrnn.tracking.complete import Completion
     from textrnn.tracking.failures import readable_mlflow_errors
@@ -270,10 +256,8 @@ def _sync(console: Console, is_needed: bool = False) -> str | None:
         Console(stderr=True, highlight=False).print(
             f"warning: {error} Then run `textrnn sync`.", markup=False, soft_wrap=True
         )
-        return None
-    text = f"MLflow: {done}"
-    console.print(text, soft_wrap=True)
-    return None if done.running else text
+    else:
+        console.print(f"MLflow: {done}", soft_wrap=True)
 
 
 def app() -> None:

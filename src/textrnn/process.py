@@ -1,9 +1,10 @@
-"""How a process of ours begins: what computes is set here, whatever the user's home and shell say."""
+"""How a process of ours begins: settings that change results are fixed here, whatever the user's environment has."""
 
 from __future__ import annotations
 
 import codecs
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -12,35 +13,24 @@ COMPUTING = {
     "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN picks kernels by processor: other bytes elsewhere
     "CUBLAS_WORKSPACE_CONFIG": ":4096:2",  # with one size alone cuDNN's layers repeat their results
 }
-"""Variables that have a say in results, and are always these."""
+"""Variables that change results, and always have these values."""
 
-FOREIGN = (
-    *("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "VECLIB_", "KMP_", "NPY_", "NUMEXPR_"),
-    *("TF_", "XLA_", "KERAS_", "DNNL_", "ONEDNN_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_", "JAX_", "TORCH_", "PYTORCH_"),
-    *("MPL", "MATPLOTLIBRC", "POLARS_", "PYTHONWARNINGS", "PYTHONOPTIMIZE"),
+FOREIGN = re.compile(
+    "OMP_|OPENBLAS_|GOTO_|MKL_|BLIS_|VECLIB_|KMP_|NPY_|NUMEXPR_|TF_|XLA_|KERAS_|DNNL_|ONEDNN_|CUBLAS_|CUDNN_|JAX_|TORCH_"
+    "|PYTORCH_|NVIDIA_TF32_|MPL|MATPLOTLIBRC|POLARS_|PYTHONWARNINGS|PYTHONOPTIMIZE"
 )
 """Beginnings of variables that change what libraries compute or draw."""
 
-HARMLESS = (
-    *(
-        "KERAS_BACKEND",
-        "KERAS_HOME",
-        "KERAS_TORCH_DEVICE",
-        "JAX_PLATFORM",
-        "TF_CPP_",
-        "TF2_BEHAVIOR",
-        "KMP_DUPLICATE_",
-        "KMP_INIT_",
-    ),
-    *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "XLA_PYTHON_CLIENT_", "PYTORCH_CUDA_ALLOC_CONF"),
-    # Terraform's.
-    *("TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_", "TF_TOKEN_", "TF_VAR_"),
-    *("TF_WORKSPACE", "MPLCONFIGDIR", "POLARS_MAX_THREADS", "POLARS_TEMP_DIR", "POLARS_SKIP_CPU_CHECK"),
+HARMLESS = re.compile(
+    "KERAS_BACKEND|KERAS_HOME|KERAS_TORCH_DEVICE|JAX_PLATFORM|TF_CPP_|TF2_BEHAVIOR|KMP_DUPLICATE_|KMP_INIT_"
+    "|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|XLA_PYTHON_CLIENT_|PYTORCH_CUDA_ALLOC_CONF|MPLCONFIGDIR"
+    "|POLARS_MAX_THREADS|POLARS_TEMP_DIR|POLARS_SKIP_CPU_CHECK"
+    "|TF_CLI_|TF_DATA_DIR|TF_IN_AUTOMATION|TF_INPUT|TF_LOG|TF_PLUGIN_|TF_TOKEN_|TF_VAR_|TF_WORKSPACE"
 )
-"""Those of them that say where to compute and with how much, or that libraries set themselves."""
+"""Those of them that choose where to compute and with how much, that libraries set themselves, or are Terraform's."""
 
 INSERTED = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
-"""What puts other code in the place of libraries before anything of ours runs."""
+"""Variables that load other code in place of libraries before this process starts."""
 
 RESTARTED = "TEXTRNN_RESTARTED"
 
@@ -52,15 +42,15 @@ def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(FOREIGN) or name.startswith(HARMLESS) or COMPUTING.get(name) == value
+        if not FOREIGN.match(name) or HARMLESS.match(name) or COMPUTING.get(name) == value
     }
 
 
 def begin() -> None:
-    """Makes this process independent of the user's settings, and its output that of any terminal.
+    """Makes this process independent of the user's settings, and its output printable on any terminal.
 
-    Libraries read most settings when they are loaded. So where the environment has any that is not ours, the
-    process starts once more without it: same command, same process id.
+    Libraries read most settings when they are loaded. So a process with foreign settings starts once more
+    without them: same command, same process id.
     """
     is_second = os.environ.pop(RESTARTED, None) is not None
     own = own_environment(os.environ)
@@ -74,14 +64,14 @@ def begin() -> None:
 
 
 def warn_of_inserted_code() -> None:
-    """Warns of the settings that nothing here can override: they came before this process."""
+    """Warns of settings that nothing here can override."""
     for name in INSERTED:
         if value := os.environ.get(name):
             sys.stderr.write(f"warning: {name}={value} may replace libraries that compute: results may differ by it\n")
 
 
 def degraded(error: UnicodeError) -> tuple[str, int]:
-    """Handles what an encoding lacks: symbols have a plain form, anything else is escaped, as in `\\xe9`."""
+    """Handles characters that an encoding lacks: symbols get a plain form, others are escaped, as in `\\xe9`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_plain, error.object[error.start : error.end])), error.end

@@ -1,14 +1,14 @@
-"""What every entry point of `stages/` shares: arguments, readable errors, all-or-nothing output."""
+"""What the entry points in `stages/` share: arguments, readable errors, all-or-nothing output."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,76 +18,43 @@ import typer
 from textrnn import process
 from textrnn.errors import TextrnnError
 
-PROFILE = "TEXTRNN_PROFILE"
-"""The environment variable that may name a file, to which every stage then appends a line of JSON: see `_profile`."""
-
-_ROOM = "Make room there (for scratch files: name another folder in TMPDIR), and run this again"
-_TAKE = "Check who owns it, and that the disk is not read-only"
+_SPACE = "Make room there (for scratch files: name another folder in TMPDIR), and run this again"
+_ACCESS = "Check who owns it, and that the disk is not read-only"
 WAYS_OUT = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
     errno.ENOENT: "`textrnn repro` makes what is a result; scratch files go where TMPDIR says",
-    errno.EROFS: _TAKE,
-    errno.EACCES: _TAKE,
-    errno.EPERM: _TAKE,
+    errno.EROFS: _ACCESS,
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
     errno.EISDIR: "A file was expected: name another one",
     errno.ENOTDIR: "A folder was expected: name another one",
     errno.ENAMETOOLONG: "Take a shorter name",
 }
-"""What to do about an error of the system that the user can mend."""
+"""What to do about an error of the system that the user can fix."""
 
 
 def run_stage(main: Callable[..., None]) -> None:
     """Runs `main` with the command line's arguments, as typer reads them off its signature.
 
-    A `TextrnnError` is printed to standard error as `error: …`, and the process exits with
-    status 1; any other exception is a defect of ours and keeps its traceback.
+    Errors are handled as in `readable_errors`.
     """
-    called = time.time()
     process.begin()
     process.warn_of_inserted_code()
-    # A killed stage cleans up behind it, as an interrupted one does.
+    # A terminated stage cleans up, as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    try:
-        with readable_errors():
-            app()
-    finally:
-        if file := os.environ.get(PROFILE):
-            _profile(Path(file), called)
-
-
-def _profile(file: Path, called: float) -> None:
-    """Appends to `file` what this process is, when it began, `called` its main function, and ended, and its CPU time.
-
-    Points in time are seconds since 1970; `cpu` is seconds, those of its own children included.
-    """
-    ended = time.time()
-    import psutil  # for who asks only
-
-    began = psutil.Process().create_time()
-    if sys.platform == "linux":  # there psutil adds to a time of boot that is cut to whole seconds
-        began += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
-    line = {
-        "stage": Path(sys.argv[0]).stem,
-        "arguments": sys.argv[1:],
-        "began": began,
-        "called": called,
-        "ended": ended,
-        "cpu": sum(os.times()[:4]),
-    }
-    # Unbuffered, so it is one write: lines of two processes never mix.
-    with file.open("ab", buffering=0) as log:
-        log.write(json.dumps(line).encode() + b"\n")
+    with readable_errors():
+        app()
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns what the user can mend into one message on standard error and exit status 1.
+    """Turns what the user can fix into one message, `error: …`, on standard error, and exit status 1.
 
-    That is a `TextrnnError`; and a file or disk that does not take what is written.
-    Whoever reads the output may have enough of it, as `head` has: then the process ends without a word.
+    That is a `TextrnnError`, or an error of a file or disk in `WAYS_OUT`. Any other exception is a defect of ours, and
+    keeps its traceback. A reader that closes the output early, as `head` does, ends the process without a message.
     """
     try:
         try:
@@ -123,11 +90,14 @@ def check_writable(file: Path | None) -> None:
 
 @contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder that takes the place of `folder` when the block succeeds.
+    """Yields an empty scratch folder that takes the place of `folder` when the block succeeds.
 
-    When the block raises (Ctrl-C included) nothing is left behind, and `folder` stays as it was.
+    When the block raises (Ctrl-C included) nothing is left behind, and `folder` stays as it was. What a killed process
+    left is deleted here: DVC runs no stage twice at once.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for remains in folder.parent.glob(f".{folder.name}.????????"):
+        shutil.rmtree(remains, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         fresh = Path(scratch) / folder.name
         fresh.mkdir()
@@ -143,7 +113,7 @@ def only_file(folder: Path) -> Path:
     Raises:
         TextrnnError: the folder is missing, or holds anything but one file.
     """
-    files = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    files = sorted(path for path in folder.glob("*") if path.is_file())
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "nothing"
         raise TextrnnError(f"{folder} must hold one downloaded archive. Found: {found}. Run `dvc repro`.")
@@ -153,8 +123,7 @@ def only_file(folder: Path) -> Path:
 def write_timings(file: Path, fingerprint: str, seeds: dict[int, dict[str, float]]) -> None:
     """Writes how long each seed took (`seconds`), and how fast it was (`tokens_per_second`).
 
-    Clock times differ between equal runs, so they lie outside of what DVC and git keep; the
-    fingerprint tells to which run they belong.
+    Clock times differ between equal runs, so neither DVC nor git has this file; the fingerprint identifies the run.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {"fingerprint": fingerprint, "seeds": {str(seed): timing for seed, timing in seeds.items()}}

@@ -1,19 +1,15 @@
 """`dvc repro` with trainings side by side.
 
-DVC runs stages one after the other. But with everything upstream up to date,
-`dvc repro --single-item train@x` can run many times at once, and `dvc.lock` comes out the same.
+DVC runs stages one after the other. But when everything upstream is up to date, several processes
+can run `dvc repro --single-item train@x` at once, and `dvc.lock` has the same entries.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,27 +20,21 @@ from rich.console import Console
 from textrnn.config.catalog import load_catalog
 from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.children import Children, Stopped, dvc_command, environment
 from textrnn.orchestration.live_view import LiveView
-from textrnn.project import git
-from textrnn.project.prune import prune_lock
+from textrnn.orchestration.supervisor import Stopped, Supervisor
+from textrnn.project import dvc, git
+from textrnn.project.prune import prune, prune_lock
 from textrnn.project.remote import lacks_only_downloads, pull, restore
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
 
-BUSY = re.compile("is busy, it is being blocked by|acquire lock")
-"""What DVC says, before a stage runs, of files that another of its processes is at work on."""
-
 BUSY_SECONDS = 600
-"""For so long such a stage is tried again."""
+"""How long a stage is tried again whose files another DVC process reads or writes."""
 
 PARALLEL = ("baseline", "train", "probe")
-"""What runs side by side; but in this order what bears the same name behind the @: a probe reads a training's run."""
+"""Stages that run side by side; those with the same name after the @ in this order: a probe reads a training's run."""
 
 UPSTREAM = ("encode_corpus", "rehearse", "build_embeddings")
-
-RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' is cached")
-"""What DVC says of a stage as it starts it, or restores its outputs instead."""
 
 
 @dataclass
@@ -61,16 +51,21 @@ class Work:
     ran: dict[str, float] = field(default_factory=dict)
     cached: list[str] = field(default_factory=list)
 
+    @property
+    def done(self) -> set[str]:
+        """The stages that were due."""
+        return {*self.ran, *self.cached}
+
 
 class _Listener:
-    """Learns from what one DVC process says which stages it runs, and for how long."""
+    """Adds to `work` the stages that one DVC command runs, as its output names them."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._stage, self._since = "", 0.0
 
     def line(self, text: str) -> None:
-        run, cached = RUNS.match(text), CACHED.match(text)
+        run, cached = dvc.RUNS.match(text), dvc.CACHED.match(text)
         if run or cached:
             self.end()
         if run:
@@ -88,8 +83,8 @@ def repro(jobs: int, console: Console, fetch: bool = False, before_training: Cal
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
     Args:
-        fetch: take from the default remote what it has: results of dvc.lock, and of DVC's run cache, which is here
-            already. Then downloads that nothing needs stay missing.
+        fetch: take results from the default remote, if it has them: those of dvc.lock, and those that DVC's run cache
+            knows, which is here already. Downloads that nothing needs are not fetched.
         before_training: is called once corpus and embeddings are up to date, if anything was due; it may raise.
 
     Raises:
@@ -98,10 +93,10 @@ def repro(jobs: int, console: Console, fetch: bool = False, before_training: Cal
         Stopped: by a signal. Nothing is half done, and the next call resumes.
     """
     params = load_params(catalog=load_catalog())
-    # The pool is left last: what its threads wait for has ended then.
-    with _alone(), ThreadPoolExecutor(jobs) as pool, Children() as children:
+    # The supervisor stops DVC before the pool waits for the threads that run it.
+    with _alone(), ThreadPoolExecutor(jobs) as pool, Supervisor() as supervisor:
         try:
-            return _Repro(params, jobs, console, pool, children, fetch).run(before_training)
+            return _Repro(params, jobs, console, pool, supervisor, fetch).run(before_training)
         except Stopped:
             console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
             raise
@@ -115,18 +110,8 @@ def check_folder() -> None:
     if not Path("dvc.yaml").read_bytes().strip():
         raise TextrnnError("dvc.yaml is empty. `git restore dvc.yaml` brings back what is committed.")
     reason = git.failure(Path(), "rev-parse", "--git-dir")
-    if reason is not None and not _does_without_git():
+    if reason is not None and not dvc.works_without_git():
         raise TextrnnError(f"DVC needs git here: {reason}. Or do without: `dvc config core.no_scm true`.")
-
-
-def _does_without_git() -> bool:
-    """Whether DVC's settings, shared or of this machine alone, say that there is no git."""
-    config = ConfigParser(interpolation=None, strict=False)
-    try:
-        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-        return config.getboolean("core", "no_scm", fallback=False)
-    except (ConfigParserError, ValueError):  # DVC says what is wrong with it
-        return False
 
 
 @contextmanager
@@ -147,14 +132,20 @@ class _Repro:
     """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting."""
 
     def __init__(
-        self, params: Params, jobs: int, console: Console, pool: ThreadPoolExecutor, children: Children, fetch: bool
+        self,
+        params: Params,
+        jobs: int,
+        console: Console,
+        pool: ThreadPoolExecutor,
+        supervisor: Supervisor,
+        fetch: bool,
     ) -> None:
-        self._params, self._jobs, self._console, self._pool, self._children = params, jobs, console, pool, children
-        self._fetch = fetch
+        self._params, self._jobs, self._console, self._pool = params, jobs, console, pool
+        self._supervisor, self._fetch = supervisor, fetch
         self._work = Work()
 
     def run(self, before_training: Callable[[], None]) -> Work:
-        pruned = prune_lock(Path("dvc.lock"), self._params)
+        pruned = prune(Path(), self._params)
         if pruned:
             self._console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
         if self._fetch:
@@ -173,6 +164,7 @@ class _Repro:
             restore(side_by_side)
         self._run_side_by_side(side_by_side)
         if changed:
+            prune_lock(Path("dvc.lock"), self._params)  # orders what ran side by side
             self._dvc("repro", *(("--allow-missing",) if self._fetch else ()))
         return self._work
 
@@ -182,45 +174,48 @@ class _Repro:
         return [name for name in changes if not (self._fetch and lacks_only_downloads(changes[name]))]
 
     def _dvc(self, *arguments: str) -> list[str]:
-        """Runs DVC; returns its output. Its stages' progress and all errors stand on standard error."""
+        """Runs DVC; returns its output. Its stages' progress and all errors are printed to standard error."""
         lines: list[str] = []
-        listener = _Listener(self._work)
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            listener.line(line)
-
-        command = dvc_command(*arguments)
-        if self._pool.submit(self._children.run, command, environment(), on_line).result() != 0:
-            raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
-        listener.end()
+        if self._pool.submit(self._listen, arguments, lines.append).result() != 0:
+            raise dvc.failure(*arguments)
         return lines
 
+    def _listen(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
+        """Runs DVC, notes which stages it runs, and returns its exit status."""
+        listener = _Listener(self._work)
+
+        def on_each(line: str) -> None:
+            listener.line(line)
+            on_line(line)
+
+        status = self._supervisor.run(*arguments, on_line=on_each, merge_errors=merge_errors)
+        listener.end()
+        return status
+
     def _run_side_by_side(self, stages: list[str]) -> None:
-        """Runs each stage by itself, `jobs` at once, and what bears the same name in one go."""
+        """Runs each stage by itself, `jobs` at once, and those with the same name one after the other."""
         # DVC cannot tell that a probe has changed before its training has run.
         probes = [f"probe@{name}" for name in self._params.probes if f"train@{name}" in stages]
         chains: dict[str, list[str]] = {}
         for stage in sorted({*stages, *probes}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
             chains.setdefault(stage.partition("@")[2], []).append(stage)
         work = {stage: relative_cost(stage, self._params) for chain in chains.values() for stage in chain}
-        view = LiveView(work, self._params.seeds, self._jobs, self._console)
         # The longest first: at the end no core waits for one that started late.
         order = sorted(chains.values(), key=lambda chain: -sum(work[stage] for stage in chain))
-        with view.shown():
+        with LiveView(work, self._params.seeds, self._jobs, self._console) as view:
             for done in as_completed([self._pool.submit(self._run_chain, chain, view) for chain in order]):
                 done.result()
         if view.failed:
             raise TextrnnError(
                 f"{len(view.failed)} of {len(work)} stages failed:\n"
                 + "\n".join(f"  {name}: {reason}" for name, reason in view.failed.items())
-                + "\nWhat succeeded is kept: mend the cause and run this again."
+                + "\nWhat succeeded is kept: fix the cause and run this again."
             )
 
     def _run_chain(self, stages: list[str], view: LiveView) -> None:
         """Runs one stage after the other, up to the first that fails."""
         for stage in stages:
-            view.start(stage)
+            view.begin(stage)
             status, lines = self._run_one(stage, view)
             warnings = [line for line in lines if line.startswith("warning: ")]
             view.end(stage, None if status == 0 else "\n    ".join(lines[-6:]), warnings)
@@ -228,23 +223,20 @@ class _Repro:
                 return
 
     def _run_one(self, stage: str, view: LiveView) -> tuple[int, list[str]]:
-        """Returns the exit status of a stage, and what it said."""
+        """Returns the exit status of a stage, and the lines that it printed."""
         give_up = time.monotonic() + BUSY_SECONDS
         while True:
             lines: list[str] = []
-            listener = _Listener(self._work)
 
-            def on_line(line: str, lines: list[str] = lines, listener: _Listener = listener) -> None:
-                lines.append(line)
-                listener.line(line)
+            def on_line(line: str, lines: list[str] = lines) -> None:
+                if line.strip():
+                    lines.append(line)
                 view.line(stage, line)
 
-            command = dvc_command("repro", "--single-item", stage)
-            status = self._children.run(command, environment(), on_line, stderr=subprocess.STDOUT)
-            listener.end()
-            is_busy = status != 0 and any(BUSY.search(line) for line in lines)
+            status = self._listen(("repro", "--single-item", stage), on_line, merge_errors=True)
+            is_busy = status != 0 and any(dvc.BUSY.search(line) for line in lines)
             if not is_busy or time.monotonic() > give_up:
-                return status, [line for line in lines if line.strip()]
+                return status, lines
             time.sleep(1)
 
 
@@ -258,24 +250,17 @@ def relative_cost(stage: str, params: Params) -> float:
 
 
 def is_due() -> bool:
-    """Returns whether anything that the study reads has changed; that results are not here does not count.
+    """Returns whether anything that the study reads has changed; results that are missing here do not count.
 
-    Plans anew for that: only a plan tells whom a change of params or code concerns.
+    Plans anew for that: only a plan shows which stages a change of params or code concerns.
 
     Raises:
         TextrnnError: the study is not valid.
     """
     load_params(catalog=load_catalog())
-
-    def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = dvc_command("repro", *arguments)
-        return subprocess.run(
-            command, env=environment(), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
-        )
-
-    planned, asked = dvc("plan"), dvc("--dry", "--allow-missing")
+    planned, asked = dvc.ask("repro", "plan"), dvc.ask("repro", "--dry", "--allow-missing")
     # The second fails where a stage is due whose inputs are not here yet.
-    return any(done.returncode != 0 for done in (planned, asked)) or bool(RUNS.search(asked.stdout))
+    return any(done.returncode != 0 for done in (planned, asked)) or bool(dvc.RUNS.search(asked.stdout))
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:

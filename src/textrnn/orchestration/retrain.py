@@ -1,15 +1,14 @@
-"""`textrnn retrain`: brings a branch's results up to date, tells how they compare, and publishes them.
+"""`textrnn retrain`: brings a branch's results up to date, compares them with another revision's, and publishes them.
 
-Results go to the remotes in an order in which an interruption leaves nothing half done: data first, then the commit
-that names them. The branch is only ever moved forward, from the commit that was retrained: where it has moved
-meanwhile, git refuses, and the results wait in DVC's cache.
+Data are pushed first, then the commit that names them, so that an interruption leaves nothing half done. The branch
+only moves forward, from the commit that was retrained. If it has moved meanwhile, git refuses, and the results stay in
+DVC's cache.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +20,11 @@ from rich.console import Console
 
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.children import dvc_command, environment
-from textrnn.orchestration.pull_request import Effort, Pictures, Revision, forbidden, report
+from textrnn.orchestration.pull_request import Effort, Pictures, forbidden, report
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
-from textrnn.project import git
+from textrnn.project import dvc, git
 from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, pull
+from textrnn.project.revision import Revision
 from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"
@@ -100,7 +99,7 @@ def retrain(
         problems = [f"{name} failed: {reason}" for name, reason in diverged(params, Path("runs")).items()]
     elif Revision.of_working_tree(project).runs != before.runs:
         # Nothing had to run, so nothing is here yet to be compared.
-        _from_remote(lambda: pull(_dvc), publish, console)
+        _from_remote(lambda: pull(dvc.call), publish, console)
     results = (*RESULTS, PARAMS) if overrides else RESULTS
     commit = _publish(branch, results, work, console) if branch is not None else None
     pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
@@ -272,7 +271,7 @@ def _push_data(console: Console) -> None:
     stages = [name for name, paths in locked_stages().items() if all(Path(path).exists() for path in paths)]
     if stages:
         with console.status("pushing data and models"):
-            _dvc("push", "--quiet", "--run-cache", *stages)
+            dvc.call("push", "--quiet", "--run-cache", *stages)
 
 
 def _pictures_address(commit: str | None) -> str | None:
@@ -286,11 +285,6 @@ def _pictures_address(commit: str | None) -> str | None:
     if "CI_PROJECT_URL" in os.environ:
         return f"{os.environ['CI_PROJECT_URL']}/-/raw/{commit}{folder}".rstrip("/")
     return None
-
-
-def _dvc(*arguments: str) -> None:
-    if subprocess.run(dvc_command(*arguments), env=environment(), stdin=subprocess.DEVNULL).returncode != 0:
-        raise TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
 
 
 def _is_ancestor(older: str, newer: str) -> bool:

@@ -1,4 +1,4 @@
-"""The one reader of `dvc.lock`: which stages it has, and which hash DVC knows a file or folder by.
+"""The one reader of `dvc.lock`: which stages it has, and DVC's hash of each file and folder.
 
 DVC writes the file in place. While trainings run side by side, a reader may find it empty or cut off.
 """
@@ -16,7 +16,7 @@ from textrnn.config.yaml_file import HalfMerged, parse_yaml, read_text
 from textrnn.errors import TextrnnError
 
 PATIENCE = 3.0
-"""Seconds in which another process is surely done with writing."""
+"""Seconds after which another process has certainly finished writing."""
 
 Stages = dict[str, dict[str, Any]]
 
@@ -25,7 +25,7 @@ def read_stages(lock: Path) -> Stages:
     """Returns each stage's entry in `lock`; none where there is no such file.
 
     Raises:
-        TextrnnError: git or a crash left something else there than DVC wrote.
+        TextrnnError: the content is not what DVC writes, as after a merge or a crash.
     """
     return parse_stages(read_text(lock), os.path.relpath(lock)) if lock.is_file() else {}
 
@@ -54,11 +54,13 @@ def parse_stages(text: str, name: str) -> Stages:
 
 def outputs(stages: Stages) -> dict[str, str]:
     """Returns DVC's hash of every output of `stages`, by path."""
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ()) if "md5" in out}
+    return {path: md5 for stage in stages.values() for path, md5 in _hashes(stage, "outs").items()}
 
 
 def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
     """Returns DVC's hash for each of `paths` that is an output of a stage in `lock`.
+
+    Waits up to `PATIENCE` for what is missing: another process may just be writing.
 
     Raises:
         TextrnnError: see `read_stages`.
@@ -85,19 +87,26 @@ def data_by_stage(lock: Path) -> dict[str, dict[str, str]]:
         TextrnnError: see `read_stages`.
     """
     return {
-        name: {
-            dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if dep["path"].startswith("data/") and "md5" in dep
-        }
+        name: {path: md5 for path, md5 in _hashes(stage, "deps").items() if path.startswith("data/")}
         for name, stage in read_stages(lock).items()
     }
+
+
+def plans(stages: Stages) -> dict[str, str]:
+    """Returns DVC's hash of each stage's plan, that is, of its settings and its code."""
+    found = ((name, _hashes(stage, "deps").get(f"plan/{name}.json")) for name, stage in stages.items())
+    return {name: md5 for name, md5 in found if md5 is not None}
+
+
+def _hashes(stage: dict[str, Any], kind: str) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in stage.get(kind, ()) if "md5" in entry}
 
 
 def _is_entry(stage: object) -> bool:
     """Whether it is a stage's entry: a mapping whose inputs and outputs all have a path."""
     if not isinstance(stage, dict):
         return False
-    entries = [stage.get(key, []) for key in ("deps", "outs")]
-    return all(
-        isinstance(each, list) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in each)
-        for each in entries
+    lists = [stage.get(key, []) for key in ("deps", "outs")]
+    return all(isinstance(entries, list) for entries in lists) and all(
+        isinstance(entry, dict) and isinstance(entry.get("path"), str) for entries in lists for entry in entries
     )

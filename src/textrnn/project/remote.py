@@ -1,28 +1,27 @@
-"""What lies in DVC's default remote, and what of it is needed here."""
+"""What DVC's cache and remotes have, and what of it is needed here: all that uses DVC as a library."""
 
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.children import dvc_command, environment
-from textrnn.project import git
+from textrnn.project import dvc, git
 from textrnn.project.dvc_lock import read_stages
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
+    from dvc.repo import Repo  # type: ignore[import-untyped]
 
 DOWNLOAD, DOWNLOADS = "download_", "data/downloads/"
-"""Stages and folders of what is fetched from outside, which nobody needs any more once it has been read."""
+"""Stages and folders of downloads, which nobody needs any more once they have been read."""
 
 
 @contextmanager
-def silent_logs() -> Iterator[None]:
+def _silent() -> Iterator[None]:
     """DVC logs to the terminal; what users should know of it is in our errors."""
     logging.disable()
     try:
@@ -31,16 +30,24 @@ def silent_logs() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+@contextmanager
+def _opened(project: Path = Path()) -> Iterator[Repo]:
+    from dvc.repo import Repo
+
+    with _silent(), closing(Repo(str(project))) as repo:
+        yield repo
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of an error's message, without its full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def pull(dvc: Callable[..., object]) -> None:
-    """Gets what dvc.lock names, but for downloads, from DVC's cache or the default remote, as far as they have it."""
+def pull(call: Callable[..., object]) -> None:
+    """Gets what dvc.lock names, except downloads, from DVC's cache or the default remote, as far as they have it."""
     stages = [name for name in locked_stages() if not name.startswith(DOWNLOAD)]
     if stages and default_remote():
-        dvc("pull", "--quiet", "--allow-missing", *stages)
+        call("pull", "--quiet", "--allow-missing", *stages)
 
 
 def locked_stages() -> dict[str, list[str]]:
@@ -51,14 +58,11 @@ def locked_stages() -> dict[str, list[str]]:
 
 def default_remote() -> str | None:
     """Returns the name of DVC's default remote, if there is one."""
-    asked = subprocess.run(
-        dvc_command("config", "core.remote"), env=environment(), capture_output=True, text=True, errors="replace"
-    )
-    return asked.stdout.strip() or None
+    return dvc.ask("config", "core.remote").stdout.strip() or None
 
 
 def fetch_run_cache() -> bool:
-    """Gets what the default remote's run cache tells of earlier runs; their outputs stay there.
+    """Gets the default remote's records of earlier runs (DVC's run cache); their outputs stay there.
 
     Returns whether there is a default remote.
 
@@ -68,49 +72,73 @@ def fetch_run_cache() -> bool:
     name = default_remote()
     if name is None:
         return False
-    from dvc.repo import Repo  # type: ignore[import-untyped]
     from dvc.stage.cache import RunCacheNotSupported  # type: ignore[import-untyped]
 
-    with closing(Repo()) as repo, repo.lock, silent_logs():
+    with _opened() as repo, repo.lock:
         try:
             repo.stage_cache.pull(None)
         except RunCacheNotSupported:  # of a remote over plain HTTP
             pass
         except Exception as error:  # every kind of remote raises its own
-            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise TextrnnError(
-                f"DVC's default remote {name} cannot be reached: {reason}. Check its address with `dvc remote list`, "
-                "and its credentials."
+                f"DVC's default remote {name} cannot be reached: {first_line(error)}. Check its address with "
+                "`dvc remote list`, and its credentials."
             ) from None
     return True
 
 
 def restore(stages: Sequence[str]) -> None:
-    """Puts the outputs of `stages` in their place where DVC's run cache knows them, from the default remote if need be.
+    """Restores the outputs of `stages` that DVC's run cache knows, if need be from the default remote.
 
     `dvc repro --pull` does so, too, but fetches the whole run cache anew for each stage.
     """
-    from dvc.repo import Repo
     from dvc.stage.cache import RunCacheNotFoundError
 
-    with closing(Repo()) as repo, repo.lock, silent_logs():
+    with _opened() as repo, repo.lock:
         for name in stages:
             for stage in repo.stage.collect(name):
                 with suppress(RunCacheNotFoundError, FileNotFoundError):  # not known, or its inputs are yet to come
                     repo.stage_cache.restore(stage, pull=True)
 
 
-def lacks_only_downloads(changes: list[object]) -> bool:
-    """Whether that is all that `dvc status` has to say of a stage."""
+def lacks_only_downloads(changes: list[Any]) -> bool:
+    """Whether missing downloads are all that `dvc status` reports of a stage."""
+    found = [paths for change in changes for paths in (change.values() if isinstance(change, dict) else [change])]
     return all(
-        isinstance(change, dict)
-        and all(
-            isinstance(paths, dict)
-            and all(path.startswith(DOWNLOADS) and state == "deleted" for path, state in paths.items())
-            for paths in change.values()
-        )
-        for change in changes
+        isinstance(paths, dict) and all(path.startswith(DOWNLOADS) and paths[path] == "deleted" for path in paths)
+        for paths in found
     )
+
+
+def is_stale(project: Path, stage: str) -> bool:
+    """Whether a stage would run; that files are missing does not count."""
+    with _opened(project) as repo:
+        return bool(repo.reproduce(targets=[stage], dry=True, allow_missing=True))
+
+
+def copy_version(project: Path, version: str, target: Path) -> None:
+    """Copies the folder that DVC knows by the hash `version` from its cache or default remote into `target`.
+
+    Raises:
+        Exception: neither has it; every kind of remote raises its own.
+    """
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    wanted = HashInfo("md5", version)
+    with _opened(project) as repo:
+        cache = repo.cache.local
+
+        def copy() -> None:
+            for key, _, file in Tree.load(cache, wanted):
+                cache.fs.get_file(cache.oid_to_path(file.value), str(target.joinpath(*key)))
+
+        try:
+            copy()
+        except FileNotFoundError:
+            repo.cloud.pull([wanted])  # the list of its files, and then these
+            repo.cloud.pull([file for _, _, file in Tree.load(cache, wanted)])
+            copy()
 
 
 def copy_run(project: Path, run: str, rev: str, files: Sequence[str], target: Path) -> None:
@@ -125,7 +153,7 @@ def copy_run(project: Path, run: str, rev: str, files: Sequence[str], target: Pa
 
     top = git.prefix(project)  # in a larger git repository the project is one below its top
     folder, name = run.split("/")
-    with silent_logs(), closing(DVCFileSystem(str(project), rev=rev, subrepos=bool(top))) as system:
+    with _silent(), closing(DVCFileSystem(str(project), rev=rev, subrepos=bool(top))) as system:
         known = _finished(system, f"/{top}{folder}", rev)
         if name not in known:
             raise TextrnnError(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textrnn.config.params import Params
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
@@ -15,14 +13,11 @@ from textrnn.corpus.tables import SLICE, Corpus
 from textrnn.errors import TextrnnError
 from textrnn.modeling.predictor import Predictor
 from textrnn.project.dvc_lock import hashes
-from textrnn.project.remote import silent_logs
+from textrnn.project.remote import copy_version, first_line, is_stale
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
 from textrnn.tracking.registry import CORPUS, download, find_champion
 from textrnn.tracking.sync import registered_name
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo  # type: ignore[import-untyped]
 
 STAGE = "prepare_corpus"
 SCORED = 10_000
@@ -113,10 +108,8 @@ def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
 
 
 def _check_prepared(project: Path) -> None:
-    with closing(_repo(project)) as repo, silent_logs():
-        # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
-        is_stale = bool(repo.reproduce(targets=[STAGE], dry=True, allow_missing=True))
-    if is_stale:
+    # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
+    if is_stale(project, STAGE):
         raise TextrnnError(
             f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
             "again."
@@ -126,34 +119,11 @@ def _check_prepared(project: Path) -> None:
 def _fetch(project: Path, version: str, label: str, target: Path) -> None:
     """Copies the corpus that DVC knows by the hash `version` into `target`; the working tree does not change."""
     # By its hash, and not by the champion's commit: whoever trained it may have committed dvc.lock later, or elsewhere.
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
-
-    wanted = HashInfo("md5", version)
-    with closing(_repo(project)) as repo, silent_logs():
-        cache = repo.cache.local
-
-        def copy() -> None:
-            for key, _, file in Tree.load(cache, wanted):
-                cache.fs.get_file(cache.oid_to_path(file.value), str(target.joinpath(*key)))
-
-        try:
-            try:
-                copy()
-            except FileNotFoundError:
-                repo.cloud.pull([wanted])  # the list of its files, and then these
-                repo.cloud.pull([file for _, _, file in Tree.load(cache, wanted)])
-                copy()
-        except Exception as error:  # every kind of remote raises its own
-            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            raise TextrnnError(
-                f"the corpus that the champion {label} was trained on, {version}, is neither in DVC's cache nor does "
-                f"the default remote give it: {reason}. `dvc push` it from where it was trained, or name the remote "
-                "that has it with `dvc remote default NAME`."
-            ) from None
-
-
-def _repo(project: Path) -> Repo:
-    from dvc.repo import Repo
-
-    return Repo(str(project))
+    try:
+        copy_version(project, version, target)
+    except Exception as error:  # every kind of remote raises its own
+        raise TextrnnError(
+            f"the corpus that the champion {label} was trained on, {version}, is neither in DVC's cache nor does "
+            f"the default remote give it: {first_line(error)}. `dvc push` it from where it was trained, or name the "
+            "remote that has it with `dvc remote default NAME`."
+        ) from None

@@ -1,0 +1,152 @@
+"""How DVC is called: as its own command line, in this Python's environment. `remote.py` uses its library.
+
+Several calls share one process (`Worker`): most of a short `dvc` command's time is DVC's start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from pathlib import Path
+
+from textrnn.errors import TextrnnError
+from textrnn.process import own_environment
+
+RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' is cached")
+"""What DVC prints when it starts a stage, or restores its outputs instead."""
+
+BUSY = re.compile("is busy, it is being blocked by|acquire lock")
+"""What DVC prints before a stage runs whose files another DVC process reads or writes."""
+
+END = "textrnn: exit status"
+"""Begins the line that a `Worker`'s process prints after each command."""
+
+
+def command(*arguments: str) -> list[str]:
+    """Returns the command line that runs DVC.
+
+    DVC releases its lock while a stage runs, and takes it again to save the stage's outputs. Without
+    `--wait-for-lock` it gives up after three seconds, and a finished training is lost.
+    """
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment for DVC: the stages' `python` is this Python, and DVC sends no analytics."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    # DVC, too, prints names that a terminal's encoding may lack.
+    encoding = os.environ.get("PYTHONIOENCODING", "").partition(":")[0] + ":backslashreplace"
+    own = own_environment(os.environ)
+    return {**own, "PATH": path, "PYTHONIOENCODING": encoding, "DVC_NO_ANALYTICS": "1"}
+
+
+def failure(*arguments: str) -> TextrnnError:
+    """Returns the error for a command that failed, after DVC has printed why."""
+    return TextrnnError(f"`dvc {' '.join(arguments)}` failed: the message above says why.")
+
+
+def call(*arguments: str) -> None:
+    """Runs DVC, which prints to this process' output.
+
+    Raises:
+        TextrnnError: DVC failed.
+    """
+    if subprocess.run(command(*arguments), env=environment(), stdin=subprocess.DEVNULL).returncode != 0:
+        raise failure(*arguments)
+
+
+def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs DVC, and returns its output and exit status."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def works_without_git() -> bool:
+    """Whether DVC's settings, shared or of this machine alone, say that there is no git."""
+    config = ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+        return config.getboolean("core", "no_scm", fallback=False)
+    except (ConfigParserError, ValueError):  # DVC reports what is wrong with it
+        return False
+
+
+class Worker:
+    """A DVC process that runs one command after the other, in a session of its own.
+
+    A terminal's Ctrl-C does not reach it. A command that is being run ends by itself once its stage has ended.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "textrnn.project.dvc"],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding=getattr(sys.stdout, "encoding", None) or "utf-8",  # as the child's is
+            errors="replace",
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def run(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
+        """Runs a command, and returns its exit status.
+
+        Args:
+            on_line: is called with each line of standard output, as it comes.
+            merge_errors: treat standard error as standard output.
+        """
+        pipes = self._process.stdin, self._process.stdout
+        assert pipes[0] and pipes[1]
+        try:
+            pipes[0].write(json.dumps([arguments, merge_errors]) + "\n")
+            pipes[0].flush()
+        except BrokenPipeError:
+            return self._process.wait()
+        for line in pipes[1]:
+            if line.startswith(END):
+                return int(line.removeprefix(END))
+            on_line(line.rstrip("\n"))
+        return self._process.wait() or 1  # the process was killed
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends the process, after the command that it runs."""
+        with self._process:  # closes both pipes, and waits
+            pass
+
+
+def _serve() -> None:
+    """Runs the commands that standard input has, each a line of JSON: DVC's arguments, and `merge_errors`."""
+    from dvc.cli import main  # type: ignore[import-untyped]
+
+    # Stages inherit the numbers 0 to 2: the first must not be the commands.
+    requests, errors = os.fdopen(os.dup(0), encoding="utf-8"), os.dup(2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for line in requests:
+        arguments, merge_errors = json.loads(line)
+        os.dup2(1 if merge_errors else errors, 2)
+        status = main(["--wait-for-lock", *arguments])
+        # On a line of its own, wherever a stage has left the cursor.
+        sys.stdout.write(f"\n{END} {status}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    _serve()

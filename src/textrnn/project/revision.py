@@ -1,0 +1,91 @@
+"""Results as git has them at a commit, or as the working tree has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from textrnn.config.yaml_file import parse_json, parse_yaml, read_text
+from textrnn.project import git
+from textrnn.project.dvc_lock import Stages, outputs, parse_stages
+
+REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, which writes the report anew."
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The study's settings and results at one time.
+
+    Attributes:
+        label: what to call it.
+        commit: its hash, which stays when a branch moves on; empty for the working tree.
+        params: the content of `params.yaml`.
+        stages: each stage's entry in `dvc.lock`.
+        metrics: by run, those of the report that the stage `compare` wrote.
+    """
+
+    label: str
+    commit: str
+    params: dict[str, Any]
+    stages: Stages
+    metrics: dict[str, dict[str, float]]
+
+    @classmethod
+    def of_commit(cls, project: Path, label: str, commit: str) -> Self:
+        """Reads what git has at a commit.
+
+        Raises:
+            TextrnnError: a file there is broken.
+        """
+        return cls._read(
+            label,
+            commit,
+            lambda name: git.content(project, commit, name) or None,
+            lambda folder: git.files(project, commit, f"{folder}/"),
+        )
+
+    @classmethod
+    def of_working_tree(cls, project: Path) -> Self:
+        """Reads what the folder has now.
+
+        Raises:
+            TextrnnError: a file there is broken.
+        """
+        return cls._read(
+            "this branch",
+            "",
+            lambda name: read_text(project / name) if (project / name).is_file() else None,
+            lambda folder: [file.relative_to(project).as_posix() for file in sorted((project / folder).glob("*.json"))],
+        )
+
+    @classmethod
+    def _read(
+        cls, label: str, commit: str, read: Callable[[str], str | None], names: Callable[[str], Iterable[str]]
+    ) -> Self:
+        where = f" at {label}" if commit else ""
+        params, lock = read("params.yaml"), read("dvc.lock")
+        stages = {} if lock is None else parse_stages(lock, f"dvc.lock{where}")
+        report = next(iter(outputs({"compare": stages.get("compare", {})})), None)
+        files = [] if report is None else names(f"{report}/metrics")
+        return cls(
+            label,
+            commit,
+            (parse_yaml(params, f"params.yaml{where}") if params else None) or {},
+            stages,
+            {Path(name).stem: parse_json(read(name) or "", f"{name}{where}", REPORT_AGAIN) for name in files},
+        )
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """DVC's hash of each run's folder."""
+        found = outputs(self.stages)
+        return {path.removeprefix("runs/"): md5 for path, md5 in found.items() if path.startswith("runs/")}
+
+    @property
+    def best(self) -> str | None:
+        """The experiment with the highest accuracy on validation."""
+        scores = {name: self.metrics.get(name, {}).get("valid_accuracy") for name in self.params.get("experiments", {})}
+        ranked = {name: score for name, score in scores.items() if score is not None}
+        return max(ranked, key=ranked.__getitem__, default=None)
