@@ -3,7 +3,7 @@
     python -m benchmarks.profile --jobs 2                # the active study, from empty runs
     python -m benchmarks.profile --jobs 2 --study name   # studies/name.yaml
 
-Every stage notes its own times (`textrnn.stage.PROFILE`); what passes between two stages is DVC's, mostly.
+In the copy every stage logs its own times (`instrument`); time between two stages is mostly DVC's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,32 @@ from benchmarks.measure import Skipped, environment
 from benchmarks.pipeline import TEXTRNN, empty_runs
 from textrnn.orchestration.repro import PARALLEL
 from textrnn.report.plots import sheet
-from textrnn.stage import PROFILE
+
+LOGGED = '''
+
+def _logged(main: Callable[..., None], run: Callable[..., None] = run_stage) -> None:
+    """Runs a stage, and appends to a file its name, points in time (seconds since 1970) and CPU time (seconds)."""
+    import time
+
+    import psutil
+
+    called = time.time()  # imports are done
+    try:
+        run(main)
+    finally:
+        ended, began = time.time(), psutil.Process().create_time()
+        if sys.platform == "linux":  # there psutil adds to a time of boot that is cut to whole seconds
+            began += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
+        line = {"stage": Path(sys.argv[0]).stem, "arguments": sys.argv[1:], "began": began, "called": called}
+        line |= {"ended": ended, "cpu": sum(os.times()[:4])}
+        # Unbuffered, so it is one write: lines of two processes never mix.
+        with Path(LOG).open("ab", buffering=0) as log:
+            log.write(json.dumps(line).encode() + b"\\n")
+
+
+run_stage = _logged
+'''
+"""Code that makes the stages of a copy log their times."""
 
 COLOURS = {
     "plan": "#882255",
@@ -119,32 +144,38 @@ def run(study: str | None, jobs: int, folder: Path, say: Callable[[str], None]) 
 
     Args:
         study: one of `studies/` instead of the active one.
-        say: is told each line that `textrnn repro` prints.
+        say: is called with each line that `textrnn repro` prints.
 
     Raises:
         Skipped: the project lacks downloads.
     """
     log = folder.with_suffix(".jsonl")
-    with empty_runs(folder) as variables:
+    with empty_runs(folder, lambda copy: instrument(copy / "src/textrnn/stage.py", log)) as variables:
         command = [*TEXTRNN, "repro", "--jobs", str(jobs), *(["--study", study] if study else [])]
-        told: list[str] = []
+        printed: list[str] = []
         called = time.time()
         with subprocess.Popen(
             command,
             cwd=folder,
-            env=environment(**variables, **{PROFILE: str(log)}),
+            env=environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         ) as child:
             for line in child.stdout or ():
-                told.append(line)
+                printed.append(line)
                 say(line.rstrip())
         seconds = time.time() - called
         if child.returncode != 0:
-            sys.exit(f"`textrnn repro` failed in the copy:\n{''.join(told)}")
+            sys.exit(f"`textrnn repro` failed in the copy:\n{''.join(printed)}")
         params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
         return params["study"], read(log, folder, called), seconds
+
+
+def instrument(module: Path, log: Path) -> None:
+    """Makes the stages that import a copy of `textrnn.stage` append a line of JSON each to `log`."""
+    with module.open("a", encoding="utf-8") as file:
+        file.write(LOGGED.replace("LOG", repr(str(log))))
 
 
 def read(log: Path, project: Path, called: float) -> list[Stage]:
@@ -269,12 +300,12 @@ def _sums(axes: Axes, by_kind: dict[str, Total]) -> None:
         axes.barh(row, total.gaps, 0.7, color="white", edgecolor=sheet.MUTED, linewidth=0.6)
         axes.barh(row, total.imports, 0.7, total.gaps, color=_pale(colour), linewidth=0)
         axes.barh(row, total.work, 0.7, total.gaps + total.imports, color=colour, linewidth=0)
-        told = f"{total.seconds:.0f} s"
+        words = f"{total.seconds:.0f} s"
         if total.runs:
-            told += f", {total.runs} run{'s' if total.runs > 1 else ''}"
+            words += f", {total.runs} run{'s' if total.runs > 1 else ''}"
         if total.fitting >= 1:
-            told += f", {total.fitting:.0f} s of it fitting"
-        axes.text(total.seconds + 0.006 * longest, row, told, va="center_baseline", fontsize=7.5, color=sheet.MUTED)
+            words += f", {total.fitting:.0f} s of it fitting"
+        axes.text(total.seconds + 0.006 * longest, row, words, va="center_baseline", fontsize=7.5, color=sheet.MUTED)
     axes.set_xlim(0, 1.27 * longest)
     axes.set_ylim(len(by_kind) - 0.5, -0.5)
     axes.set_yticks(range(len(by_kind)), list(by_kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -257,48 +258,40 @@ def test_a_copy_with_empty_runs_has_its_plan_all_downloads_and_nothing_else(
     assert not copy.folder.exists()
 
 
-def profiled(folder: Path, body: str, *names: str, log: Path | None) -> list[int]:
-    """The exit statuses of a stage whose main function is `body`, once for each of `names`, all at the same time."""
-    file = folder / "train.py"
-    file.write_text(
-        "import time\n"
+def test_a_stage_of_the_copy_logs_its_times(tmp_path):
+    """Two at once, and one that fails."""
+    from benchmarks.profile import instrument
+
+    shutil.copytree(PROJECT / "src" / "textrnn", tmp_path / "src" / "textrnn")
+    log = tmp_path / "log.jsonl"
+    instrument(tmp_path / "src" / "textrnn" / "stage.py", log)
+    (tmp_path / "train.py").write_text(
+        "import sys, time\n"
         "from textrnn.errors import TextrnnError\n"
         "from textrnn.stage import run_stage\n"
         "time.sleep(0.3)\n"
-        f"def main(name: str) -> None:\n    {body}\n"
+        "def main(name: str) -> None:\n"
+        "    time.sleep(0.2)\n"
+        "    if name == 'mean':\n"
+        "        raise TextrnnError(name)\n"
         "run_stage(main)\n"
     )
-    variables = {"TEXTRNN_PROFILE": str(log)} if log else {}
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), **variables}
-    stages = [
-        subprocess.Popen([sys.executable, str(file), name], env=environment, stderr=subprocess.DEVNULL)
-        for name in names
-    ]
-    return [stage.wait(timeout=60) for stage in stages]
-
-
-def test_a_stage_notes_its_times_where_somebody_asks(tmp_path):
-    log = tmp_path / "log.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
     before = time.time()
-    assert profiled(tmp_path, "time.sleep(0.2)", "lstm", "gru", log=log) == [0, 0]
+    stages = [
+        subprocess.Popen([sys.executable, "train.py", name], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+        for name in ("lstm", "gru", "mean")
+    ]
+    assert [stage.wait(timeout=60) for stage in stages] == [0, 0, 1]
     after = time.time()
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    assert sorted(line["arguments"] for line in lines) == [["gru"], ["lstm"]]
+    assert sorted(line["arguments"] for line in lines) == [["gru"], ["lstm"], ["mean"]]
     for line in lines:
         assert line["stage"] == "train"
         # A process' beginning is known to a tick of the system's clock.
         assert before - 0.1 < line["began"] < line["called"] - 0.3
         assert line["called"] + 0.2 < line["ended"] < after
         assert 0 < line["cpu"] < 60
-    assert profiled(tmp_path, "raise TextrnnError(name)", "mean", log=log) == [1]
-    assert json.loads(log.read_text(encoding="utf-8").splitlines()[2])["arguments"] == ["mean"]
-
-
-def test_a_stage_notes_nothing_where_nobody_asks(tmp_path, monkeypatch):
-    monkeypatch.delenv("TEXTRNN_PROFILE", raising=False)
-    body = "import sys; sys.exit('psutil' in sys.modules)"
-    assert profiled(tmp_path, body, "lstm", log=None) == [0]
-    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
 
 
 def test_a_profile_reads_what_stages_noted(tmp_path):
