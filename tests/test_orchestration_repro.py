@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from tiny_project import PARAMS, TinyProject
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import check_folder, diverged
-from textrnn.orchestration.supervisor import Supervisor
 
 STUBBORN = """\
 import signal, sys, time
@@ -235,18 +233,6 @@ def test_diverged_names_experiment_seed_and_reason(tmp_path: Path):
     for name in ("gru", "mean"):
         make_run(tmp_path, name, seeds=[0, 1])
     assert diverged(load_params(file), tmp_path) == {"lstm": "seed 1: no number"}
-
-
-def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
-    """What reads DVC's lines may fail: then leaving must not wait for a command that has ended."""
-
-    def fail(line: str) -> None:
-        raise ValueError(line)
-
-    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
-        running = pool.submit(supervisor.run, "--version", on_line=fail)
-        with pytest.raises(ValueError, match="3"):
-            running.result(timeout=60)
 
 
 def test_without_git_there_is_a_hint(tmp_path, monkeypatch):

@@ -132,10 +132,10 @@ def test_outside_of_git_the_files_to_copy_are_unknown(tmp_path):
         verify(tmp_path, 1, 0.02, Console())
 
 
-def commit_lock(folder, plan="p", out="a", accuracy=0.75):
+def commit_lock(folder, plan="p", out="a", accuracy=0.75, data="e"):
     """A project with one run; its report has a metric."""
     stages = {
-        "encode_corpus": {"deps": [{"path": "plan/encode_corpus.json", "md5": "e"}], "outs": []},
+        "encode_corpus": {"deps": [{"path": "plan/encode_corpus.json", "md5": data}], "outs": []},
         "train@gru": {
             "deps": [{"path": "plan/train@gru.json", "md5": plan}],
             "outs": [{"path": "runs/gru", "md5": out}],
@@ -174,8 +174,10 @@ def test_the_same_bytes_are_reported(committed):
     assert against_commit(committed) == "2 of 2 results are the same bytes as those committed."
 
 
-def test_another_plan_or_nothing_committed_is_not_mentioned(committed, tmp_path):
+def test_results_of_another_plan_do_not_count(committed, tmp_path):
     commit_lock(committed, plan="other", out="b")
+    assert against_commit(committed) == "1 of 1 results are the same bytes as those committed."
+    commit_lock(committed, data="other")
     assert against_commit(committed) is None
     (tmp_path / "outside").mkdir()
     commit_lock(tmp_path / "outside")

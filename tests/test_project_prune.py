@@ -1,4 +1,4 @@
-"""What a study no longer declares is forgotten; what it declares stands in the graph's order."""
+"""What a study no longer declares is removed; what it declares is in the graph's order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import yaml
 from tiny_project import PARAMS
 
 from textrnn.config.params import Params, load_params
-from textrnn.project.prune import declared_stages, prune, prune_lock
+from textrnn.project.prune import prune, prune_lock
 
 
 @pytest.fixture
@@ -32,8 +32,11 @@ def stages_in(lock):
     return list(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
 
 
-def test_declared_stages_follow_the_graph(params):
-    assert declared_stages(params) == [
+def test_stages_are_in_the_graphs_order_whenever_they_ran(tmp_path, params):
+    ordered = [
+        "plan",
+        "download_corpus",
+        "encode_corpus",
         "download_vectors@random",
         "download_vectors@glove",
         "build_embeddings@random",
@@ -44,7 +47,11 @@ def test_declared_stages_follow_the_graph(params):
         "train@gru",
         "train@mean",
         "probe@lstm",
+        "compare",
     ]
+    lock = write_lock(tmp_path, *sorted(ordered, reverse=True))
+    assert prune_lock(lock, params) == []
+    assert stages_in(lock) == ordered
 
 
 def test_a_removed_experiment_leaves_lock_and_runs(tmp_path, params):
@@ -61,12 +68,6 @@ def test_an_experiment_that_became_a_baseline_keeps_its_folder(tmp_path, params)
     (tmp_path / "runs" / "majority").mkdir(parents=True)
     assert prune_lock(lock, params) == ["train@majority"]
     assert (tmp_path / "runs" / "majority").is_dir()
-
-
-def test_stages_stand_in_the_graphs_order_whenever_they_ran(tmp_path, params):
-    lock = write_lock(tmp_path, "compare", "train@mean", "encode_corpus", "train@lstm", "download_corpus")
-    assert prune_lock(lock, params) == []
-    assert stages_in(lock) == ["download_corpus", "encode_corpus", "train@lstm", "train@mean", "compare"]
 
 
 def test_stages_that_are_none_of_ours_stay(tmp_path, params):

@@ -46,51 +46,41 @@ class Effort:
     jobs: int
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """The address at which a commit's files can be seen, if there is one, and the report's folder in it."""
-
-    address: str | None
-    folder: str
-
-
 def report(
-    project: Path, params: Params, base: Revision, effort: Effort, corpus: CorpusCheck | None, pictures: Pictures
+    project: Path, params: Params, base: Revision, effort: Effort, corpus: CorpusCheck | None, address: str | None
 ) -> str:
-    """Returns the comment on a pull request, as Markdown."""
+    """Returns the comment on a pull request, as Markdown.
+
+    Args:
+        address: at which the commit's files can be seen, if there is one.
+    """
     here = Revision.of_working_tree(project)
     changed = [name for name in here.runs if here.runs[name] != base.runs.get(name)]
     removed = [name for name in base.runs if name not in here.runs]
     verdict, sentence = _headline(project, here, base, changed) if changed or removed else ("", "")
     rows, reasons = _runs(project, here, base, changed)
-    return render(
-        {
-            "here": here,
-            "base": base,
-            "changed": changed,
-            "removed": removed,
-            "verdict": verdict,
-            "sentence": sentence,
-            "rows": rows,
-            "reasons": reasons,  # names of runs, by why they cannot be compared
-            "unchanged": len(here.runs) - len(changed),
-            "corpus": corpus,
-            "params": _parameters(here, base),
-            "effort": effort,
-            "work": effort.work,
-            "slowest": sorted(effort.work.ran.items(), key=lambda item: -item[1]),
-            "total": len(here.stages),
-            "saved": _saved(project, params, effort),
-            "pictures": pictures,
-            "duration": duration,
-        }
-    )
-
-
-def render(content: dict[str, Any]) -> str:
-    """Returns the text of `TEMPLATE`."""
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # Markdown
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(content).strip() + "\n"
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        here=here,
+        base=base,
+        changed=changed,
+        removed=removed,
+        verdict=verdict,
+        sentence=sentence,
+        rows=rows,
+        reasons=reasons,
+        unchanged=len(here.runs) - len(changed),
+        corpus=corpus,
+        params=_parameters(here, base),
+        effort=effort,
+        work=effort.work,
+        total=len(here.stages),
+        saved=_saved(project, params, effort),
+        address=address,
+        folder=f"reports/{params.study}",
+        duration=duration,
+    )
+    return f"{text.strip()}\n"
 
 
 def forbidden(base: Revision, corpus: CorpusCheck, effort: Effort) -> str:
@@ -136,7 +126,7 @@ def _headline(project: Path, here: Revision, base: Revision, changed: Sequence[s
 def _runs(
     project: Path, here: Revision, base: Revision, changed: Sequence[str]
 ) -> tuple[list[list[str]], dict[str, list[str]]]:
-    """Returns a row for each run with other results, compared with itself at the base, and why others cannot be."""
+    """Returns a row for each run with other results, compared with itself at the base, and the runs that cannot be."""
     found: dict[str, PairwiseComparison] = {}
     reasons: dict[str, list[str]] = {}
     for name in changed:
@@ -149,13 +139,12 @@ def _runs(
     adjusted = dict(zip(found, multipletests(p_values, method="holm")[1], strict=True)) if found else {}
     rows = []
     for name in changed:
-        verdict, difference, p_value = "new" if name not in base.runs else "cannot be compared", "", ""
+        tested = ["", "", "new" if name not in base.runs else "cannot be compared"]
         if name in found:
-            is_clear = adjusted[name] <= found[name].level
-            verdict = FLIPPED[found[name].verdict] if is_clear else "unclear"
-            difference, p_value = _difference(found[name]), f"{adjusted[name]:.3f}"
+            verdict = FLIPPED[found[name].verdict] if adjusted[name] <= found[name].level else "unclear"
+            tested = [_difference(found[name]), f"{adjusted[name]:.3f}", verdict]
         metrics = [_before_and_after(base, here, name, f"{split}_accuracy") for split in ("valid", "test")]
-        rows.append([f"`{name}`", *metrics, difference, p_value, verdict])
+        rows.append([f"`{name}`", *metrics, *tested])
     return rows, reasons
 
 
@@ -186,7 +175,9 @@ def _flat(content: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 def _saved(project: Path, params: Params, effort: Effort) -> dict[str, Any]:
     """Returns what the trainings that did not run would have taken; nothing where all ran."""
-    flops = {name: value for name in params.experiments if (value := _training_flops(project / "runs" / name))}
+    folders = [project / "runs" / name for name in params.experiments]
+    runs = [RunFolder.load(folder) for folder in folders if (folder / "run.json").is_file()]
+    flops = {run.name: float(run.flops["training"]) * len(run.seeds) for run in runs if run.flops["training"]}
     ran = [f"train@{name}" for name in flops if f"train@{name}" in effort.work.ran]
     spared = [name for name in flops if f"train@{name}" not in ran]
     if not spared:
@@ -196,14 +187,6 @@ def _saved(project: Path, params: Params, effort: Effort) -> dict[str, Any]:
     seconds = pace * sum(relative_cost(f"train@{name}", params) for name in spared) / effort.jobs
     total = si(sum(flops[name] for name in spared), "FLOP")
     return {"trainings": len(spared), "of": len(flops), "flops": total, "seconds": seconds}
-
-
-def _training_flops(folder: Path) -> float | None:
-    """Returns the floating-point operations of all seeds of a run; None if it is not here."""
-    if not (folder / "run.json").is_file():
-        return None
-    run = RunFolder.load(folder)
-    return float(run.flops["training"]) * len(run.seeds)
 
 
 def _difference(found: PairwiseComparison) -> str:

@@ -57,28 +57,6 @@ class Work:
         return {*self.ran, *self.cached}
 
 
-class _Listener:
-    """Adds to `work` the stages that one DVC command runs, as its output names them."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._stage, self._since = "", 0.0
-
-    def line(self, text: str) -> None:
-        run, cached = dvc.RUNS.match(text), dvc.CACHED.match(text)
-        if run or cached:
-            self.end()
-        if run:
-            self._stage, self._since = run[1], time.monotonic()
-        elif cached:
-            self._work.cached.append(cached[1])
-
-    def end(self) -> None:
-        if self._stage:
-            self._work.ran[self._stage] = time.monotonic() - self._since
-        self._stage = ""
-
-
 def repro(jobs: int, console: Console, fetch: bool = False, before_training: Callable[[], None] = lambda: None) -> Work:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
@@ -182,14 +160,24 @@ class _Repro:
 
     def _listen(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
         """Runs DVC, notes which stages it runs, and returns its exit status."""
-        listener = _Listener(self._work)
+        started: dict[str, float] = {}
 
-        def on_each(line: str) -> None:
-            listener.line(line)
+        def note(line: str) -> None:
+            run, cached = dvc.RUNS.match(line), dvc.CACHED.match(line)
+            if run or cached:
+                end()
+            if run:
+                started[run[1]] = time.monotonic()
+            elif cached:
+                self._work.cached.append(cached[1])
             on_line(line)
 
-        status = self._supervisor.run(*arguments, on_line=on_each, merge_errors=merge_errors)
-        listener.end()
+        def end() -> None:
+            self._work.ran.update({stage: time.monotonic() - since for stage, since in started.items()})
+            started.clear()
+
+        status = self._supervisor.run(*arguments, on_line=note, merge_errors=merge_errors)
+        end()
         return status
 
     def _run_side_by_side(self, stages: list[str]) -> None:
@@ -258,9 +246,7 @@ def is_due() -> bool:
         TextrnnError: the study is not valid.
     """
     load_params(catalog=load_catalog())
-    planned, asked = dvc.ask("repro", "plan"), dvc.ask("repro", "--dry", "--allow-missing")
-    # The second fails where a stage is due whose inputs are not here yet.
-    return any(done.returncode != 0 for done in (planned, asked)) or bool(dvc.RUNS.search(asked.stdout))
+    return dvc.ask("repro", "plan").returncode != 0 or dvc.is_due()
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:

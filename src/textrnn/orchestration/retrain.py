@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,21 +21,23 @@ from rich.console import Console
 
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.pull_request import Effort, Pictures, forbidden, report
+from textrnn.orchestration.pull_request import Effort, forbidden, report
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
 from textrnn.project import dvc, git
-from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, pull
+from textrnn.project.origin import RESULTS
+from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, override, pull
 from textrnn.project.revision import Revision
 from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"
-RESULTS = ("dvc.lock", "reports")
 PARAMS = "params.yaml"
+
+_git = partial(git.text, Path())
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of it.
+    """The outcome.
 
     Attributes:
         report: Markdown.
@@ -46,7 +49,7 @@ class Retrained:
 
 
 class _Forbidden(Exception):
-    """The study does not let anything be trained on this corpus, for what was `found`."""
+    """The study does not allow training on this corpus, because of what the check found."""
 
     def __init__(self, found: CorpusCheck) -> None:
         super().__init__(found.summary)
@@ -62,14 +65,14 @@ def retrain(
     sync: Callable[[], object],
     own_file: Path | None = None,
 ) -> Retrained:
-    """Retrains what is due in the current folder, a git repository that lies at a branch's head.
+    """Retrains what is due in the current folder, a git repository at a branch's head.
 
     Args:
         base: the git revision to compare with.
         overrides: `key=value`, laid over `params.yaml`, in the notation of `dvc exp run --set-param`.
         publish: push data to DVC's default remote, commit results and push the branch to `origin`.
         sync: makes MLflow agree with the files.
-        own_file: may lie about although git does not know it.
+        own_file: may be present although git does not know it.
 
     Raises:
         TextrnnError: git's state does not allow it, the study is not valid, or a stage or a remote fails. What was
@@ -87,11 +90,14 @@ def retrain(
         )
     started = time.monotonic()
     try:
-        with _laid_over_params(overrides):
+        with _laid_over_params([part for each in overrides for part in shlex.split(each)]):
             work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
     except _Forbidden as refusal:
         _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)  # it names that corpus by now
-        return _refused(refusal.found, before, Effort(Work(), time.monotonic() - started, jobs))
+        keys = ", ".join(f"data_check.{each.key}" for each in refusal.found.forbidden)
+        problem = f"the study forbids this change of the corpus, and nothing was trained. Fix it, or raise {keys}."
+        effort = Effort(Work(), time.monotonic() - started, jobs)
+        return Retrained(forbidden(before, refusal.found, effort), [problem])
     params = load_params()
     problems = []
     if work.was_due:
@@ -102,33 +108,29 @@ def retrain(
         _from_remote(lambda: pull(dvc.call), publish, console)
     results = (*RESULTS, PARAMS) if overrides else RESULTS
     commit = _publish(branch, results, work, console) if branch is not None else None
-    pictures = Pictures(_pictures_address(commit), f"reports/{params.study}")
     effort = Effort(work, time.monotonic() - started, jobs)
     with console.status(f"comparing with {base}"):
-        return Retrained(report(project, params, before, effort, corpus, pictures), problems)
-
-
-def _refused(found: CorpusCheck, before: Revision, effort: Effort) -> Retrained:
-    keys = ", ".join(f"data_check.{each.key}" for each in found.forbidden)
-    problem = f"the study forbids this change of the corpus, and nothing was trained. Mend it, or raise {keys}."
-    return Retrained(forbidden(before, found, effort), [problem])
+        return Retrained(report(project, params, before, effort, corpus, _pictures_address(commit)), problems)
 
 
 def _run(
     project: Path, before: Revision, jobs: int, console: Console, is_remote_needed: bool
 ) -> tuple[Work, CorpusCheck | None]:
-    """Returns what was done, and what is to be said of the corpus, if it is another one than at `before`.
+    """Returns what was done, and the check of the corpus, if it is another one than at `before`.
 
     Raises:
-        _Forbidden: too much is to be said of it.
+        _Forbidden: the study does not allow training on the corpus.
     """
     from textrnn.tracking.data_check import check
     from textrnn.tracking.failures import readable_mlflow_errors
 
     found: list[CorpusCheck] = []
 
+    def corpus(revision: Revision) -> object:
+        return revision.stages.get("prepare_corpus", {}).get("outs")
+
     def check_corpus() -> None:
-        if _corpus(Revision.of_working_tree(project)) != _corpus(before):
+        if corpus(Revision.of_working_tree(project)) != corpus(before):
             with readable_mlflow_errors():
                 found.append(check(project, load_params()))
             if found[0].forbidden:
@@ -140,7 +142,7 @@ def _run(
 
 
 def _from_remote(get: Callable[[], bool | None], is_needed: bool, console: Console) -> bool | None:
-    """Calls `get`; where it fails and is not needed, as for a fork without credentials, that is told instead."""
+    """Calls `get`; a failure is a warning where it is not needed, as for a fork without credentials."""
     try:
         return get()
     except TextrnnError as error:
@@ -150,47 +152,26 @@ def _from_remote(get: Callable[[], bool | None], is_needed: bool, console: Conso
         return None
 
 
-def _corpus(revision: Revision) -> object:
-    return revision.stages.get("prepare_corpus", {}).get("outs")
-
-
 @contextmanager
 def _laid_over_params(overrides: Sequence[str]) -> Iterator[None]:
     """Lays `overrides` over params.yaml; takes them back if the block raises."""
     original = Path(PARAMS).read_bytes()
-    wanted = [part for each in overrides for part in shlex.split(each)]
     try:
-        if wanted:
-            _override(wanted)
+        if overrides:
+            override(PARAMS, overrides)
         yield
     except BaseException:
-        if wanted:
+        if overrides:
             Path(PARAMS).write_bytes(original)
         raise
-
-
-def _override(wanted: Sequence[str]) -> None:
-    """Changes values in params.yaml, whose comments stay."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
-
-    try:
-        apply_overrides(PARAMS, list(wanted))
-    except (DvcException, ValueError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-        raise TextrnnError(
-            f"--set {' '.join(wanted)}: {reason}. Write key=value with keys of {PARAMS}, as in --set train.units=64; a "
-            "key that it does not have yet starts with +."
-        ) from None
 
 
 def _check_clean(own_file: Path | None) -> None:
     """Makes sure that what runs is what git has; results, which the next run replaces, may differ."""
     own = None if own_file is None else own_file.resolve()
-    changed = git.changed(Path())
     foreign = [
         name
-        for name, state in changed.items()
+        for name, state in git.changed(Path()).items()
         if name.split("/")[0] not in RESULTS and not (state == "??" and Path(name).resolve() == own)
     ]
     if foreign:
@@ -216,15 +197,20 @@ def _branch() -> str:
 
 
 def _fetch(branch: str | None) -> None:
-    """Learns where `origin` stands, and makes sure that the branch there is not ahead of this one."""
+    """Fetches `origin`, and makes sure that the branch there is not ahead of this one."""
     if branch is None:
         if ORIGIN in _git("remote").split():
             _git("fetch", "--quiet", ORIGIN, may_fail=True)  # the base that is known here will do
         return
     _git("fetch", "--quiet", ORIGIN)
-    theirs = f"refs/remotes/{ORIGIN}/{branch}"
-    if _git("rev-parse", "--quiet", "--verify", theirs, may_fail=True) and not _is_ancestor(theirs, "HEAD"):
+    theirs = _published(branch)
+    if theirs and git.failure(Path(), "merge-base", "--is-ancestor", theirs, "HEAD") is not None:
         raise TextrnnError(f"{ORIGIN}/{branch} has commits that are not here. `git pull` first.")
+
+
+def _published(branch: str) -> str:
+    """Returns the commit of the branch in `origin`; nothing where it is not there."""
+    return _git("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}/{branch}", may_fail=True)
 
 
 def _resolve(base: str) -> str:
@@ -242,16 +228,15 @@ def _publish(branch: str, results: Sequence[str], work: Work, console: Console) 
 
     Of the working tree only `results` are touched: somebody may have edited other files while this ran.
     """
-    start = _git("rev-parse", "HEAD")
-    theirs = _git("rev-parse", "--quiet", "--verify", f"refs/remotes/{ORIGIN}/{branch}", may_fail=True)
+    start, theirs = _git("rev-parse", "HEAD"), _published(branch)
     has_results = bool(git.changed(Path(), *results))
     if not has_results and start == theirs:
         return theirs
     _push_data(console)
     if has_results:
         _git("add", "--", *results)
-        trained = [name.partition("@")[2] for name in (*work.ran, *work.cached) if name.startswith("train@")]
-        what = f" of {', '.join(sorted(trained))}" if 0 < len(trained) <= 5 else ""
+        trained = sorted(name.partition("@")[2] for name in work.done if name.startswith("train@"))
+        what = f" of {', '.join(trained)}" if 0 < len(trained) <= 5 else ""
         _git("commit", "--quiet", "--message", f"Bring results up to date{what}", "--", *results)
     # Not forced, so it moves the branch only from where it was when this began.
     failure = git.failure(Path(), "push", "--quiet", ORIGIN, f"HEAD:refs/heads/{branch}")
@@ -276,20 +261,11 @@ def _push_data(console: Console) -> None:
 
 def _pictures_address(commit: str | None) -> str | None:
     """Where GitHub and GitLab, whose CI this runs in, show files of a commit to those who may see the repository."""
-    if commit is None:
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    if repository is not None:
+        site = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}/raw"
+    elif "CI_PROJECT_URL" in os.environ:
+        site = f"{os.environ['CI_PROJECT_URL']}/-/raw"
+    else:
         return None
-    folder = "/" + quote(git.prefix(Path()))
-    if "GITHUB_REPOSITORY" in os.environ:
-        server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-        return f"{server}/{os.environ['GITHUB_REPOSITORY']}/raw/{commit}{folder}".rstrip("/")
-    if "CI_PROJECT_URL" in os.environ:
-        return f"{os.environ['CI_PROJECT_URL']}/-/raw/{commit}{folder}".rstrip("/")
-    return None
-
-
-def _is_ancestor(older: str, newer: str) -> bool:
-    return git.failure(Path(), "merge-base", "--is-ancestor", older, newer) is None
-
-
-def _git(*arguments: str, may_fail: bool = False) -> str:
-    return git.text(Path(), *arguments, may_fail=may_fail)
+    return None if commit is None else f"{site}/{commit}/{quote(git.prefix(Path()))}".rstrip("/")

@@ -68,6 +68,8 @@ class Supervisor:
         """
         with self._lock:
             self._check()
+            while self._idle and not self._idle[-1].is_running:  # somebody killed it
+                self._idle.pop().close()
             worker = self._idle.pop() if self._idle else dvc.Worker()
             self._busy.append(worker)
         is_idle = False

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
+from contextlib import suppress
 from pathlib import Path
 
 from textrnn.errors import TextrnnError
@@ -61,16 +62,24 @@ def call(*arguments: str) -> None:
         raise failure(*arguments)
 
 
-def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs DVC, and returns its output and exit status."""
+def ask(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
+    """Runs DVC in `folder`, and returns its output and exit status."""
     return subprocess.run(
         command(*arguments),
+        cwd=folder,
         env=environment(),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
-        stdin=subprocess.DEVNULL,
     )
+
+
+def is_due(*stages: str, folder: Path = Path()) -> bool:
+    """Whether any of `stages`, by default of all, would run; outputs that are missing do not count."""
+    asked = ask("repro", "--dry", "--allow-missing", *stages, folder=folder)
+    # It fails where a stage is due whose inputs are not here yet.
+    return asked.returncode != 0 or bool(RUNS.search(asked.stdout))
 
 
 def works_without_git() -> bool:
@@ -127,7 +136,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process, after the command that it runs."""
-        with self._process:  # closes both pipes, and waits
+        with suppress(BrokenPipeError), self._process:  # closes both pipes, and waits
             pass
 
 

@@ -70,13 +70,12 @@ def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
         is_late = time.monotonic() > deadline
         try:
             known = outputs(read_stages(lock))
+            found = {str(path): known[str(path)] for path in paths if str(path) in known}
+            if len(found) == len(paths) or not lock.is_file() or is_late:
+                return found
         except TextrnnError:
             if is_late:
                 raise
-            known = {}
-        found = {str(path): known[str(path)] for path in paths if str(path) in known}
-        if len(found) == len(paths) or not lock.is_file() or is_late:
-            return found
         time.sleep(0.1)
 
 
@@ -104,9 +103,7 @@ def _hashes(stage: dict[str, Any], kind: str) -> dict[str, str]:
 
 def _is_entry(stage: object) -> bool:
     """Whether it is a stage's entry: a mapping whose inputs and outputs all have a path."""
-    if not isinstance(stage, dict):
-        return False
-    lists = [stage.get(key, []) for key in ("deps", "outs")]
-    return all(isinstance(entries, list) for entries in lists) and all(
-        isinstance(entry, dict) and isinstance(entry.get("path"), str) for entries in lists for entry in entries
+    lists = [stage.get(key, []) for key in ("deps", "outs")] if isinstance(stage, dict) else [None]
+    return all(isinstance(each, list) for each in lists) and all(
+        isinstance(entry, dict) and isinstance(entry.get("path"), str) for each in lists for entry in each or ()
     )

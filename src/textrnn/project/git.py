@@ -1,4 +1,4 @@
-"""The one place that calls git: what it prints does not depend on the user's language and settings.
+"""The one place that calls git; its output does not depend on the user's language and settings.
 
 Paths are relative to the folder in which git is called, which need not be the repository's top.
 """
@@ -11,57 +11,47 @@ from pathlib import Path
 
 from textrnn.errors import TextrnnError
 
-SETTINGS = {
-    "color.ui": "false",
-    "core.quotePath": "false",
-    "diff.mnemonicPrefix": "false",
-    "diff.noprefix": "false",
-    "diff.relative": "false",
-    "log.showSignature": "false",
-}
-"""What users set for their own eyes, and what would change the output that is parsed here."""
+SETTINGS = (
+    *("color.ui=false", "core.quotePath=false", "log.showSignature=false"),
+    *("diff.mnemonicPrefix=false", "diff.noprefix=false", "diff.relative=false"),
+)
+"""Settings of users that would change the output that is parsed here."""
 
-ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
-"""Variables by which a hook, for one, points git to another repository than that of the folder."""
-
-PATHSPECS = ("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
+IGNORED = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"),
+    *("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"),
+)
+"""Variables, as a hook sets them, that point git to another repository, or change what paths mean."""
 
 HINTS = {
     "not a git repository": "Run this in a git clone, or make one of the folder: `git init`, `git add .`, `git commit`",
     "dubious ownership": "Another user owns the folder: if you trust it, `git config --global --add safe.directory {}`",
     "unable to auto-detect email": "Say who commits: `git config user.name NAME` and `git config user.email ADDRESS`",
 }
-"""What to do next, by a part of what git says."""
-
-
-def environment() -> dict[str, str]:
-    """Returns the environment for git: English, no questions, and the repository is that of the folder."""
-    kept = {key: value for key, value in os.environ.items() if key not in (*ELSEWHERE, *PATHSPECS)}
-    # CI has nobody whom git could ask for a password.
-    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat"}
+"""What to do next, by a part of git's message."""
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """Runs git in `folder`, whatever its exit status; 127 where git is not installed."""
-    settings = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
-    command = ["git", "--no-pager", *settings, *arguments]
+    command = ["git", "--no-pager", *(part for each in SETTINGS for part in ("-c", each)), *arguments]
+    kept = {key: value for key, value in os.environ.items() if key not in IGNORED}
+    # CI has nobody whom git could ask for a password.
+    own = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat"}
     try:
         return subprocess.run(
-            command, cwd=folder, env=environment(), capture_output=True, stdin=subprocess.DEVNULL, check=False
+            command, cwd=folder, env={**kept, **own}, capture_output=True, stdin=subprocess.DEVNULL, check=False
         )
     except OSError:
         return subprocess.CompletedProcess(command, 127, b"", b"git is not installed, or not in PATH")
 
 
 def text(folder: Path, *arguments: str, may_fail: bool = False) -> str:
-    """Returns what git prints, and nothing where it `may_fail` and does.
+    """Returns git's output, decoded; nothing where it `may_fail` and does.
 
     Raises:
         TextrnnError: git failed.
     """
-    done = run(folder, *arguments)
-    if done.returncode != 0 and not may_fail:
-        raise TextrnnError(f"`git {' '.join(arguments)}` failed: {reason(folder, done)}.")
+    done = run(folder, *arguments) if may_fail else _checked(folder, *arguments)
     return done.stdout.decode("utf-8", "replace").rstrip("\n") if done.returncode == 0 else ""
 
 
@@ -77,21 +67,18 @@ def names(folder: Path, *arguments: str) -> list[str]:
     Raises:
         TextrnnError: git failed.
     """
-    done = run(folder, *arguments)
-    if done.returncode != 0:
-        raise TextrnnError(f"`git {' '.join(arguments)}` failed: {reason(folder, done)}.")
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    return [os.fsdecode(name) for name in _checked(folder, *arguments).stdout.split(b"\0") if name]
 
 
 def changed(folder: Path, *paths: str) -> dict[str, str]:
-    """Returns the state, two letters as in `git status --short`, of each file in `folder` that is not as committed.
+    """Returns the state, two letters as in `git status --short`, of each file in `folder` that differs from HEAD.
 
     Args:
         paths: look at these only.
     """
     asked = ("--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
     lines = names(folder, "status", *asked, "--", *(paths or (".",)))
-    top = prefix(folder)  # from git's top: so are the names that `status -z` prints
+    top = prefix(folder)  # `status -z` prints names from git's top
     return {line[3:].removeprefix(top): line[:2] for line in lines}
 
 
@@ -116,9 +103,16 @@ def files(folder: Path, commit: str, below: str) -> list[str]:
 
 
 def reason(folder: Path, done: subprocess.CompletedProcess[bytes]) -> str:
-    """Returns why git failed, in its own words, and what to do where that is known."""
-    said = (done.stderr or done.stdout).decode("utf-8", "replace")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "!", "remote:"))] or lines
-    hints = [hint.format(f"'{folder.resolve()}'") for part, hint in HINTS.items() if part in said]
-    return ". ".join(["; ".join(told[:3]).rstrip(".") or f"exit status {done.returncode}", *hints])
+    """Returns git's own reason of a failure, and what to do where that is known."""
+    output = (done.stderr or done.stdout).decode("utf-8", "replace")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith(("fatal:", "error:", "!", "remote:"))] or lines
+    hints = [hint.format(f"'{folder.resolve()}'") for part, hint in HINTS.items() if part in output]
+    return ". ".join(["; ".join(marked[:3]).rstrip(".") or f"exit status {done.returncode}", *hints])
+
+
+def _checked(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    done = run(folder, *arguments)
+    if done.returncode != 0:
+        raise TextrnnError(f"`git {' '.join(arguments)}` failed: {reason(folder, done)}.")
+    return done

@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit, what was changed on top of it, and how to get both back."""
+"""Where a result comes from: the commit, what was changed on top of it, and how to restore both."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from textrnn.project import git
 
 RESULTS = ("dvc.lock", "reports")
-"""What the pipeline itself writes into git: changes there are no changes of what was run."""
+"""What the pipeline itself writes into git: changes there do not change what was run."""
 
 PATCH = "uncommitted.patch"
 """The artifact that holds a dirty checkout's changes."""
 
 PLAIN = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
-"""A patch that `git apply` takes, whatever the user has set git to show."""
+"""Options for a patch that `git apply` accepts, whatever the user's settings."""
 
 QUEUE = Path(".dvc/tmp/exps")
 """Where DVC keeps the temporary copies in which queued experiments run."""
@@ -27,7 +27,7 @@ class Origin:
 
     Attributes:
         commit: its commit; None outside of git.
-        patch: what was changed in tracked files since, as `git diff` shows it; the pipeline's own results are left out.
+        patch: what was changed in tracked files since, as `git diff` shows it, without the pipeline's own results.
         experiment: DVC's name of the experiment that runs here; None outside of `dvc exp run`.
     """
 
@@ -37,7 +37,7 @@ class Origin:
 
     @classmethod
     def of_checkout(cls, folder: Path) -> Origin:
-        """Describes what lies in `folder` now.
+        """Describes the present content of `folder`.
 
         Inside DVC's queue an experiment has a commit of DVC's own, so it is described from the commit it started on.
         Of another project's experiment, of which this one is a stage, neither commit nor name are this project's.
@@ -58,7 +58,7 @@ class Origin:
         return cls(found[0]) if found else cls.of_checkout(folder)
 
     def restore(self, stage: str) -> str:
-        """Returns the command that brings the result of `stage` back."""
+        """Returns the command that restores the result of `stage`."""
         if self.experiment:
             return f"dvc exp apply {self.experiment}"
         checkout = [f"git checkout {self.commit}"] if self.commit else []
@@ -66,12 +66,12 @@ class Origin:
         return " && ".join((*checkout, *patched, f"dvc repro --pull {stage}"))
 
 
-def project_folder(folder: Path | None = None) -> Path:
-    """Returns the top folder of the project that `folder`, by default the working folder, is or is a queue's copy of.
+def project_folder(folder: Path = Path()) -> Path:
+    """Returns the top folder of the project that `folder` is, or is a copy of in DVC's queue.
 
-    `DVC_ROOT` alone does not tell: where this project is a stage of another DVC project, it names that one.
+    `DVC_ROOT` alone is not enough: where this project is a stage of another DVC project, it names that one.
     """
-    here = (folder or Path.cwd()).resolve()
+    here = folder.resolve()
     root = Path(os.environ.get("DVC_ROOT", here)).resolve()
     if not here.is_relative_to((root / QUEUE).resolve()):
         return here
@@ -83,6 +83,6 @@ def _git_top(folder: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git answers in `folder`; nothing where there is no git, or no repository."""
+    # Not `git.text`: a patch ends with a newline.
     done = git.run(folder, *arguments)
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

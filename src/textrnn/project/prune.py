@@ -22,11 +22,6 @@ SCRATCH = re.compile(r"\.(.+)\.\w{8}")
 """Names of the folders in which stages write until they are done: see `stage.write_folder`."""
 
 
-def declared_stages(params: Params) -> list[str]:
-    """Returns the stages, such as `train@lstm`, that dvc.yaml makes of `params`' names, in the graph's order."""
-    return [f"{group}@{name}" for group, names in _groups(params).items() for name in names]
-
-
 def prune(project: Path, params: Params) -> list[str]:
     """Removes lock entries and folders that `params` do not declare, and orders dvc.lock.
 
@@ -46,9 +41,17 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     """
     if not lock.is_file():
         return []
+    # The names over which each `foreach` stage of dvc.yaml runs.
+    groups: dict[str, Iterable[str]] = {
+        **dict.fromkeys(("download_vectors", "build_embeddings"), params.embeddings),
+        "baseline": params.baselines,
+        "train": params.experiments,
+        "probe": params.probes,
+    }
+    declared = [f"{group}@{name}" for group, names in groups.items() for name in names]
     stages = read_stages(lock)
-    place = {name: index for index, name in enumerate([*FIRST, *declared_stages(params)])}
-    stale = sorted(name for name in stages if name.split("@")[0] in _groups(params) and name not in place)
+    place = {name: index for index, name in enumerate([*FIRST, *declared])}
+    stale = sorted(name for name in stages if name.split("@")[0] in groups and name not in place)
     ordered = sorted(stages.keys() - set(stale), key=lambda name: (place.get(name, len(place)), name))
     if ordered == list(stages):
         return []
@@ -80,17 +83,6 @@ def undeclared(project: Path, params: Params) -> list[Path]:
         for path in sorted((project / folder).glob("*"))
         if SCRATCH.sub(r"\1", path.name) not in names
     ]
-
-
-def _groups(params: Params) -> dict[str, Iterable[str]]:
-    """The names over which each `foreach` stage of dvc.yaml runs."""
-    return {
-        "download_vectors": params.embeddings,
-        "build_embeddings": params.embeddings,
-        "baseline": params.baselines,
-        "train": params.experiments,
-        "probe": params.probes,
-    }
 
 
 def _delete(path: Path) -> bool:

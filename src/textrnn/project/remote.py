@@ -38,13 +38,17 @@ def _opened(project: Path = Path()) -> Iterator[Repo]:
         yield repo
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, without its full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def pull(call: Callable[..., object]) -> None:
-    """Gets what dvc.lock names, except downloads, from DVC's cache or the default remote, as far as they have it."""
+    """Restores what dvc.lock names, except downloads, as far as DVC's cache or the default remote have it.
+
+    Args:
+        call: runs DVC, given its arguments.
+    """
     stages = [name for name in locked_stages() if not name.startswith(DOWNLOAD)]
     if stages and default_remote():
         call("pull", "--quiet", "--allow-missing", *stages)
@@ -110,10 +114,22 @@ def lacks_only_downloads(changes: list[Any]) -> bool:
     )
 
 
-def is_stale(project: Path, stage: str) -> bool:
-    """Whether a stage would run; that files are missing does not count."""
-    with _opened(project) as repo:
-        return bool(repo.reproduce(targets=[stage], dry=True, allow_missing=True))
+def override(file: str, values: Sequence[str]) -> None:
+    """Changes values in a YAML file, each `key=value`; comments stay.
+
+    Raises:
+        TextrnnError: the file has no such key, or the notation is wrong.
+    """
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+
+    try:
+        apply_overrides(file, list(values))
+    except (DvcException, ValueError) as error:
+        raise TextrnnError(
+            f"--set {' '.join(values)}: {first_line(error.__cause__ or error)}. Write key=value with keys of {file}, "
+            "as in --set train.units=64; a key that it does not have yet starts with +."
+        ) from None
 
 
 def copy_version(project: Path, version: str, target: Path) -> None:
@@ -173,7 +189,7 @@ def copy_run(project: Path, run: str, rev: str, files: Sequence[str], target: Pa
 
 def _finished(system: DVCFileSystem, runs: str, rev: str) -> list[str]:
     """Returns the names of the runs that a revision's dvc.lock has in the folder `runs`."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.exceptions import DvcException
     from dvc.scm import RevError  # type: ignore[import-untyped]
 
     try:

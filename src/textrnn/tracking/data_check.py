@@ -12,8 +12,9 @@ from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
 from textrnn.errors import TextrnnError
 from textrnn.modeling.predictor import Predictor
+from textrnn.project import dvc
 from textrnn.project.dvc_lock import hashes
-from textrnn.project.remote import copy_version, first_line, is_stale
+from textrnn.project.remote import copy_version, first_line
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
 from textrnn.tracking.registry import CORPUS, download, find_champion
@@ -109,7 +110,7 @@ def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
 
 def _check_prepared(project: Path) -> None:
     # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
-    if is_stale(project, STAGE):
+    if dvc.is_due(STAGE, folder=project):
         raise TextrnnError(
             f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
             "again."
