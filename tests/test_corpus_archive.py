@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,7 +155,18 @@ def flipped_bit(folder: Path) -> tuple[Path, str | None]:
     return archive, "a.txt"
 
 
-@pytest.mark.parametrize("damage", [truncated_zip, truncated_tar, truncated_gz, no_archive, no_bz2, flipped_bit])
+def wrong_checksum(folder: Path) -> tuple[Path, str | None]:
+    archive = write_zip(folder / "corpus.zip", {"a.txt": CONTENT})
+    crc = zlib.crc32(CONTENT).to_bytes(4, "little")
+    assert archive.read_bytes().count(crc) == 2
+    archive.write_bytes(archive.read_bytes().replace(crc, b"\0\1\2\3"))
+    return archive, "a.txt"
+
+
+DAMAGES = [truncated_zip, truncated_tar, truncated_gz, no_archive, no_bz2, flipped_bit, wrong_checksum]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_archive(tmp_path: Path, damage: Callable[[Path], tuple[Path, str | None]]) -> None:
     archive, member = damage(tmp_path)
     with pytest.raises(TextrnnError, match="is damaged, or not the kind of archive") as error:

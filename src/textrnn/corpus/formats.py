@@ -54,16 +54,16 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
             f"prepare.unlabelled: {archive.name} (format {entry.format}) has no unlabelled texts. "
             "Set prepare.unlabelled to false."
         )
-    elif entry.sources is None:
-        frame, replaced = _read_table(archive, entry.member, entry, entry.columns)
-        skipped = {REPLACED: replaced}
     else:
-        frames, skipped = [], {REPLACED: 0}
-        for split, source in entry.sources.items():
-            part, replaced = _read_table(only_file(archive / split), source.member, entry, entry.columns)
-            frames.append(part.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split)))
+        tables, skipped = [], {REPLACED: 0}
+        for split, source in (entry.sources or {"": entry}).items():
+            file = only_file(archive / split) if split else archive
+            table, replaced = _read_table(file, source.member, entry, entry.columns)
+            if split:
+                table = table.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split))
+            tables.append(table)
             skipped[REPLACED] += replaced
-        frame = pl.concat(frames)
+        frame = pl.concat(tables)
     label = frame["label"].fill_null("")
     left_out = label.is_in(entry.skip_labels) & frame["split"].ne_missing(pl.Series(["unlabelled"]))
     for name in entry.skip_labels:
