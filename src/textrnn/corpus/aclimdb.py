@@ -6,6 +6,7 @@ import re
 import tarfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import polars as pl
 
@@ -19,9 +20,6 @@ _OF_THE_LAYOUT = re.compile(r"(README|imdb\.vocab|imdbEr\.txt|(train|test)/(labe
 _SPLIT = re.compile(r"^(.*?)(?:^|/)((?:train|test)/.*)$")
 _FILM = re.compile(r"tt\d+")
 
-_Review = tuple[str, str, int, int, str, str]
-"""Split, folder, number, rating, text and id."""
-
 
 def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:
     """Returns the reviews as `id, text, label, group, split` (str), and what was skipped or replaced, by reason.
@@ -32,7 +30,7 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
     Raises:
         TextrnnError: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
     """
-    reviews: dict[str, _Review] = {}
+    reviews: dict[str, str] = {}
     films: dict[str, str] = {}
     skipped: Counter[str] = Counter()
     unasked: set[str] = set()
@@ -53,8 +51,7 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
                     continue
                 if name in reviews:
                     skipped["review replaced by a later file of the same name"] += 1
-                numbers = int(review[3]), int(review[4])
-                reviews[name] = (review[1], review[2], *numbers, _text(tar, item), name.removesuffix(".txt"))
+                reviews[name] = _text(tar, item)
             elif _FILMS.fullmatch(name):
                 films[name] = _text(tar, item)
             elif not _OF_THE_LAYOUT.fullmatch(name if found else PurePosixPath(path).name):
@@ -65,31 +62,33 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
             f"{archive.name}: holds reviews in {len(tops)} folders: {', '.join(repr(top) for top in sorted(tops))}. "
             "One corpus is one folder: leave the copy out of the archive."
         )
-    if unlabelled and not any(folder == "unsup" for _, folder, *_ in reviews.values()):
+    if unlabelled and not any("/unsup/" in name for name in reviews):
         raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
     skipped["unlabelled, not asked for"] += len(unasked)
-    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for *_, text, _ in reviews.values())
-    rows = _with_films(sorted(reviews.values()), films, archive.name)
+    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for text in reviews.values())
+    lists: dict[str, list[str]] = {}
+    rows = []
+    for name in sorted(reviews, key=_place):
+        split, folder, number, _ = _place(name)
+        file = f"{split}/urls_{folder}.txt"
+        if file not in lists:
+            lists[file] = _films(films.get(file, ""), f"{archive.name}: {file}")
+        if number >= len(lists[file]):
+            raise TextrnnError(
+                f"{archive.name}: no film for {name.removesuffix('.txt')}: {file} has {len(lists[file])} lines. "
+                "Valid splits are drawn by film: use the complete archive."
+            )
+        label, side = (None, "unlabelled") if folder == "unsup" else (folder, split)
+        rows.append((name.removesuffix(".txt"), reviews[name], label, lists[file][number], side))
     frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "text", "label", "group", "split"), pl.String), orient="row")
     text = pl.col("text").str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True)
     return frame.with_columns(text), dict(skipped)
 
 
-def _with_films(reviews: list[_Review], films: dict[str, str], where: str) -> list[tuple[str | None, ...]]:
-    lists: dict[str, list[str]] = {}
-    rows: list[tuple[str | None, ...]] = []
-    for split, folder, number, _, text, name in reviews:
-        films_of = f"{split}/urls_{folder}.txt"
-        if films_of not in lists:
-            lists[films_of] = _films(films.get(films_of, ""), f"{where}: {films_of}")
-        if number >= len(lists[films_of]):
-            raise TextrnnError(
-                f"{where}: no film for {name}: {films_of} has {len(lists[films_of])} lines. "
-                "Valid splits are drawn by film: use the complete archive."
-            )
-        label, side = (None, "unlabelled") if folder == "unsup" else (folder, split)
-        rows.append((name, text, label, lists[films_of][number], side))
-    return rows
+def _place(name: str) -> tuple[str, str, int, int]:
+    """Returns split, folder, number and rating of the review in the file `name`."""
+    split, folder, number, rating = cast(re.Match[str], _REVIEW.fullmatch(name)).groups()
+    return split, folder, int(number), int(rating)
 
 
 def _films(content: str, where: str) -> list[str]:

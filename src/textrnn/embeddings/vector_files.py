@@ -57,29 +57,26 @@ class Sought:
     def choose(self, rows: Iterator[tuple[bytes, _Row]]) -> Iterator[tuple[list[int], list[_Row]]]:
         """Yields the `rows` (a word in NFC, and whatever holds its numbers) that are kept, with their positions."""
         while block := list(islice(rows, _AT_ONCE)):
-            positions = self._take([word for word, _ in block])
-            kept = [
-                (position, row) for position, (_, row) in zip(positions, block, strict=True) if position is not None
-            ]
+            positions = [self.positions.pop(word, None) for word, _ in block]
+            if self.room:
+                self._take_further([word.decode(errors="replace") for word, _ in block], positions)
+            kept = [(place, row) for place, (_, row) in zip(positions, block, strict=True) if place is not None]
             if kept:
-                yield [position for position, _ in kept], [row for _, row in kept]
+                yield [place for place, _ in kept], [row for _, row in kept]
 
-    def _take(self, words: Sequence[bytes]) -> list[int | None]:
-        positions = [self.positions.pop(word, None) for word in words]
-        if self.room:
-            texts = [word.decode(errors="replace") for word in words]
-            new = {text: i for i, text in reversed(list(enumerate(texts))) if text not in self._known}
-            candidates = pl.Series(sorted(new, key=new.__getitem__), dtype=pl.String)
-            tokens = tokenize(candidates)
-            is_token = (tokens.list.len() == 1) & (tokens.list.first() == candidates)
-            is_token &= candidates != "\N{REPLACEMENT CHARACTER}"  # which may replace bytes that are not UTF-8
-            taken = list(islice(compress(candidates, is_token), self.room))
-            for position, text in enumerate(taken, self._first_further + len(self.further)):
-                positions[new[text]] = position
-            self.further += taken
-            self._known.update(taken)
-            self.room -= len(taken)
-        return positions
+    def _take_further(self, texts: list[str], positions: list[int | None]) -> None:
+        """Sets the positions of the first `texts` that the tokenizer leaves as they are, while there is room."""
+        new = {text: i for i, text in reversed(list(enumerate(texts))) if text not in self._known}
+        candidates = pl.Series(sorted(new, key=new.__getitem__), dtype=pl.String)
+        tokens = tokenize(candidates)
+        is_token = (tokens.list.len() == 1) & (tokens.list.first() == candidates)
+        is_token &= candidates != "\N{REPLACEMENT CHARACTER}"  # which may replace bytes that are not UTF-8
+        taken = list(islice(compress(candidates, is_token), self.room))
+        for position, text in enumerate(taken, self._first_further + len(self.further)):
+            positions[new[text]] = position
+        self.further += taken
+        self._known.update(taken)
+        self.room -= len(taken)
 
 
 def refuse(archive: Path, finding: str) -> NoReturn:
