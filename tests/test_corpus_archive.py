@@ -1,4 +1,4 @@
-"""Members are read in place; whatever is wrong with an archive is told with a way out."""
+"""Members are read in place; whatever is wrong with an archive is reported with a remedy."""
 
 from __future__ import annotations
 

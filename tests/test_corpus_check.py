@@ -92,7 +92,7 @@ def test_repeated_and_leaking_texts_are_shares() -> None:
     assert not leakage.is_forbidden  # the limit itself is allowed
 
 
-def test_test_texts_that_the_champion_was_trained_on_are_told_and_never_forbidden() -> None:
+def test_test_texts_that_the_champion_was_trained_on_are_reported_and_never_forbidden() -> None:
     row = found(corpus(train=[GOOD, BAD]), corpus(test=[GOOD, ("new", "neg")]))[
         "test texts that the champion was trained on"
     ]
@@ -116,13 +116,13 @@ def test_probabilities_and_unknown_words_are_the_champions() -> None:
     assert not fewer.is_forbidden
 
 
-def test_where_the_champion_saw_every_text_its_probabilities_tell_nothing() -> None:
+def test_where_the_champion_saw_every_text_its_probabilities_are_unknown() -> None:
     rows = changes(corpus(), corpus(), (judged(0.1), judged()), DataCheck(score_shift=0.0))
     assert (rows[-1].value, rows[-1].is_forbidden, rows[-1].new) == (None, False, "0 texts")
     assert "unknown" in table(rows, "simple").splitlines()[-1]
 
 
-def test_a_table_tells_value_limit_and_what_is_forbidden() -> None:
+def test_a_table_shows_value_limit_and_what_is_forbidden() -> None:
     rows = changes(corpus(), corpus(train=[GOOD, BAD]), (judged(0.1), judged(0.1)), DataCheck(lost=0.1))
     (line,) = [line for line in table(rows, "pipe").splitlines() if line.startswith("| texts lost")]
     assert [cell.strip() for cell in line.strip("|").split("|")] == [

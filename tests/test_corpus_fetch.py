@@ -169,7 +169,7 @@ def test_failure_leaves_an_earlier_download_alone(server: Server, folder: Path) 
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_not_found_is_told_at_once(server: Server, folder: Path) -> None:
+def test_not_found_is_reported_at_once(server: Server, folder: Path) -> None:
     server.script = [404]
     with pytest.raises(TextrnnError, match="404 Client Error") as error:
         fetch(server.url(), SHA256, folder)

@@ -119,12 +119,14 @@ def test_all_table_formats_read_alike(tmp_path: Path, kind: str) -> None:
         ),
     ],
 )
-def test_what_goes_wrong_is_told(tmp_path: Path, content: str | bytes, changes: dict[str, Any], message: str) -> None:
+def test_what_goes_wrong_is_reported(
+    tmp_path: Path, content: str | bytes, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(TextrnnError, match=message):
         read_corpus(write(tmp_path, content), two(**changes))
 
 
-def test_nan_text_in_parquet_is_told(tmp_path: Path) -> None:
+def test_nan_text_in_parquet_is_reported(tmp_path: Path) -> None:
     pl.DataFrame({"review": [float("nan")], "stars": ["low"]}).write_parquet(tmp_path / "r.parquet")
     with pytest.raises(TextrnnError, match=r"no text \(missing, NaN .* at id 1"):
         read_corpus(tmp_path / "r.parquet", two(format="parquet"))
@@ -196,19 +198,19 @@ def test_unlabelled_reviews_come_to_those_who_ask(tmp_path: Path) -> None:
         ({"aclImdb/train/pos/9_7.txt": " \n"}, r"no text .* at id train/pos/9_7"),
     ],
 )
-def test_a_wrong_aclimdb_is_told(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_aclimdb_is_reported(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TextrnnError, match=message):
         read_corpus(pack(tmp_path / "a.tar.gz", {**FILES, **changes}), entry(**IMDB))
 
 
-def test_a_truncated_or_other_file_is_told(tmp_path: Path) -> None:
+def test_a_truncated_or_other_file_is_reported(tmp_path: Path) -> None:
     whole = pack(tmp_path / "a.tar.gz", {**FILES, "aclImdb/imdb.vocab": os.urandom(4000)}).read_bytes()
     for content in (whole[: len(whole) // 2], b"<html>not found</html>"):
         with pytest.raises(TextrnnError, match=r"a\.tar\.gz is damaged"):
             read_corpus(write(tmp_path, content, "a.tar.gz"), entry(**IMDB))
 
 
-def test_an_archive_without_reviews_is_told(tmp_path: Path) -> None:
+def test_an_archive_without_reviews_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"no labelled example"):
         read_corpus(pack(tmp_path / "a.tar.gz", {"README": "nothing"}), entry(**IMDB))
 
@@ -403,7 +405,7 @@ def test_what_tools_write_for_a_missing_group_is_missing(tmp_path: Path, word: s
     assert read_corpus(tmp_path / "r.parquet", entry).frame["group"].to_list() == [None, "Nancy"]
 
 
-def test_large_numbers_as_groups_stay_apart_beside_a_nan(tmp_path: Path) -> None:
+def test_large_numbers_as_groups_stay_distinct_with_a_nan(tmp_path: Path) -> None:
     numbers = ["9007199254740992", "9007199254740993", "NaN", "1" + "0" * 44]
     lines = [f'{{"text": "a{n}", "label": "{("neg", "pos")[n % 2]}", "who": {who}}}' for n, who in enumerate(numbers)]
     content = "\n".join(lines)
@@ -458,7 +460,7 @@ def test_half_characters_and_nul_become_the_replacement_character_and_are_counte
         ),
     ],
 )
-def test_json_of_another_type_is_told_by_column_row_and_type(tmp_path: Path, line: str, message: str) -> None:
+def test_json_of_another_type_is_reported_by_column_row_and_type(tmp_path: Path, line: str, message: str) -> None:
     content = '{"text": "x", "label": "neg", "who": "w"}\n\n' + line
     with pytest.raises(TextrnnError, match=message):
         read_corpus(write(tmp_path, content), own(format="jsonl", columns={**TEXT, "group": "who"}))
@@ -473,7 +475,7 @@ def test_json_of_another_type_is_told_by_column_row_and_type(tmp_path: Path, lin
         ("label", pl.Series([{"x": 1}, {"x": 2}]), r"column 'label' holds no text in row 1 .*Struct"),
     ],
 )
-def test_parquet_of_another_type_is_told_by_column_row_and_type(
+def test_parquet_of_another_type_is_reported_by_column_row_and_type(
     tmp_path: Path, column: str, values: pl.Series, message: str
 ) -> None:
     table = pl.DataFrame({"text": ["a", "b"], "label": ["neg", "pos"], "who": ["x", "y"]})

@@ -104,7 +104,7 @@ def test_complete_published_splits_are_not_touched() -> None:
         ),
     ],
 )
-def test_a_text_that_stands_in_a_later_split(leakage: str, left: dict[str, int], dropped: dict[str, int]) -> None:
+def test_a_text_that_occurs_in_a_later_split(leakage: str, left: dict[str, int], dropped: dict[str, int]) -> None:
     split = ["train"] * 4 + ["valid"] * 3 + ["test"] * 2 + ["unlabelled"] * 3
     text = ["in valid", "in test", "t", "u", "in valid", "in test", "v", "in test", "w", "in test", "t", "x"]
     labels = ["a", "b", "a", "b", "a", "a", "b", "a", "b", None, None, None]
@@ -113,7 +113,7 @@ def test_a_text_that_stands_in_a_later_split(leakage: str, left: dict[str, int],
     assert counts == dropped
 
 
-def test_a_class_missing_from_a_split_is_told() -> None:
+def test_a_class_missing_from_a_split_is_reported() -> None:
     whole = table(["a", "b", "a", "b", "a"], split=["train", "train", "valid", "valid", "test"])
     with pytest.raises(
         TextrnnError,
@@ -123,12 +123,12 @@ def test_a_class_missing_from_a_split_is_told() -> None:
 
 
 @pytest.mark.parametrize("group", [[None] * 4, ["one film"] * 4])
-def test_too_little_to_draw_from_is_told(group: list[str | None]) -> None:
+def test_too_little_to_draw_from_is_reported(group: list[str | None]) -> None:
     with pytest.raises(TextrnnError, match=r"prepare\.test: cannot draw 1 .* out of 4 rows .*give more data"):
         split_corpus(table(["a", "b", "a", "b"], group=group), prepare())
 
 
-def test_a_rare_class_is_told_with_what_can_help_and_never_with_the_seed() -> None:
+def test_a_rare_class_is_reported_with_what_can_help_and_never_with_the_seed() -> None:
     with pytest.raises(TextrnnError) as error:
         split_corpus(table(["a", "b"] * 20 + ["rare"] * 2), prepare())
     message = str(error.value)
@@ -140,7 +140,7 @@ def test_a_rare_class_is_told_with_what_can_help_and_never_with_the_seed() -> No
         split_corpus(table(["a", "b"] * 20 + ["rare"]), prepare())
 
 
-def test_the_shares_that_were_drawn_are_told_beside_those_asked_for() -> None:
+def test_the_shares_that_were_drawn_are_reported_with_those_asked_for() -> None:
     films = ["huge"] * 60 + [f"film {row // 2}" for row in range(40)]
     frames, _, drawn = split_corpus(table(["a", "b"] * 50, group=films), prepare())
     for split in ("valid", "test"):

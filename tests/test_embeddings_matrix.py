@@ -69,7 +69,7 @@ def test_without_any_vector_all_words_are_drawn() -> None:
     assert not embedding.draw(0)[0].any()
 
 
-def test_words_of_the_file_alone_stand_behind_the_vocabulary_and_are_never_drawn(tmp_path: Path) -> None:
+def test_words_of_the_file_alone_follow_the_vocabulary_and_are_never_drawn(tmp_path: Path) -> None:
     rows = np.concatenate([ROWS, [[50, 60, 70]]]).astype(np.float32)
     embedding = Embedding.build(VOCABULARY, rows, np.array([4, 2, 5]), ["noir"])
     plain = make_embedding()

@@ -82,7 +82,7 @@ def test_pieces_are_as_few_as_can_be_and_of_one_length() -> None:
         assert [word for piece in pieces for word in piece] == words
 
 
-def test_a_word_that_stands_alone_in_its_texts_has_no_vector() -> None:
+def test_a_word_that_is_alone_in_its_texts_has_no_vector() -> None:
     ids = series([*IDS, [8], [8], []])
     assert 8 not in train(ids, WORDS, dimension=5, epochs=3, window=2)[1]
 

@@ -167,13 +167,13 @@ def test_encoder_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "encoder.json").read_text())["classes"] == ["neg", "pos"]
 
 
-def test_a_folder_without_encoder_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_encoder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"encoder\.json: no such file.*dvc repro"):
         TextEncoder.load(tmp_path)
 
 
 def test_slices_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words that stand in one slice alone, more slices in one split than in another, and a split without texts."""
+    """Words that occur in one slice only, more slices in one split than in another, and a split without texts."""
     frames = corpus().frames
     frames["train"] = frame([f"good film w{row} w{row % 7}" for row in range(50)], ["good", "bad"] * 25, "train")
     frames["unlabelled"] = frames["unlabelled"].clear()
@@ -239,7 +239,7 @@ def test_a_table_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         append(rows)
 
 
-def test_an_error_among_the_rows_of_a_table_is_told_at_once(tmp_path: Path) -> None:
+def test_an_error_among_the_rows_of_a_table_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyError), open_table(tmp_path / "table.parquet", pl.Schema({"id": pl.String})):
         raise KeyError
 
@@ -254,7 +254,7 @@ def test_tables_come_back_in_the_order_of_the_splits(tmp_path: Path) -> None:
     assert all(loaded.frames[split].equals(frames[split]) for split in frames)
 
 
-def test_a_missing_table_is_told(tmp_path: Path) -> None:
+def test_a_missing_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"quality\.json: no such file"):
         Corpus.load(tmp_path)
     (tmp_path / "quality.json").write_text('{"corpus": "tiny", "classes": ["a", "b"]}')

@@ -43,7 +43,7 @@ def test_lookup_gives_indices_and_unknown() -> None:
     assert ids.to_list() == [[3, UNKNOWN, 2], [], [UNKNOWN]]
 
 
-def test_no_word_often_enough_is_told() -> None:
+def test_no_word_often_enough_is_reported() -> None:
     with pytest.raises(TextrnnError, match=r"encode\.min_count: no word occurs 9 times .* Lower min_count"):
         Vocabulary.build(SEEN, 99, 9)
 
@@ -89,12 +89,12 @@ def test_comes_back_from_its_file_one_word_per_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "the\na\n", "<pad>\n<unk>\na\na\n"])
-def test_a_file_that_is_no_vocabulary_is_told(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_vocabulary_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "v.txt").write_text(content)
     with pytest.raises(TextrnnError, match="must hold unique words"):
         Vocabulary.load(tmp_path / "v.txt")
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"v\.txt: no such file.*dvc repro"):
         Vocabulary.load(tmp_path / "v.txt")

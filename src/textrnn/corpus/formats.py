@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from textrnn.config.catalog import Columns, CorpusEntry
+from textrnn.config.catalog import Columns, CorpusEntry, Source
 from textrnn.corpus.aclimdb import read_aclimdb
 from textrnn.corpus.archive import open_member
 from textrnn.corpus.table_file import REPLACED, read_table, strings
@@ -56,7 +56,8 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
         )
     else:
         tables, skipped = [], {REPLACED: 0}
-        for split, source in (entry.sources or {"": entry}).items():
+        sources: list[tuple[str, Source]] = [*(entry.sources or {}).items()] or [("", entry)]
+        for split, source in sources:
             file = only_file(archive / split) if split else archive
             table, replaced = _read_table(file, source.member, entry, entry.columns)
             if split:
