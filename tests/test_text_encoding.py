@@ -196,7 +196,7 @@ from textrnn.corpus.tables import Corpus
 from textrnn.config.params import Encode
 from textrnn.text.encoding import encode_corpus
 folder, few = Path(sys.argv[1]), ["a b", "b", ""]
-texts = {"train": [f"w{i % 997} w{i % 31} w{i}" for i in range(70_000)], "valid": few, "test": few}
+texts = {"train": [f"w{i % 9973} w{i % 31}" for i in range(70_000)], "valid": few, "test": few}
 frames = {
     split: pl.DataFrame({"id": rows, "text": rows, "label": ["x"] * len(rows), "group": rows})
     for split, rows in texts.items()
