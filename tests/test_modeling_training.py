@@ -357,10 +357,10 @@ def test_what_is_drawn_as_unknown_differs_between_steps_epochs_and_seeds() -> No
     trainer = make_trainer()
     rows, chances = np.arange(6), np.full(7, 0.5, np.float32)
     drawn = {
-        key: trainer._read(rows, key[-1], chances, key[:-1]).tobytes()
+        key: trainer._read(chances, key[:-1], key[-1], rows).tobytes()
         for key in ((0, 1, 1), (0, 1, 2), (0, 2, 1), (1, 1, 1))
     }
     assert len(set(drawn.values())) == 4
-    assert trainer._read(rows, 1, chances, (0, 1)).tobytes() == drawn[0, 1, 1]
-    ids = trainer._read(rows, 1, np.zeros(7, np.float32), (0, 1))
+    assert trainer._read(chances, (0, 1), 1, rows).tobytes() == drawn[0, 1, 1]
+    ids = trainer._read(np.zeros(7, np.float32), (0, 1), 1, rows)
     np.testing.assert_array_equal(ids, SPLITS["train"].padded(rows))

@@ -55,22 +55,17 @@ def predict(
     table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
     with tempfile.TemporaryDirectory() as scratch:
         predictor = Predictor(_model(run, seed, Path(scratch)), _cores())
-    parts = track(
-        list(table.iter_slices(CHUNK)) or [table],
-        description="scoring",
-        console=Console(stderr=True),
-        disable=table.height <= CHUNK,
-    )
-    scored = [part.hstack(predictor.table(part[TEXT])) for part in parts]
+    parts = list(table.iter_slices(CHUNK)) or [table]
+    shown = track(parts, "scoring", console=Console(stderr=True), disable=table.height <= CHUNK)
+    scored = [part.hstack(predictor.table(part[TEXT])) for part in shown]
     write_table(pl.concat(scored), target, kind)
-    if predictor.cut_short:
+    total = f"{table.height:,} texts"
+    if count := predictor.cut_short:
+        sys.stderr.write(f"note: {count:,} of {total} were longer than the model reads, and cut short\n")
+    if count := predictor.unfamiliar:
         sys.stderr.write(
-            f"note: {predictor.cut_short:,} of {table.height:,} texts were longer than the model reads, and cut short\n"
-        )
-    if predictor.unfamiliar:
-        sys.stderr.write(
-            f"warning: the model knows no word of {predictor.unfamiliar:,} of {table.height:,} texts, so their labels "
-            "mean nothing: see the column known_words\n"
+            f"warning: the model knows no word of {count:,} of {total}, so their labels mean nothing: "
+            "see the column known_words\n"
         )
 
 
@@ -112,7 +107,8 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
     try:
         data = sys.stdin.buffer.read() if source == STANDARD else source.read_bytes()
     except OSError as error:
-        raise TextrnnError(f"{name}: {error.strerror}. Name a readable file, or - for standard input.") from None
+        message = f"{name}: {error.strerror}. Name a file that can be read, or - for standard input."
+        raise TextrnnError(message) from None
     table = parse_table(data, kind, name)[0] if data.strip() else pl.DataFrame()
     if TEXT not in table.columns:
         raise TextrnnError(f"{name}: no column {TEXT!r}. It has: {', '.join(table.columns) or 'none'}. Rename one.")

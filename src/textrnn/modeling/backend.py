@@ -43,15 +43,15 @@ def _isolated_import(*hidden: str) -> Iterator[None]:
 
     A third of Keras' import is for wrappers of installed libraries that nothing here uses.
     """
-    names = [name for name in hidden if name not in sys.modules]
+    names = [each for each in hidden if each not in sys.modules]
     home = os.environ.get("KERAS_HOME")
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
     os.environ["KERAS_HOME"] = os.devnull
     try:
         yield
     finally:
-        for name in names:
-            del sys.modules[name]
+        for each in names:
+            del sys.modules[each]
         del os.environ["KERAS_HOME"]
         if home is not None:
             os.environ["KERAS_HOME"] = home
@@ -59,7 +59,7 @@ def _isolated_import(*hidden: str) -> Iterator[None]:
 
 try:
     with _isolated_import("matplotlib", "sklearn"):
-        import keras  # reads the variables above
+        import keras as keras  # for others, too; reads the variables above
 except (ImportError, ValueError) as error:
     reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
     raise TextrnnError(
@@ -79,37 +79,27 @@ if precision not in PRECISIONS:
     raise TextrnnError(f"TEXTRNN_PRECISION must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
 keras.config.set_dtype_policy(precision)
 
-backend = keras.config.backend()
-if backend == "tensorflow":
-    import tensorflow
+name = keras.config.backend()
+if name == "tensorflow":
+    import tensorflow as tensorflow  # for others, too
 
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     tensorflow.config.experimental.enable_op_determinism()
     # TF32, in which TensorFlow multiplies float32 on GPUs that have it, keeps 10 of 23 bits of a fraction.
     tensorflow.config.experimental.enable_tensor_float_32_execution(precision != PRECISIONS[0])
-elif backend == "torch":
+elif name == "torch":
     import torch
 
     torch.set_num_threads(1)
-elif backend == "jax":
+elif name == "jax":
     import jax
 
-jit_compile = backend == "jax"  # without it JAX takes a second per step; the others would compile for each batch shape
-on_gpu_tensorflow = backend == "tensorflow" and bool(tensorflow.config.list_physical_devices("GPU"))
-on_cpu_tensorflow = backend == "tensorflow" and not on_gpu_tensorflow
+jit_compile = name == "jax"  # without it JAX takes a second per step; the others would compile for each batch shape
+on_gpu_tensorflow = name == "tensorflow" and bool(tensorflow.config.list_physical_devices("GPU"))
+on_cpu_tensorflow = name == "tensorflow" and not on_gpu_tensorflow
 
-__all__ = [
-    "backend",
-    "fused_adam",
-    "gradient_function",
-    "jit_compile",
-    "keras",
-    "on_cpu_tensorflow",
-    "on_gpu_tensorflow",
-    "predict_function",
-    "train_function",
-]
+_IDS = (None, None), "int32"
 
 
 def train_function(model: keras.Model) -> Callable[[Any, Any], dict[str, Any]]:
@@ -119,12 +109,12 @@ def train_function(model: keras.Model) -> Callable[[Any, Any], dict[str, Any]]:
     once; Keras' `train_on_batch` is traced again for several shapes. `fit` would feed it from a generator, for which
     TensorFlow has malloc return memory to the system at once: a third of a step then goes into getting it back.
     """
-    if backend == "tensorflow":
+    if name == "tensorflow":
         return _traced(lambda *batch: model.train_step(batch), _IDS, (model.output_shape, "float32"))
     random_states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
     def step(ids: Any, targets: Any) -> dict[str, Any]:
-        if backend == "torch":
+        if name == "torch":
             # Keras takes most dropout masks from torch's own generator, which is in no checkpoint.
             states = [*random_states, model.optimizer.iterations]
             torch.manual_seed(sum(int(keras.ops.sum(state)) for state in states))
@@ -141,7 +131,7 @@ def train_function(model: keras.Model) -> Callable[[Any, Any], dict[str, Any]]:
 
 def predict_function(model: keras.Model) -> Callable[[Any], Any]:
     """Returns the forward pass of `model`: from ids `int32 [batch, time]` of any size to logits `[batch, classes]`."""
-    if backend != "tensorflow":
+    if name != "tensorflow":
         return lambda ids: model.predict_on_batch(ids)
     return _traced(lambda ids: model(ids, training=False), _IDS)
 
@@ -163,43 +153,11 @@ def gradient_function(embed: Callable[[Any], Any], loss: Callable[[Any, Any, Any
         vectors = embed(ids).detach().requires_grad_()
         return torch.autograd.grad(loss(vectors, ids, labels), vectors)[0]
 
-    if backend == "torch":
+    if name == "torch":
         return with_torch
-    if backend == "jax":
+    if name == "jax":
         return lambda ids, labels: jax.grad(loss)(embed(ids), ids, labels)
     return _traced(with_tensorflow, _IDS, ((None,), "int32"))
-
-
-def fused_adam(
-    variable: Any, momentum: Any, velocity: Any, gradient: Any, learning_rate: Any, step: Any, adam: Any
-) -> bool:
-    """Updates `variable` and its moments in step number `step` (from 1 on), if the backend has one operation for it.
-
-    Keras' update is the same arithmetic in a dozen operations, each a pass over memory: for an embedding matrix that
-    takes longer than the recurrence does.
-    """
-    if backend != "tensorflow":
-        return False
-    var, m, v = (
-        (each.value if isinstance(each, keras.Variable) else each).handle for each in (variable, momentum, velocity)
-    )
-    count = keras.ops.cast(step, variable.dtype)
-    tensorflow.raw_ops.ResourceApplyAdam(
-        var=var,
-        m=m,
-        v=v,
-        beta1_power=keras.ops.power(keras.ops.cast(adam.beta_1, variable.dtype), count),
-        beta2_power=keras.ops.power(keras.ops.cast(adam.beta_2, variable.dtype), count),
-        lr=keras.ops.cast(learning_rate, variable.dtype),
-        beta1=adam.beta_1,
-        beta2=adam.beta_2,
-        epsilon=adam.epsilon,
-        grad=gradient,
-    )
-    return True
-
-
-_IDS = (None, None), "int32"
 
 
 def _traced(function: Callable[..., Any], *signature: tuple[Any, str]) -> Callable[..., Any]:

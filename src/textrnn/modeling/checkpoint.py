@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.modeling.backend import backend, keras
+from textrnn.modeling.backend import keras
 
 EPOCH_SECONDS = 30.0
 """How old the last checkpoint must be for one at the end of an epoch or of a seed."""
@@ -45,7 +45,7 @@ class Checkpoints:
         self, folder: Path, fingerprint: str, epoch_seconds: float = EPOCH_SECONDS, step_seconds: float = STEP_SECONDS
     ) -> None:
         self._folder = folder
-        libraries = {name: sys.modules[name].__version__ for name in ("numpy", "keras", backend)}
+        libraries = {name: sys.modules[name].__version__ for name in ("numpy", "keras", keras.config.backend())}
         self._key = {"fingerprint": fingerprint, "precision": keras.config.dtype_policy().name, **libraries}
         self._epoch_seconds = epoch_seconds
         self._step_seconds = step_seconds

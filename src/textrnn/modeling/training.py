@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,14 +26,15 @@ DRAW_ROWS, DROP_WORDS = 1, 2
 
 Weights = list[np.ndarray]
 Row = dict[str, Any]
+Read = Callable[[int, np.ndarray], np.ndarray]
 
 
 @dataclass
 class SeedResult:
-    """The result of one seed: a row per epoch, and weights and probabilities unless it failed.
+    """The result of one seed: a row per epoch, and unless it failed weights, and probabilities by split.
 
-    `probabilities` are float32 [examples, classes] by split. `seconds` count all processes that
-    trained the seed, each killed one up to its last checkpoint.
+    `probabilities` are float32 [examples, classes]. `seconds` count all processes that trained the seed, each killed
+    one up to its last checkpoint.
     """
 
     seed: int
@@ -43,37 +45,32 @@ class SeedResult:
     seconds: float = 0.0
 
 
+@dataclass
 class Trainer:
-    """Trains `experiment` on `splits["train"]`, one seed after the other.
+    """Trains `experiment` on the `train` split, one seed after the other.
 
     The graph is traced once, for the first seed. Every other seed takes over the variables of a freshly built model
     (weights, optimizer, random states), so a seed's result does not depend on the seeds before it.
 
-    Args:
+    Attributes:
         splits: `train`, `valid` and `test`.
         draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
         classes: their number.
         checkpoints: where a killed training continues from.
-        fixed_rows: how many rows at the end of the embedding belong to words that `splits["train"]` lacks.
+        fixed_rows: how many rows at the end of the embedding belong to words that the train split lacks.
+        model: None until the first seed is trained.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        splits: dict[str, Tokens],
-        draw: Callable[[int], np.ndarray],
-        classes: int,
-        checkpoints: Checkpoints | None = None,
-        fixed_rows: int = 0,
-    ) -> None:
-        self.experiment = experiment
-        self.splits = splits
-        self.draw = draw
-        self.classes = classes
-        self.checkpoints = checkpoints
-        self.fixed_rows = fixed_rows
-        self.model: keras.Model | None = None
-        self._targets = np.eye(classes, dtype=np.float32)[splits["train"].labels]
+    experiment: Experiment
+    splits: dict[str, Tokens]
+    draw: Callable[[int], np.ndarray]
+    classes: int
+    checkpoints: Checkpoints | None = None
+    fixed_rows: int = 0
+    model: keras.Model | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._targets = np.eye(self.classes, dtype=np.float32)[self.splits["train"].labels]
 
     def run(
         self,
@@ -100,26 +97,26 @@ class Trainer:
             rng.bit_generator.state, done = position["rng"], position["done"]
             _assign(_training_state(model), position["variables"])
         rows, held_out = self.drawn(seed)
-        texts, unseen = self.splits["train"].take(rows), self.splits["train"].take(held_out)
+        train, valid = self.splits["train"], self.splits["valid"]
+        texts, unseen = train.take(rows), train.take(held_out)
         rate = self.experiment.rare_word_dropout
         chances = rare_word_chances(texts.counts(), rate) if rate else None
         for epoch in range(len(result.history) + 1, self.experiment.epochs + 1):
             save = partial(self._save_if_due, result, started, rng.bit_generator.state)
             batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
-            read = partial(self._read, chances=chances, drawn=(seed, DROP_WORDS, epoch))
-            trained = self._train_epoch(model, batches, read, done, save)
+            read = partial(self._read, chances, (seed, DROP_WORDS, epoch))
+            metrics = self._train_epoch(batches, done, read, save)
             evaluated = self._weights(model)
-            probabilities = self._predict(model, evaluated, self.splits["valid"])
-            labels = self.splits["valid"].labels
+            probabilities = self._predict(model, evaluated, valid)
             row = {
                 "seed": seed,
                 "epoch": epoch,
-                "loss": trained["loss"],
-                "accuracy": trained["accuracy"],
-                "val_loss": log_loss(labels, probabilities),
-                "val_accuracy": accuracy(labels, probabilities),
+                "loss": float(metrics["loss"]),
+                "accuracy": float(metrics["accuracy"]),
+                "val_loss": log_loss(valid.labels, probabilities),
+                "val_accuracy": accuracy(valid.labels, probabilities),
                 "learning_rate": _number(model.optimizer.learning_rate),
-                "gradient_norm": trained["gradient_norm"],
+                "gradient_norm": _number(model.optimizer.gradient_norms) / len(batches),
             }
             if len(unseen):
                 row[HELD_OUT] = accuracy(unseen.labels, self._predict(model, evaluated, unseen))
@@ -159,8 +156,8 @@ class Trainer:
 
     def parameter_counts(self) -> dict[str, int]:
         """Returns the `total` and `trainable` numbers of weights."""
-        trainable = sum(int(np.prod(weight.shape)) for weight in self.fitted.trainable_weights)
-        return {"total": int(self.fitted.count_params()), "trainable": trainable}
+        weights = {"total": self.fitted.weights, "trainable": self.fitted.trainable_weights}
+        return {kind: sum(math.prod(weight.shape) for weight in each) for kind, each in weights.items()}
 
     def flops(self, results: list[SeedResult]) -> dict[str, float]:
         """Returns the mean operations of a `training` over `results`, and of the `prediction` of a validation text."""
@@ -184,31 +181,22 @@ class Trainer:
             _assign(_state(self.model), _state(fresh))
         return self.model
 
-    def _train_epoch(
-        self,
-        model: keras.Model,
-        batches: list[np.ndarray],
-        read: Callable[[np.ndarray, int], np.ndarray],
-        done: int,
-        after_step: Callable[[int], None],
-    ) -> dict[str, float]:
+    def _train_epoch(self, batches: list[np.ndarray], done: int, read: Read, save: Callable[[int], None]) -> Row:
         """Takes a step for each of `batches`, except the first `done`, which a restored model has taken.
 
-        `read` returns the ids of a batch for the number of its step. `after_step` is called with the number of each
-        step except the last. Returns the mean `loss` and `accuracy` over the epoch's texts, and the mean
-        `gradient_norm` over its steps.
+        `read` returns what a step reads of its rows; `save` is called with the number of steps taken so far. Returns
+        the mean `loss` and `accuracy` over the epoch's texts.
         """
         if done == 0:
-            model.reset_metrics()
-            model.optimizer.gradient_norms.assign(0.0)
+            self.fitted.reset_metrics()
+            self.fitted.optimizer.gradient_norms.assign(0.0)
         for step, rows in enumerate(batches[done:], start=done + 1):
-            metrics = self._step(read(rows, step), self._targets[rows])
+            metrics = self._step(read(step, rows), self._targets[rows])
             if step < len(batches):
-                after_step(step)
-        means = {name: float(metrics[name]) for name in ("loss", "accuracy")}
-        return {**means, "gradient_norm": _number(model.optimizer.gradient_norms) / len(batches)}
+                save(step)
+        return metrics
 
-    def _read(self, rows: np.ndarray, step: int, chances: np.ndarray | None, drawn: tuple[int, ...]) -> np.ndarray:
+    def _read(self, chances: np.ndarray | None, drawn: tuple[int, ...], step: int, rows: np.ndarray) -> np.ndarray:
         """What training reads of `rows`: int32 [rows, longest of them], rare words as unknown by `chances`.
 
         Each step has its own generator, so a training that continues within an epoch draws the same.
