@@ -91,11 +91,11 @@ class Network:
         join, step = CELLS[self._experiment.cell]
         kernel = join(next(weights), next(weights), next(weights))
         one = np.ones((1, batch), np.float32)
-        output = memory = np.zeros((self._experiment.units, batch), np.float32)
+        output = cell = np.zeros((self._experiment.units, batch), np.float32)
         outputs = np.empty((self._experiment.units, time, batch), np.float32)
         for t in range(time):
             gates = kernel @ np.concatenate([sequence[:, t], output, one])
-            output, memory = step(gates, output, memory)
+            output, cell = step(gates, output, cell)
             outputs[:, t] = output
         return outputs
 
@@ -130,25 +130,28 @@ def _join_gru(kernel: Array, recurrent: Array, bias: Array) -> Array:
     return np.concatenate([(of_input + of_output)[:opening], of_input[opening:], of_output[opening:]])
 
 
-# A step goes from the gates float32 [gates, batch] and the last output and memory float32 [units, batch] to the next.
+# A step goes from the gates float32 [gates, batch], and the last output and cell state float32 [units, batch], to the
+# next output and cell state. Only an LSTM has a cell state.
 
 
-def _simple_rnn(gates: Array, output: Array, memory: Array) -> tuple[Array, Array]:
-    return np.tanh(gates), memory
+def _simple_rnn(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    return np.tanh(gates), cell
 
 
-def _lstm(gates: Array, output: Array, memory: Array) -> tuple[Array, Array]:
+def _lstm(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
     opened, candidate = np.split(gates, [3 * len(output)])
-    let_in, forget, let_out = np.split(_sigmoid(opened), 3)
-    memory = forget * memory + let_in * np.tanh(candidate)
-    return let_out * np.tanh(memory), memory
+    let_in, kept, let_out = np.split(_sigmoid(opened), 3)
+    candidate = np.tanh(candidate)
+    cell = kept * cell + let_in * candidate
+    output = let_out * np.tanh(cell)
+    return output, cell
 
 
-def _gru(gates: Array, output: Array, memory: Array) -> tuple[Array, Array]:
+def _gru(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
     opened, of_input, of_output = np.split(gates, [2 * len(output), 3 * len(output)])
     update, reset = np.split(_sigmoid(opened), 2)
     candidate = np.tanh(of_input + reset * of_output)
-    return update * (output - candidate) + candidate, memory
+    return candidate + update * (output - candidate), cell
 
 
 CELLS: dict[str, tuple[Callable[..., Array], Callable[..., tuple[Array, Array]]]] = {
