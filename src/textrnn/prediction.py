@@ -81,9 +81,8 @@ def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
     seeds = sorted(int(folder.name) for folder in models.glob("*") if folder.name.isdigit())
     if not seeds:
         known = sorted(folder.parent.name for folder in Path("runs").glob("*/model"))
-        raise TextrnnError(
-            f"{models} holds no model. Runs with models: {', '.join(known) or 'none; run `make repro`'}."
-        )
+        found = ", ".join(known) or "none; run `make repro`"
+        raise TextrnnError(f"{models} holds no model. Runs with models: {found}.")
     if seed is not None and seed not in seeds:
         raise TextrnnError(f"{models} has no seed {seed}. It has: {', '.join(map(str, seeds))}.")
     return models / str(seeds[0] if seed is None else seed)
@@ -127,18 +126,19 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
 
 def _writable(column: pl.Series) -> pl.Series:
     """A column that CSV cannot hold, as floats if they are exact, else as text: JSON, and hexadecimal for bytes."""
-    values = [value for value in column.to_list() if value is not None]
-    if column.dtype == pl.Object and all(
-        type(value) is float or (type(value) is int and abs(value) <= _EXACT) for value in values
-    ):
-        return pl.Series(column.name, column.to_list(), pl.Float64, strict=False)
-    return pl.Series(column.name, map(_as_text, column.to_list()), pl.String)
 
+    def is_exact(value: object) -> bool:
+        return value is None or type(value) is float or (type(value) is int and abs(value) <= _EXACT)
 
-def _as_text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    def as_text(value: object) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        return value.hex() if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False, default=str)
+
+    values = column.to_list()
+    if column.dtype == pl.Object and all(map(is_exact, values)):
+        return pl.Series(column.name, values, pl.Float64, strict=False)
+    return pl.Series(column.name, map(as_text, values), pl.String)
 
 
 def _free_names(table: pl.DataFrame) -> pl.DataFrame:

@@ -155,9 +155,8 @@ def _damaged(file: Path, error: Exception) -> TextrnnError:
 def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:
     """Writes `run.json`, `predictions.parquet` and, unless empty, `history.csv` into `folder`.
 
-    Args:
-        predictions: one frame per seed and split, from `prediction_rows`.
-        history: one row per seed and epoch, with `HISTORY_COLUMNS`, and maybe `HELD_OUT`.
+    `predictions` has one frame per seed and split, from `prediction_rows`; `history` one row per seed and epoch, with
+    `HISTORY_COLUMNS`, and maybe `HELD_OUT`.
     """
     text = json.dumps({**asdict(run), "status": run.status}, indent=2, sort_keys=True, allow_nan=False)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
@@ -172,9 +171,7 @@ def prediction_rows(
 ) -> pl.DataFrame:
     """Returns the rows of `predictions.parquet` for one seed and split.
 
-    Args:
-        labels: int32 [examples]
-        probabilities: float32 [examples, classes]
+    `labels` are int32 [examples], and `probabilities` float32 [examples, classes].
     """
     columns = {
         "seed": np.full(len(labels), seed, np.int32),
@@ -196,9 +193,7 @@ def digest(folder: Path) -> str:
 def fingerprint(plan: Path, inputs: dict[str, str]) -> str:
     """Returns the SHA-256 that identifies a training before it has run.
 
-    Args:
-        plan: the file that the stage `plan` wrote for the training: settings and code.
-        inputs: a digest per input.
+    It covers the file that the stage `plan` wrote for it (settings and code), and a digest per input.
     """
     content = {"plan": _sha256(plan), "inputs": inputs}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

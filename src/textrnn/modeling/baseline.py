@@ -56,14 +56,12 @@ class NBSVM:
         try:
             counts = self._vectorizer.fit_transform(_joined_tokens(texts))
         except ValueError as error:
-            raise TextrnnError(
-                f"nb_svm: no word n-gram occurs in {params.min_count} training texts. Lower min_count."
-            ) from error
+            message = f"nb_svm: no word n-gram occurs in {params.min_count} training texts. Lower min_count."
+            raise TextrnnError(message) from error
         # Two classes need one model, class 1 against class 0; more classes need one each.
-        self._positives = [1] if classes == 2 else list(range(classes))
         self._models = []
         self.training_flops = 0.0
-        for positive in self._positives:
+        for positive in [1] if classes == 2 else range(classes):
             ratios = _log_count_ratios(counts, labels == positive)
             model = LogisticRegression(C=params.inverse_regularization, max_iter=_MAX_ITERATIONS)
             with threadpool_limits(1):  # sums split over threads differ in the last digits
@@ -81,11 +79,8 @@ class NBSVM:
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes]; with more than two classes the rows are scaled to sum to 1."""
         counts = self._vectorizer.transform(_joined_tokens(texts))
-        positive: np.ndarray = np.column_stack(
-            [model.predict_proba(counts.multiply(ratios).tocsr())[:, 1] for ratios, model in self._models]
-        )
-        if len(self._positives) == 1:
-            positive = np.column_stack([1 - positive[:, 0], positive[:, 0]])
+        each = [model.predict_proba(counts.multiply(ratios).tocsr())[:, 1] for ratios, model in self._models]
+        positive: np.ndarray = np.column_stack([1 - each[0], each[0]] if len(each) == 1 else each)
         shares: np.ndarray = (positive / positive.sum(axis=1, keepdims=True)).astype(np.float32)
         return shares
 

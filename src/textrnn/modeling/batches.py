@@ -137,11 +137,7 @@ def load_splits(folder: Path, experiment: Experiment, vocabulary: Vocabulary) ->
 def rare_word_chances(counts: np.ndarray, rate: float) -> np.ndarray:
     """Returns the probability with which training reads each word as unknown, float32 [words].
 
-    It is a / (a + n) for a word that occurs n times (`Experiment.rare_word_dropout`).
-
-    Args:
-        counts: int64 [words], as `Tokens.counts` returns it.
-        rate: a, above 0.
+    It is a / (a + n) for a word that occurs n times: `rate` is a, above 0, and `counts` int64 [words] holds n.
     """
     chances = (rate / (rate + counts)).astype(np.float32)
     chances[: UNKNOWN + 1] = 0
@@ -159,9 +155,7 @@ def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generato
 def predict(forward: Callable[[np.ndarray], Any], tokens: Tokens, threads: int = 1) -> np.ndarray:
     """Returns the probabilities `float32 [examples, classes]` of every text, in the order of `tokens`.
 
-    Args:
-        forward: from ids int32 [batch, time] to logits float32 [batch, classes].
-        threads: the number of batches computed at once.
+    `forward` goes from ids int32 [batch, time] to logits float32 [batch, classes]; `threads` batches run at once.
     """
     batches = length_buckets(tokens.lengths, PREDICTION_BATCH)[::-1]  # longest first, so that threads end together
     with ThreadPoolExecutor(threads) as pool:

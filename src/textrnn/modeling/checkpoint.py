@@ -82,7 +82,7 @@ class Checkpoints:
         self._write()
 
     def finish(self, seed: int, state: State) -> None:
-        """Takes the final state of `seed`, and writes it if due, else with the next checkpoint."""
+        """Writes the final state of `seed` if due, else with the next checkpoint."""
         self._waiting[seed] = state
         if self.due():
             self._write()

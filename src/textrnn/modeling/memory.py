@@ -33,10 +33,7 @@ def long_texts(lengths: np.ndarray) -> tuple[np.ndarray, int]:
     """Returns the rows to measure, int64 [texts], and the number of distances: the same texts at each.
 
     That number is the length that a quarter of the texts reach, at most `DISTANCES`. The rows are the first `TEXTS`
-    texts that reach it.
-
-    Args:
-        lengths: tokens per text, int64 [examples], at least one example.
+    texts that reach it. `lengths` are tokens per text, int64 [examples], of at least one example.
     """
     quarter = -(-len(lengths) // 4)
     distances = min(int(np.sort(lengths)[-quarter]), DISTANCES)
@@ -47,11 +44,7 @@ def gradient_norms(model: keras.Model, tokens: Tokens, rows: np.ndarray, distanc
     """Returns the norm of the gradient at each of `distances` from the end of each text, float32 [rows, distances].
 
     The gradient is that of the cross-entropy of the text's label, without dropout, label smoothing and L2, by the
-    output of the embedding.
-
-    Args:
-        model: as `build_classifier` returns it.
-        rows: of `tokens`, int64 [rows], each a text of at least `distances` tokens.
+    output of the embedding. `rows` int64 are texts of at least `distances` tokens.
     """
     assert (tokens.lengths[rows] >= distances).all(), "a text is too short"
     embedding = model.get_layer("embedding")

@@ -73,10 +73,9 @@ class LSTM(_FastLoop, keras.layers.LSTM):
 class _OwnLoop(_FastLoop):
     """The loop over time of the other cells, forwards and backwards.
 
-    A cell defines a step by its `gates`, the product of `kernel` with the rows `[input, last output, 1]` of the batch,
-    and the gradient of that step. (Methods named `forward` and `backward` would hide torch's.)
-
-    Splitting the gates of rows copies them. Gates as rows would need whole sequences transposed, which takes longer.
+    A cell defines a step by its `gates`, the product of the rows `[input, last output, 1]` of the batch with `kernel`,
+    and the gradient of that step. (Methods named `forward` and `backward` would hide torch's.) Splitting the gates
+    copies them; gates as rows would need whole sequences transposed, which takes longer.
     """
 
     units: int
@@ -96,11 +95,7 @@ class _OwnLoop(_FastLoop):
         raise NotImplementedError
 
     def outputs(self, inputs: Tensor, training: bool) -> Tensor:
-        """See `_FastLoop`.
-
-        Training keeps what the gradient needs. Otherwise a gradient repeats the forward pass first, which takes a
-        small part of the memory.
-        """
+        """See `_FastLoop`. Outside training, where memory counts more, a gradient repeats the forward pass first."""
         features, units = inputs.shape[2], self.units
 
         def run(inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:

@@ -53,11 +53,7 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:
-    """Returns the weights by name, in the model's order, the encoder of raw texts, and the experiment.
-
-    Raises:
-        TextrnnError: files are missing, or do not belong together.
-    """
+    """Returns the weights by name, in the model's order, the encoder and the experiment; raises as `load_model`."""
     try:
         experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
         encoder = TextEncoder.load(folder)
