@@ -19,7 +19,7 @@ from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
 
 SEED = 0
-"""A baseline has nothing random in it: its one result stands under this seed."""
+"""A baseline is not random: its one result has this seed."""
 
 
 def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:

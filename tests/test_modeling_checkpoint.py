@@ -24,14 +24,14 @@ STATE: dict[str, Any] = {
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What `time.monotonic` tells."""
+    """What `time.monotonic` returns."""
     now = [1000.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
     return now
 
 
 def of(number: int) -> dict[str, Any]:
-    """A state to tell from others."""
+    """A state that differs from others."""
     return {"number": number, "weights": [np.full(5, number, np.float32)]}
 
 
@@ -52,7 +52,7 @@ def test_everything_comes_back_exactly(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep" / "lstm").iterdir()] == ["4.npz"]
 
 
-def test_without_a_file_there_is_nothing_and_nothing_to_tell(
+def test_without_a_file_there_is_nothing_and_nothing_to_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert Checkpoints(tmp_path / "lstm", "abc").load(0) is None
@@ -107,7 +107,7 @@ def test_while_one_is_written_the_old_one_is_there(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("other", ["fingerprint", "keras", "precision"])
-def test_one_of_another_training_is_told_and_deleted(
+def test_one_of_another_training_is_reported_and_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: str
 ) -> None:
     Checkpoints(tmp_path, "abc").save(2, of(1))
@@ -123,7 +123,7 @@ def test_one_of_another_training_is_told_and_deleted(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_one_is_told_and_deleted_and_never_believed(
+def test_a_damaged_one_is_reported_and_deleted_and_never_believed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = Checkpoints(tmp_path, "abc")
@@ -139,10 +139,10 @@ def test_a_damaged_one_is_told_and_deleted_and_never_believed(
     for content in damaged:
         file.write_bytes(content)
         found = checkpoints.load(0)
-        told = capsys.readouterr().err
+        printed = capsys.readouterr().err
         if found is None:
             refused += 1
-            assert told == f"warning: {file} is damaged: deleted, seed 0 starts from the beginning\n"
+            assert printed == f"warning: {file} is damaged: deleted, seed 0 starts from the beginning\n"
             assert not file.exists()
         else:  # a bit of the archive's own that means nothing, such as a date
             assert found["number"] == 1
@@ -164,8 +164,8 @@ def test_a_full_disk_stops_the_checkpoints_and_not_the_training(
     clock[0] += 1e6
     assert not checkpoints.due()
     checkpoints.finish(0, of(3))
-    told = capsys.readouterr().err
-    assert told.splitlines() == [
+    printed = capsys.readouterr().err
+    assert printed.splitlines() == [
         "warning: no checkpoint can be written, training continues without: [Errno 28] No space left on device"
     ]
     assert number_in(checkpoints, 0) == 1

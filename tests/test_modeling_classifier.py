@@ -153,7 +153,7 @@ def weights_as_built(model: keras.Model) -> list[np.ndarray]:
     return [weight.astype(np.float64) for layer in layers for weight in layer.get_weights()]
 
 
-def reckon(model: keras.Model, text: list[int], experiment: Experiment) -> np.ndarray:
+def compute(model: keras.Model, text: list[int], experiment: Experiment) -> np.ndarray:
     """The logits of one text, with no batch and no padding anywhere, in float64."""
     embedding, *weights, head, head_bias = weights_as_built(model)
     x = embedding[text]
@@ -206,9 +206,9 @@ def test_constant_weights_by_hand(cell: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_logits_follow_the_textbook(shape: Shape) -> None:
-    """Each text is reckoned alone; the model has them side by side, all of them padded."""
+    """Each text is computed alone; the model has them in one batch, all of them padded."""
     model, texts = scrambled(*shape), [*TEXTS, *LONG_TEXTS]
-    expected = [reckon(model, text, make_experiment(**as_changes(*shape))) for text in texts]
+    expected = [compute(model, text, make_experiment(**as_changes(*shape))) for text in texts]
     np.testing.assert_allclose(logits(model, padded(texts, 13)), expected, atol=2e-6)
 
 
@@ -225,7 +225,7 @@ def test_left_padding_is_read_like_words(shape: Shape) -> None:
     weights[0][0] = [0.3, -0.4, 0.5]
     model.set_weights(weights)
     texts = [[0] * (5 - len(text)) + text for text in TEXTS]
-    expected = [reckon(model, text, experiment) for text in texts]
+    expected = [compute(model, text, experiment) for text in texts]
     np.testing.assert_allclose(logits(model, np.array(texts, np.int32)), expected, atol=2e-6)
     model.train_on_batch(np.array(texts, np.int32), TARGETS)
     assert (model.get_weights()[0][0] != weights[0][0]).any()
@@ -353,7 +353,7 @@ def test_recurrent_knobs_are_refused_without_recurrence(cell: str, knob: dict[st
     [("embedding_dropout", "word"), ("spatial_dropout", "channel")],
 )
 def test_dropout_takes_whole_words_or_whole_channels(knob: str, units_kept_together: str) -> None:
-    """The mean of `ones` tells what was dropped: a word's share of it, or a channel altogether."""
+    """The mean of `ones` shows what was dropped: a word's share of it, or a channel altogether."""
     model = build(cell="feedforward", readout="mean", **{knob: 0.5})
     dropped = keras.Model(model.inputs, next(x for x in model.layers if "dropout" in x.name).output)
     weights = model.get_weights()
@@ -407,8 +407,8 @@ def moments_after_one_step(model: keras.Model) -> dict[str, list[np.ndarray]]:
     }
 
 
-def test_a_word_that_stands_often_in_a_batch_has_one_gradient() -> None:
-    """Its square is that of the sum over places, not a sum of squares: words 2 to 6 stand here repeatedly."""
+def test_a_word_that_occurs_often_in_a_batch_has_one_gradient() -> None:
+    """Its square is that of the sum over places, not a sum of squares: words 2 to 6 occur repeatedly."""
     model = build()
     scramble(model)
     moments = moments_after_one_step(model)

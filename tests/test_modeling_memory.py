@@ -1,4 +1,4 @@
-"""The gradient probe against finite differences, and against a linear network that is reckoned by hand."""
+"""The gradient probe against finite differences, and against a linear network that is computed by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES = [
     ("feedforward", False, 2, "mean"),
 ]
 
-# No word stands twice in a text, so that to move its vector is to move one place.
+# No word occurs twice in a text, so that to move its vector is to move one place.
 TEXTS = [[2, 3, 4, 5], [6, 1], [4, 6, 2, 3, 5], [5, 1, 2]]
 LABELS = [0, 2, 1, 2]
 WORDS, DIMENSION, CLASSES = 7, 3, 4

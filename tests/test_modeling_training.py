@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,19 @@ class EveryStep(Checkpoints):
         shutil.copytree(self._folder, self.kept[-1])
 
 
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Without a graph: to trace one takes far longer than the few steps of a test."""
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def draw(seed: int) -> np.ndarray:
     """An embedding of its own for each seed, that of the bad seed with a word at infinity."""
     matrix = make_embedding(seed)
@@ -85,6 +98,12 @@ def make_trainer(**changes: Any) -> Trainer:
     """One batch per epoch, so that epochs are steps, unless `changes` say otherwise."""
     plain = {"cell": "feedforward", "readout": "mean"}
     return Trainer(make_experiment(**{**plain, **changes}), SPLITS, draw, 2)
+
+
+@cache
+def rich_trainer() -> Trainer:
+    """One for several tests, without checkpoints at first."""
+    return make_trainer(**RICH)
 
 
 @cache
@@ -126,7 +145,8 @@ def assert_equal(weights: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 
 def test_a_seed_gives_the_same_bytes_after_others_and_alone_in_another_process() -> None:
-    trainer = make_trainer(**RICH)
+    trainer = rich_trainer()
+    trainer.checkpoints = None
     first, failed, second = (trainer.run(seed) for seed in (0, BAD_SEED, 1))
     assert mark(first) != mark(second)
     assert first.failure is second.failure is None
@@ -148,7 +168,7 @@ def test_a_seed_gives_the_same_bytes_after_others_and_alone_in_another_process()
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it counts TensorFlow's traces")
 def test_nothing_is_traced_twice(tmp_path: Path) -> None:
     """However many seeds there are, shapes their batches have, and checkpoints they go on from."""
-    trainer = make_trainer(**RICH)
+    trainer = rich_trainer()
     trainer.checkpoints = saved = EveryStep(tmp_path)
     for seed in (0, 1):
         trainer.run(seed)
@@ -158,6 +178,7 @@ def test_nothing_is_traced_twice(tmp_path: Path) -> None:
     assert traces == [1, 1]
 
 
+@pytest.mark.usefixtures("eager")
 def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
     result, raw = run_plain(epochs=3)
     assert [tuple(row) for row in result.history] == [HISTORY_COLUMNS] * 3
@@ -175,6 +196,7 @@ def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
     assert result.history[-1]["val_accuracy"] == accuracy(labels, result.probabilities["valid"])
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_part_of_the_train_split_is_held_out_and_measured() -> None:
     """Of six texts two; they are drawn for each seed, and alike for every experiment."""
     trainer = make_trainer(held_out=0.3, epochs=2)
@@ -196,6 +218,7 @@ def test_a_part_of_the_train_split_is_held_out_and_measured() -> None:
     assert_equal(alone.run(0).weights, result.weights)
 
 
+@pytest.mark.usefixtures("eager")
 def test_training_sees_as_many_examples_as_it_is_allowed() -> None:
     trainer = make_trainer(train_examples=2, epochs=2)
     rows, held_out = trainer.drawn(1)
@@ -208,6 +231,7 @@ def test_training_sees_as_many_examples_as_it_is_allowed() -> None:
     assert HELD_OUT not in result.history[0]
 
 
+@pytest.mark.usefixtures("eager")
 def test_gradient_norm_is_the_mean_over_the_epochs_steps() -> None:
     """The first epoch of one batch: the norm of the first moment, which is 0.1 of the gradient."""
     result, _ = run_plain(epochs=1)
@@ -217,6 +241,7 @@ def test_gradient_norm_is_the_mean_over_the_epochs_steps() -> None:
     assert result.history[0]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_averaged_weights_are_evaluated_while_training_goes_on_with_the_raw_ones() -> None:
     _, plain = run_plain(epochs=3)
     trainer = make_trainer(epochs=3, ema=0.75)
@@ -238,6 +263,7 @@ def test_averaged_weights_are_evaluated_while_training_goes_on_with_the_raw_ones
         assert row["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_frozen_embedding_comes_back_with_the_averages() -> None:
     trainer = make_trainer(ema=0.75, trainable_embedding=False, epochs=1)
     np.testing.assert_array_equal(trainer.run(3).weights[0], draw(3))
@@ -253,6 +279,7 @@ def test_a_frozen_embedding_comes_back_with_the_averages() -> None:
         ([1, 2, 3, 0.5, 0.7, 0.6, 9], 3, 7, 4),
     ],
 )
+@pytest.mark.usefixtures("eager")
 def test_early_stopping_brings_the_best_epoch_back(
     monkeypatch: pytest.MonkeyPatch, losses: list[float], patience: int, epochs: int, best: int
 ) -> None:
@@ -262,12 +289,14 @@ def test_early_stopping_brings_the_best_epoch_back(
     assert_equal(result.weights, raw[best - 1])
 
 
+@pytest.mark.usefixtures("eager")
 def test_without_patience_the_last_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "log_loss", script([1, 2, 3]))
     result, raw = run_plain(epochs=3)
     assert_equal(result.weights, raw[2])
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_training_that_diverges_says_in_which_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "log_loss", script([1, 2, np.nan]))
     result, _ = run_plain(epochs=4)
@@ -276,6 +305,7 @@ def test_a_training_that_diverges_says_in_which_epoch(monkeypatch: pytest.Monkey
     assert (result.weights, result.probabilities) == ([], {})
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_infinite_loss_is_a_failure() -> None:
     result = make_trainer(l2=1e38, gradient_clip=1.0, ema=0.9).run(0)
     assert result.failure == "the loss is no longer a finite number in epoch 1"
@@ -283,7 +313,8 @@ def test_an_infinite_loss_is_a_failure() -> None:
 
 @pytest.mark.parametrize("changes", CONTINUED.values(), ids=CONTINUED)
 def test_a_training_continues_from_any_step_to_the_same_bytes(tmp_path: Path, changes: dict[str, Any]) -> None:
-    trainer = make_trainer(**changes)
+    trainer = rich_trainer() if changes is RICH else make_trainer(**changes)
+    trainer.checkpoints = None
     plain = trainer.run(1)
     trainer.checkpoints = saved = EveryStep(tmp_path)
     assert mark(trainer.run(1)) == mark(plain)
@@ -303,6 +334,7 @@ def test_a_training_continues_from_any_step_to_the_same_bytes(tmp_path: Path, ch
         assert mark(result) == mark(plain)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_finished_seed_is_not_trained_again(tmp_path: Path) -> None:
     """Nor is one that diverged."""
     trainer = make_trainer()
@@ -318,6 +350,7 @@ def test_a_finished_seed_is_not_trained_again(tmp_path: Path) -> None:
     assert other.parameter_counts() == trainer.parameter_counts()
 
 
+@pytest.mark.usefixtures("eager")
 def test_seconds_are_those_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that ticks when it is read: at the start, at a checkpoint, at the end."""
     clock = itertools.count(100.0, 7.0)
@@ -329,6 +362,7 @@ def test_seconds_are_those_of_all_processes(tmp_path: Path, monkeypatch: pytest.
     assert trainer.run(0).seconds == 2 * 7 + 7
 
 
+@pytest.mark.usefixtures("eager")
 def test_parameter_counts() -> None:
     """Embedding 7 x 3, dense 3 x 2 + 2, logits 2 x 2 + 2."""
     run_plain(epochs=1)
@@ -344,6 +378,7 @@ def test_scores_by_hand() -> None:
     assert np.isnan(log_loss(labels, probabilities * np.nan))
 
 
+@pytest.mark.usefixtures("eager")
 def test_rare_words_are_read_as_unknown_in_training_alone() -> None:
     """With a rate beyond all counts every word is, and training moves no other word's vector."""
     trainer = make_trainer(rare_word_dropout=1e12, epochs=1)

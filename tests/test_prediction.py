@@ -46,13 +46,13 @@ def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch, capfdbinary:
         ("texts.parquet", b"PAR1", r"is not readable as parquet: "),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_what_cannot_be_read_is_reported(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TextrnnError, match=message):
         read_table(tmp_path / name, None)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError, match=r"No such file or directory. Name a file that can be read"):
         read_table(tmp_path / "none.csv", None)
 

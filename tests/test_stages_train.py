@@ -171,12 +171,12 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
 def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """DVC goes on with the others: the run folder is complete, and says what happened. A broken checkpoint is told."""
+    """DVC continues with the others: the run folder is complete, with the reason. A broken checkpoint is reported."""
     (project / "checkpoints" / "wild").mkdir(parents=True)
     (project / "checkpoints" / "wild" / "1.npz").write_bytes(b"PK half an archive")
     assert train("wild", monkeypatch) == 0
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == "warning: checkpoints/wild/1.npz is damaged: deleted, seed 1 starts from the beginning"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == "warning: checkpoints/wild/1.npz is damaged: deleted, seed 1 starts from the beginning"
     assert not (project / "checkpoints" / "wild").exists()
     run = RunFolder.load(project / "runs" / "wild")
     assert run.failures == {"0": FAILURE, "1": FAILURE, "2": FAILURE}

@@ -1,4 +1,4 @@
-"""Texts, embeddings and weights that are small enough to reckon by hand."""
+"""Texts, embeddings and weights that are small enough to compute by hand."""
 
 from __future__ import annotations
 
