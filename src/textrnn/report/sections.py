@@ -110,13 +110,8 @@ def memory(gradients: pd.DataFrame) -> dict[str, Any]:
     farthest = gradients["distance"].max()
     last = gradients[gradients["distance"] == farthest]
     faded = last[["experiment"]].assign(factor=1 / last["norm"], low=1 / last["high"], high=1 / last["low"])
-    found, distances = _spread(
-        rows(gradients[gradients["distance"].isin([*DISTANCES, farthest])]),
-        "experiment",
-        "distance",
-        "norm",
-        two_digits,
-    )
+    shown = gradients[gradients["distance"].isin([*DISTANCES, farthest])].sort_values("distance", kind="stable")
+    found, distances = _spread(rows(shown), "experiment", "distance", "norm", two_digits)
     return {
         "farthest": farthest,
         "texts": gradients["texts"].max(),

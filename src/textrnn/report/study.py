@@ -1,4 +1,4 @@
-"""A study's report: every table, picture and page, made from the folders that the stages before have left."""
+"""A study's report: every table, picture and page, made from what the stages before have written."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import Vocabulary
 
 SLICED = 5
-"""So many runs share a panel and stay legible."""
+"""How many runs share a panel and stay legible."""
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the stages before have left what is reported."""
+    """What is reported, as the stages before have written it."""
 
     runs: Path
     corpus: Path
@@ -72,13 +72,10 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
         "published": published(runs, params, board),
     }
     study["protocol"], study["optimism"] = protocol(runs, of_corpus)
-    quality = data_quality.to_markdown(
-        data_quality.read_report(folders.corpus / "quality.json"),
-        data_quality.read_report(folders.tokens / "report.json"),
-        {name: data_quality.read_report(folders.embeddings / name / "coverage.json") for name in params.embeddings},
-        runs,
-        not_stated,
-    )
+    read = data_quality.read_report
+    coverage = {name: read(folders.embeddings / name / "coverage.json") for name in params.embeddings}
+    counts = read(folders.corpus / "quality.json"), read(folders.tokens / "report.json")
+    quality = data_quality.to_markdown(*counts, coverage, runs, not_stated)
     draw.study(report, board, study)
     for name, table in {"leaderboard": board, **study}.items():
         if not table.empty:
@@ -93,14 +90,14 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
 def _errors(
     ranked: Sequence[RunFolder], params: Params, folders: Folders, ratios: np.ndarray
 ) -> dict[str, pd.DataFrame]:
-    """Where the first, the probed and the linear model err, and what all find hard."""
-    texts = pl.read_parquet(folders.corpus / "valid.parquet").select("id", "text")
-    texts = texts.join(pl.read_parquet(folders.tokens / "valid.parquet").select("id", "ids"), on="id")
-    bars = [run for run in ranked if run.params.get("kind") == "nb_svm"]
-    shown = [run for run in ranked if run.name in params.probes][: SLICED - 1 - len(bars[:1])]
-    first = [run for run in ranked if run.kind == "experiment" and run not in shown][:1]
+    """Where the first, the probed and the linear model err, and which texts all find hard."""
+    texts = pl.read_parquet(folders.corpus / "valid.parquet", columns=["id", "text"])
+    texts = texts.join(pl.read_parquet(folders.tokens / "valid.parquet", columns=["id", "ids"]), on="id")
+    linear = [run for run in ranked if run.params.get("kind") == "nb_svm"][:1]
+    probed = [run for run in ranked if run.name in params.probes][: SLICED - 1 - len(linear)]
+    first = [run for run in ranked if run.kind == "experiment" and run not in probed][:1]
     return {
-        "slices": slices([*first, *shown, *bars[:1]], texts, ratios, partial(groups, folders.corpus)),
+        "slices": slices([*first, *probed, *linear], texts, ratios, partial(groups, folders.corpus)),
         "hardest": hardest(ranked, texts),
     }
 
@@ -108,26 +105,24 @@ def _errors(
 def _words(
     ranked: Sequence[RunFolder], params: Params, folders: Folders, vocabulary: Vocabulary, ratios: np.ndarray
 ) -> dict[str, pd.DataFrame]:
-    """What lies in the vectors before training and after it, and where training has put words.
+    """Neighbours and analogies before training, and neighbours and a map after it.
 
-    After it: of the first run that trains them, and of the first that learns them from scratch.
+    After it: of the first run that trains its vectors, and of the first that learns them from scratch.
     """
     embeddings = {name: Embedding.load(folders.embeddings / name).of_vocabulary for name in params.embeddings}
     trained = [run for run in ranked if run.finished_seeds and run.params.get("trainable_embedding")]
     learned = [run for run in trained if params.embeddings[run.params["embedding"]].source == "random"]
-    # No embedding is named like that: names hold no spaces.
+    # No embedding has such a name: names hold no spaces.
     after = {
         f"{run.name} after training": trained_embedding(run, run.finished_seeds[0], vocabulary)
         for run in (*trained[:1], *learned[:1])
     }
-    found = {
+    maps = [word_map(run, embeddings[run.params["embedding"]], vocabulary, ratios) for run in trained[:1]]
+    return {
         "neighbours": neighbours(embeddings | after, vocabulary, ratios),
         "analogies": analogies(embeddings, vocabulary),
-        "words": pd.DataFrame(columns=MAP_COLUMNS),
+        "words": maps[0] if maps else pd.DataFrame(columns=MAP_COLUMNS),
     }
-    for run in trained[:1]:
-        found["words"] = word_map(run, embeddings[run.params["embedding"]], vocabulary, ratios)
-    return found
 
 
 def _write(file: Path, text: str) -> None:
