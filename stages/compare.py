@@ -23,7 +23,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
     missing = [name for name in names if not (runs / name / "run.json").is_file()]
     if missing:
         raise TextrnnError(
-            f"params.yaml declares {len(names)} runs, and of these {runs} lacks: {', '.join(missing)}. "
+            f"{runs} lacks {len(missing)} of the {len(names)} runs that params.yaml declares: {', '.join(missing)}. "
             "Run `dvc repro`, which makes them first."
         )
     with write_folder(report) as fresh:

@@ -92,7 +92,7 @@ def test_page_counts_what_was_kept_left_out_and_shared(tmp_path: Path) -> None:
     assert _cells(page, "## Shared between splits", "valid and test") == ["valid and test", "0", "1"]
 
 
-def test_page_tells_what_encoding_lost_and_vectors_lack(tmp_path: Path) -> None:
+def test_page_shows_what_encoding_lost_and_vectors_lack(tmp_path: Path) -> None:
     page = _page(tmp_path)
 
     # `dull` and nothing else is unknown: 1 of 5 tokens. Then `good good good good` is cut to three, or two.
@@ -112,7 +112,7 @@ def test_a_missing_report_is_named(tmp_path: Path) -> None:
         data_quality.read_report(tmp_path / "quality.json")
 
 
-def test_page_tells_what_is_not_stated_and_how_far_the_splits_are_from_what_was_asked(tmp_path: Path) -> None:
+def test_page_shows_what_is_not_stated_and_how_far_the_splits_are_from_what_was_asked(tmp_path: Path) -> None:
     page = _page(tmp_path)
     assert "Not stated in the catalog: licence, citation." in page
     assert _cells(page, "# Data quality: tiny", "test")[:1] == ["test"]

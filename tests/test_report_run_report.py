@@ -26,7 +26,7 @@ def test_accuracy_by_length_leaves_no_text_out(tmp_path: Path) -> None:
     assert table["std"].tolist() == [0, 0, 0]
 
 
-def test_the_surest_mistakes_come_first_with_their_text(tmp_path: Path) -> None:
+def test_the_most_confident_mistakes_come_first_with_their_text(tmp_path: Path) -> None:
     labels = [0, 1, 0, 1]
     sure = {"valid": ([f"valid-{row}" for row in range(4)], labels, [[0.4, 0.6], [0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])}
     run = make_run(tmp_path, "lstm", seeds=[0, 1], predictions={**tiny_predictions(), **sure})
@@ -37,7 +37,7 @@ def test_the_surest_mistakes_come_first_with_their_text(tmp_path: Path) -> None:
     ]
 
 
-def test_neighbours_tell_what_moved() -> None:
+def test_neighbours_show_what_moved() -> None:
     vocabulary = Vocabulary(("<pad>", "<unk>", "good", "fine", "bad"))
     before = np.array([[0, 0], [9, 9], [1, 0], [1, 0.1], [1, 0.2]], np.float32)
     after = before.copy()

@@ -179,7 +179,7 @@ def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: 
     assert _files(project / "reports" / "tiny") == files
 
 
-def test_letters_that_no_font_has_are_told_once(project: Path) -> None:
+def test_letters_that_no_font_has_are_reported_once(project: Path) -> None:
     for name, more in {"lstm": {"epochs": 2}, "gru": {}, "nb-svm": {"kind": "baseline"}}.items():
         shutil.rmtree(project / "runs" / name)
         make_run(project / "runs", name, classes=["\U00012000", "fresh"], **more)
@@ -213,7 +213,7 @@ def test_a_missing_run_is_named_and_nothing_is_written(project: Path) -> None:
     done = _compare(project)
 
     assert done.returncode == 1
-    assert "declares 3 runs, and of these runs lacks: gru, nb-svm. Run `dvc repro`" in done.stderr
+    assert "runs lacks 2 of the 3 runs that params.yaml declares: gru, nb-svm. Run `dvc repro`" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "reports").exists()
 

@@ -39,13 +39,15 @@ def accuracy_by_length(run: RunFolder, texts: pl.DataFrame) -> pd.DataFrame:
     lengths = dict(zip(texts["id"], texts["tokens"], strict=True))
     ids, _, _ = run.probabilities(run.finished_seeds[0], "valid")
     names, group = slices.ranges(np.array([lengths[name] for name in ids]), slices.TOKENS)
-    correct = run.correct("valid")
-    rows = []
-    for place in np.unique(group):
-        accuracy = correct[:, group == place].mean(axis=1)
-        std = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else float("nan")
-        rows.append((names[place], int((group == place).sum()), float(accuracy.mean()), std))
-    return pd.DataFrame(rows, columns=["length", "texts", "accuracy", "std"])
+    by_seed = pd.DataFrame(run.correct("valid").T).groupby(group).mean()
+    return pd.DataFrame(
+        {
+            "length": [names[place] for place in by_seed.index],
+            "texts": np.bincount(group)[by_seed.index],
+            "accuracy": by_seed.mean(axis=1),
+            "std": by_seed.std(axis=1, ddof=1),
+        }
+    )
 
 
 def mistakes(run: RunFolder, texts: pl.DataFrame) -> pl.DataFrame:
