@@ -10,7 +10,7 @@ from typing import Any
 
 from textrnn.corpus.tables import SPLITS
 from textrnn.errors import TextrnnError
-from textrnn.report.templates import literal, render
+from textrnn.report.rendering import literal, render
 from textrnn.run_folder import RunFolder
 
 

@@ -1,7 +1,7 @@
 """The report that a reviewer reads top to bottom: `index.html`, and a shorter `report.md` for a pull request.
 
 `index.html` needs no other file: text, tables, style and pictures are in it. It has no script, and its policy forbids
-the browser to load anything. Its text is Markdown that is rendered without raw HTML, links and images.
+the browser to load anything from elsewhere. Its text is Markdown that is rendered without raw HTML, links and images.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from textrnn.report.rendering import render
 from textrnn.report.sections import Report, numbers
-from textrnn.report.templates import render
 
 _SECTION = re.compile(r"^## (?P<title>.+) \{: #(?P<id>\S+) (?P<short>\.short )?\}\n(?P<text>(?s:.*?))(?=^## |\Z)", re.M)
 _PICTURE = re.compile(r'\n!\[(?P<alt>.+)\]\((?P<file>\w+\.svg) "(?P<caption>.+)"\)\n')

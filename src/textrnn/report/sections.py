@@ -1,4 +1,4 @@
-"""What the sections of the report show: numbers for the template `report.md.jinja`, which has the words."""
+"""What the sections of the report show: numbers for `templates/report.md`, which has the words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from textrnn.analysis.calibration import BINS
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
 from textrnn.analysis.leaderboard import SCORES
 from textrnn.analysis.slices import EVIDENCE
+from textrnn.report.rendering import Row, grouped, rows
 from textrnn.report.summary import main_cells, score_text
-from textrnn.report.templates import Row, grouped, rows
 from textrnn.wording import code, estimate, percent, two_digits
 
 MEASURES = {"best_epoch": "validation, best epoch", "last_epoch": "validation, last epoch", "test": "test"}

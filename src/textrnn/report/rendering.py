@@ -24,8 +24,8 @@ Row = dict[Any, Any]
 
 
 def render(template: str, **numbers: Any) -> str:
-    """Returns what the template of that name in this folder makes of `numbers`."""
-    text = _ENVIRONMENT.get_template(f"{template}.jinja").render(numbers)
+    """Returns what the template of that name in the folder `templates` makes of `numbers`."""
+    text = _ENVIRONMENT.get_template(template).render(numbers)
     if template.endswith(".html"):
         return text
     parts = re.split(r"\n\s*\n", re.sub(r"^(#+ .*)", r"\1\n", text.strip(), flags=re.MULTILINE))
@@ -86,8 +86,8 @@ _WORDING = {
     "words": str,
 }
 _ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=select_autoescape(["html.jinja"]),
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from textrnn.report import templates
+from textrnn.report import rendering
 
 COLUMNS = {
     "run": "{name:code}",
@@ -20,7 +20,7 @@ def test_a_cell_without_a_value_is_empty_and_words_are_left_aligned() -> None:
         {"name": "lstm", "share": 0.776, "low": 0.7, "high": 0.8, "verdict": "", "counts": {"valid": 1200}},
         {"name": "gru", "share": None, "low": None, "high": None, "verdict": "worse", "counts": {"valid": 7}},
     ]
-    assert templates.table("Runs", rows, COLUMNS).strip().splitlines() == [
+    assert rendering.table("Runs", rows, COLUMNS).strip().splitlines() == [
         "*Runs*",
         "",
         "| run    |   test % |   95 % interval | verdict   |   texts |",
@@ -31,13 +31,13 @@ def test_a_cell_without_a_value_is_empty_and_words_are_left_aligned() -> None:
 
 
 def test_a_column_without_a_value_is_left_out_and_so_is_a_table_without_rows() -> None:
-    rows = templates.rows(pd.DataFrame({"name": ["lstm"], "share": [0.0], "low": [float("nan")], "verdict": [""]}))
+    rows = rendering.rows(pd.DataFrame({"name": ["lstm"], "share": [0.0], "low": [float("nan")], "verdict": [""]}))
     columns = {header: COLUMNS[header] for header in ("run", "test %", "verdict")} | {"low": "{low:percent}"}
-    assert templates.table("Runs", rows, columns).splitlines()[3] == "| run    |   test % |"
-    assert templates.table("Runs", [], columns) == ""
+    assert rendering.table("Runs", rows, columns).splitlines()[3] == "| run    |   test % |"
+    assert rendering.table("Runs", [], columns) == ""
 
 
 def test_strangers_break_no_row() -> None:
     rows = [{"word": "a|b\n`c`\\"}]
-    (line,) = templates.table("Words", rows, {"word": "{word:literal}"}).splitlines()[5:]
+    (line,) = rendering.table("Words", rows, {"word": "{word:literal}"}).splitlines()[5:]
     assert line == r"| a\|b\\n\`c\`\\ |"
