@@ -1,4 +1,4 @@
-"""How numbers and names are written, the same in every report, picture and sentence. No number: no text."""
+"""How numbers and names are written, the same in every report, picture and sentence; nothing where none is known."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def listed(names: Iterable[object]) -> str:
 
 
 def escape(text: object) -> str:
-    r"""Returns any text, such as a stranger's, as Markdown that shows just it, on one line: `a|b` becomes `a\|b`."""
+    r"""Returns untrusted text as Markdown that shows it verbatim, on one line: `a|b` becomes `a\|b`."""
     one_line = " ".join(str(text).split())
     return one_line.translate({ord(mark): f"\\{mark}" for mark in string.punctuation if mark not in "',"})

@@ -39,12 +39,12 @@ def rows(table: pd.DataFrame) -> list[Row]:
 
 
 def literal(text: object) -> str:
-    """A stranger's word, name or text as Markdown that shows just it."""
+    """Returns untrusted text, such as a word of the corpus, as Markdown that shows it verbatim."""
     return wording.escape(visible(str(text)))
 
 
 def grouped(rows: Iterable[Row], column: str) -> list[tuple[Any, list[Row]]]:
-    """Groups of rows by a column's values, in the order in which these first occur."""
+    """Returns groups of rows by a column's values, in the order in which these first occur."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[column], []).append(row)
