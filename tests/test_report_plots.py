@@ -20,9 +20,9 @@ from matplotlib.font_manager import fontManager
 
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.report.plots import draw, lettering
-from textrnn.report.plots.effects import effects
+from textrnn.report.plots.dots import effects
+from textrnn.report.plots.dots import leaderboard as leaderboard_picture
 from textrnn.report.plots.insight import memory, place_words, slices, words
-from textrnn.report.plots.leaderboard import leaderboard as leaderboard_picture
 from textrnn.report.plots.lettering import label, labels, visible, width
 from textrnn.report.plots.panels import confusion, reliability
 from textrnn.report.plots.sheet import COLOURS, drawing, save

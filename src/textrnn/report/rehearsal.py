@@ -1,6 +1,6 @@
 """The report on made-up results, before anything trains: can it be drawn and written for this corpus?
 
-Names of classes, words and texts are the corpus' own. Only what training would bring is made up.
+Names of classes, words and texts are those of the corpus. Only what training would add is made up.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ROWS, SEEDS, EPOCHS, DISTANCES = 120, 2, 2, 12
 """How much is made up: texts of a split, seeds, epochs, and distances from a text's end."""
 
 COVERED, DIMENSION = 2000, 4
-"""So many of the most frequent words have a vector, of so many numbers."""
+"""How many of the most frequent words have a vector, and its dimension."""
 
 
 def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
-    """Writes the report of a few of the study's runs, and what MLflow would get of one, into a scratch folder.
+    """Writes the report of a few of the study's runs, and the MLflow artifacts of one, into a scratch folder.
 
     Args:
         corpus, tokens: the folders that the stages `prepare_corpus` and `encode_corpus` have written.
@@ -39,62 +39,54 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
     """
     few = _few(params)
     encoder = TextEncoder.load(tokens)
-    rows = max(ROWS // len(encoder.classes), 1)
-    splits = {split: _examples(tokens / f"{split}.parquet", rows) for split in ("valid", "test")}
+    rows = pl.int_range(pl.len()).over("label") < max(ROWS // len(encoder.classes), 1)
+    splits = {
+        split: pl.read_parquet(tokens / f"{split}.parquet", columns=["id", "ids", "label"]).filter(rows)
+        for split in ("valid", "test")
+    }
     with TemporaryDirectory() as scratch:
-        runs, embeddings, probes, report, mlflow = (
-            Path(scratch, name) for name in ("runs", "embeddings", "probes", "report", "mlflow")
-        )
+        folders = [Path(scratch, name) for name in ("runs", "embeddings", "probes", "report", "mlflow")]
+        for folder in folders:
+            folder.mkdir()
+        runs, embeddings, probes, report, mlflow = folders
         for name, embedding in few.embeddings.items():
             _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
         for name in (*few.experiments, *few.baselines):
             _write_run(runs / name, few, encoder, splits)
         for name in few.probes:
-            _write_probe(probes / name, few.seeds, splits["valid"]["id"])
-        report.mkdir()
+            (probes / name).mkdir()
+            _gradients(few.seeds, splits["valid"]["id"]).write_parquet(probes / name / "gradients.parquet")
         study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes), ())
-        mlflow.mkdir()
         read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
         texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")
         run_report.write(mlflow, RunFolder.load(runs / next(iter(few.experiments))), texts)
 
 
 def _few(params: Params) -> Params:
-    """The study with two seeds, and those experiments that bring to the report what no other before them does."""
-    chosen: list[str] = []
+    """The study with two seeds, and only experiments that add something new to the report."""
+    chosen = {}
     known: set[tuple[str, object]] = set()
     for name in dict.fromkeys([*params.probes, *params.experiments]):
         experiment = params.experiments[name]
         learned = experiment.trainable_embedding and params.embeddings[experiment.embedding].source == "random"
-        brings = {
+        adds = {
             ("cell", experiment.cell),
             ("trained", experiment.trainable_embedding),
             ("learned", learned),
             ("held out", experiment.held_out > 0),
         }
-        if not brings <= known:
-            chosen.append(name)
-            known |= brings
-    return params.model_copy(
-        update={
-            "experiments": {name: params.experiments[name] for name in chosen},
-            "probes": [name for name in params.probes if name in chosen],
-            "seeds": params.seeds[:SEEDS],
-        }
-    )
-
-
-def _examples(file: Path, rows: int) -> pl.DataFrame:
-    """The first `rows` texts of each class: `id`, `ids` and `label`."""
-    table = pl.read_parquet(file, columns=["id", "ids", "label"])
-    return table.filter(pl.int_range(pl.len()).over("label") < rows)
+        if not adds <= known:
+            chosen[name] = experiment
+            known |= adds
+    probes = [name for name in params.probes if name in chosen]
+    return params.model_copy(update={"experiments": chosen, "probes": probes, "seeds": params.seeds[:SEEDS]})
 
 
 def _write_embedding(folder: Path, vocabulary: Vocabulary, source: str) -> None:
     covered = np.arange(UNKNOWN + 1, min(len(vocabulary), 1 if source == "random" else COVERED))
     vectors = np.random.default_rng(0).standard_normal((len(covered), DIMENSION), dtype=np.float32)
     embedding = Embedding.build(vocabulary, vectors, covered)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     embedding.save(folder, {"source": source, **embedding.coverage(vocabulary, np.ones(len(vocabulary), np.int64))})
 
 
@@ -115,32 +107,25 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
         truncated={split: {"texts": 1, "tokens": 1} for split in splits} if experiment else {},
         unknown={key: {"tokens": 1, "unknown": 0, "texts": 0} for key in ("train", *splits)} if experiment else {},
     )
-    # A number of its own for each run, so that they differ.
-    draw = np.random.default_rng([*folder.name.encode()])
-    predictions = []
+    draw = np.random.default_rng([*folder.name.encode()])  # other numbers for each run
+    predictions, history = [], list[dict[str, Any]]()
+    measures = [*HISTORY_COLUMNS[2:], *([HELD_OUT] if run.params.get("held_out") else [])]
     for seed in run.seeds:
         for split, rows in splits.items():
             guesses = draw.dirichlet(np.ones(len(run.classes)), len(rows))
             predictions.append(prediction_rows(seed, split, rows["id"].to_list(), rows["label"].to_numpy(), guesses))
         if run.params.get("trainable_embedding"):
             vectors = draw.standard_normal((len(encoder.vocabulary), DIMENSION), dtype=np.float32)
-            model = folder / "model" / str(seed)
-            model.mkdir(parents=True)
+            (model := folder / "model" / str(seed)).mkdir(parents=True)
             np.savez(model / "weights.npz", allow_pickle=False, **{EMBEDDING: vectors})
-    measures = [*HISTORY_COLUMNS[2:], *([HELD_OUT] if run.params.get("held_out") else [])]
-    history: list[dict[str, Any]] = [
-        {"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)}
-        for seed in run.seeds
-        for epoch in range(1, 1 + EPOCHS)
-        if experiment
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
+        for epoch in range(1, 1 + EPOCHS) if experiment else ():
+            history.append({"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)})
+    folder.mkdir(exist_ok=True)
     write_run(folder, run, predictions, history)
 
 
-def _write_probe(folder: Path, seeds: list[int], ids: pl.Series) -> None:
-    """Gradients that fade, as the stage `probe` writes them."""
+def _gradients(seeds: list[int], ids: pl.Series) -> pl.DataFrame:
+    """Gradients that fade, in the columns of the stage `probe`."""
     table = pl.DataFrame({"seed": pl.Series(seeds, dtype=pl.Int32)}).join(ids.to_frame(), how="cross")
     table = table.join(pl.DataFrame({"distance": range(DISTANCES)}, schema={"distance": pl.Int32}), how="cross")
-    folder.mkdir(parents=True)
-    table.with_columns(norm=(0.5 ** pl.col("distance")).cast(pl.Float32)).write_parquet(folder / "gradients.parquet")
+    return table.with_columns(norm=(0.5 ** pl.col("distance")).cast(pl.Float32))

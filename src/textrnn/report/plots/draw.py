@@ -1,4 +1,4 @@
-"""Pictures of a study and of a run, as SVG whose bytes repeat. They show what the tables next to them say."""
+"""Pictures of a study and of a run, as SVG whose bytes repeat. They show the numbers of the tables."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from pathlib import Path
 import pandas as pd
 
 from textrnn.report.plots import panels
-from textrnn.report.plots.effects import effects, factors
+from textrnn.report.plots.dots import effects, factors, leaderboard
 from textrnn.report.plots.insight import memory, slices, words
-from textrnn.report.plots.leaderboard import leaderboard
 from textrnn.report.plots.sheet import COLOURS, drawing, save
 
 
 def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
     """Writes a study's pictures as `.svg` into `folder`.
 
-    Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table is
-    there and has something to show, `effects` (of `comparisons`), `memory`, `slices` and `words`.
-    Runs stand in the leaderboard's order; one without a finished seed is only in the learning curves.
+    Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table has something to
+    show, `effects` (of `comparisons`), `memory`, `slices` and `words`. Runs are in the leaderboard's order; one without
+    a finished seed is only in the learning curves.
 
     Args:
         board: `leaderboard.build(…)`
-        tables: `tables.build(…)`, and those for the other pictures.
+        tables: `run_tables.build(…)`, and those for the other pictures.
     """
     models = dict(zip(board["experiment"], board["model"], strict=True))
     more = {name: table for name, table in tables.items() if len(table)}
     with drawing():
         save(folder, "leaderboard", leaderboard(board, tables["scores"]))
         save(folder, "learning_curves", panels.learning_curves(tables["learning_curves"], models))
-        save(folder, "confusion", panels.confusion(tables["confusion"], models))
-        save(folder, "reliability", panels.reliability(tables["reliability"], models))
+        _outcomes(folder, tables, models)
         if "comparisons" in more and len(factors(more["comparisons"])):
             save(folder, "effects", effects(more["comparisons"]))
         if "memory" in more:
             save(folder, "memory", memory(more["memory"]))
-        # A group of so few texts that it has no interval stands in the table only.
+        # A group of so few texts that it has no interval is in the table only.
         if "slices" in more and len(shown := more["slices"].dropna(subset=["low", "high"])):
             save(folder, "slices", slices(shown, models))
         if "words" in more:
@@ -48,13 +46,17 @@ def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length:
 
     Args:
         model: its cell, or the kind of baseline.
-        tables: `tables.build([run])`
+        tables: `run_tables.build([run])`
         by_length: `run_report.accuracy_by_length(…)`
     """
     models = dict.fromkeys(tables["scores"]["experiment"], model)
     with drawing():
         if len(tables["learning_curves"]):
             save(folder, "learning_curves", panels.learning_curves(tables["learning_curves"], models))
-        save(folder, "confusion", panels.confusion(tables["confusion"], models))
-        save(folder, "reliability", panels.reliability(tables["reliability"], models))
+        _outcomes(folder, tables, models)
         save(folder, "accuracy_by_length", panels.accuracy_by_length(by_length, COLOURS[model]))
+
+
+def _outcomes(folder: Path, tables: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> None:
+    save(folder, "confusion", panels.confusion(tables["confusion"], models))
+    save(folder, "reliability", panels.reliability(tables["reliability"], models))

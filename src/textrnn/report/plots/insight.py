@@ -13,31 +13,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from textrnn.report.plots.lettering import label, labels, width
-from textrnn.report.plots.sheet import MARKERS, Sheet, key_width, line_looks, percent, present
+from textrnn.report.plots.sheet import MARKERS, Sheet, line_looks, percent, present
 
 _CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 _LETTER, _LINE = 0.06, 0.12
 """Inches of a letter and a line of 7-point text."""
 
 _KEYS = 24
-"""So many lines of the key stand in a column as high as the map of words."""
+"""A column of the key has at most so many lines, which is the height of the map of words."""
 
 
 def memory(table: pd.DataFrame) -> Figure:
     """How fast the gradient fades with the distance from the end: a line per experiment, on a log scale.
 
     Args:
-        table: `experiment`, `cell`, `distance` (0 is the last token), and `norm` with its interval
-            `low`, `high`: relative to that at distance 0, and positive.
+        table: `experiment`, `cell`, `distance` (0 is the last token), and `norm` with its interval `low`, `high`:
+            relative to that at distance 0, and positive.
     """
-    curves = {name: rows.sort_values("distance") for name, rows in table.groupby("experiment", sort=False)}
-    # Named from top to bottom as the lines end.
+    curves = {str(name): rows.sort_values("distance") for name, rows in table.groupby("experiment", sort=False)}
+    # The key lists the lines from top to bottom as they end.
     names = sorted(curves, key=lambda name: -curves[name]["norm"].iloc[-1])
-    looks = line_looks({str(name): curves[name]["cell"].iloc[0] for name in names})
+    looks = line_looks({name: curves[name]["cell"].iloc[0] for name in names})
     text = "Norm of the loss gradient at a word, relative to that at the last one; bands: 95 % intervals."
-    heading = ("How far back a cell remembers", text)
-    sheet = Sheet(1, 1, panel=(5.4, 3.0), gap=(0, 0), text=heading, right=key_width(looks))
-    axes = sheet.figure.add_subplot(sheet.cell(0))
+    sheet = Sheet(1, 1, (5.4, 3.0), (0, 0), ("How far back a cell remembers", text))
+    axes = sheet.axes(0)
     for name, look in looks.items():
         own = curves[name]
         axes.fill_between(own["distance"], own["low"], own["high"], color=look["color"], alpha=0.15, linewidth=0)
@@ -54,26 +53,23 @@ def slices(table: pd.DataFrame, models: Mapping[str, str]) -> Figure:
     """Accuracy in groups of texts: a panel per way to group them, a line per experiment.
 
     Args:
-        table: `experiment`, `by`, `group` with its `order` and number of `texts`, and `accuracy` with
-            its interval `low`, `high`.
+        table: `experiment`, `by`, `group` with its `order` and number of `texts`, and `accuracy` with its interval
+            `low`, `high`.
         models: the cell, or kind of baseline, of each run, in the leaderboard's order.
     """
     looks = line_looks({name: models[name] for name in present(table, models)})
     panels = dict(iter(table.groupby("by", sort=False)))
-    heading = (
-        "Where they err",
-        "Accuracy on the validation split, with 95 % intervals; below each group the number of its texts.",
-    )
-    sheet = Sheet(len(panels), 2, (3.5, 1.9), (0.25, 0.85), heading, margin=(0.75, 0.5), right=key_width(looks))
+    text = "Accuracy on the validation split, with 95 % intervals; below each group the number of its texts."
+    sheet = Sheet(len(panels), 2, (3.5, 1.9), (0.25, 0.85), ("Where they err", text))
     margin = 0.05 * (table["high"].max() - table["low"].min()) + 0.005
     bounds = (table["low"].min() - margin, table["high"].max() + margin)
     for index, (by, rows) in enumerate(panels.items()):
-        axes = sheet.figure.add_subplot(sheet.cell(index))
+        axes = sheet.axes(index)
         groups = rows.drop_duplicates("group").sort_values("order")
         place = {group: number for number, group in enumerate(groups["group"])}
         for number, (name, look) in enumerate(looks.items()):
             own = rows[rows["experiment"] == name].sort_values("order")
-            # Side by side, so that no whisker hides another.
+            # Shifted, so that no whisker hides another.
             places = np.array([place[group] for group in own["group"]]) + 0.09 * (number - (len(looks) - 1) / 2)
             axes.vlines(places, own["low"], own["high"], color=look["color"], alpha=0.45, linewidth=1)
             axes.plot(places, own["accuracy"], **look)
@@ -90,11 +86,11 @@ def slices(table: pd.DataFrame, models: Mapping[str, str]) -> Figure:
 
 
 def words(table: pd.DataFrame) -> Figure:
-    """A map of words before and after training, in the colour of the class that each speaks for.
+    """A map of words before and after training, in the colour of the class that each indicates.
 
     Args:
-        table: a row per word, at most 40 to be legible: `word`, `klass`, and its places `x_before`,
-            `y_before`, `x_after`, `y_after`.
+        table: a row per word, at most 40 to be legible: `word`, `klass`, and its places `x_before`, `y_before`,
+            `x_after`, `y_after`.
     """
     classes = list(dict.fromkeys(table["klass"]))
     marks = zip(classes, labels(classes), cycle(_CLASS_COLOURS), cycle(MARKERS), strict=False)
@@ -102,53 +98,40 @@ def words(table: pd.DataFrame) -> Figure:
         klass: {"label": written, "color": colour, "marker": marker, "markersize": 3.5, "linestyle": "none"}
         for klass, written, colour, marker in marks
     }
-    text = "The words that speak most for a class, in two dimensions. Both maps have the same axes."
-    heading, panel = ("What the embedding learned", text), (4.5, 4.2)
-    columns = ceil(len(looks) / _KEYS)
-    right = key_width((look["label"] for look in looks.values()), columns)
-    sheet = Sheet(2, 2, panel, (0.2, 0), heading, margin=(0.15, 0.15), right=right)
+    text = "The words that indicate a class most strongly, in two dimensions. Both maps have the same axes."
+    panel = (4.5, 4.2)
+    sheet = Sheet(2, 2, panel, (0.2, 0), ("What the embedding learned", text))
     written = [label(word) for word in table["word"]]
-    clouds = [table[[f"x_{when}", f"y_{when}"]].to_numpy(dtype="float64") for when in ("before", "after")]
-    for index, points in enumerate(np.split(_fit(np.concatenate(clouds), panel), 2)):
-        axes = sheet.figure.add_subplot(sheet.cell(index))
-        centres = place_words(points, written, panel)
-        for klass, word, point, centre in zip(table["klass"], written, points, centres, strict=True):
+    points = table[["x_before", "y_before", "x_after", "y_after"]].to_numpy(dtype="float64").reshape(-1, 2)
+    # Moves and scales both clouds, both directions alike, into a panel, with room for the words.
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = ((np.array(panel) - (1.0, 0.4)) / np.maximum(high - low, 1e-12)).min()
+    clouds = ((points - (low + high) / 2) * scale + np.array(panel) / 2).reshape(-1, 2, 2)
+    for index, title in enumerate(("before training", "after training")):
+        axes, cloud = sheet.axes(index), clouds[:, index]
+        centres = place_words(cloud, written, panel)
+        for klass, word, point, centre in zip(table["klass"], written, cloud, centres, strict=True):
             look = looks[klass]
             axes.plot(*point, **look)
             reach = np.array([_LETTER * width(word) / 2, _LINE / 2])
             end = np.clip(point, centre - reach, centre + reach)
             axes.plot(*zip(point, end, strict=True), color=look["color"], linewidth=0.5, alpha=0.5)
             axes.text(centre[0], centre[1], word, fontsize=7, color=look["color"], ha="center", va="center")
-        axes.set(
-            xlim=(0, panel[0]),
-            ylim=(0, panel[1]),
-            xticks=[],
-            yticks=[],
-            title=("before training", "after training")[index],
-        )
+        axes.set(xlim=(0, panel[0]), ylim=(0, panel[1]), xticks=[], yticks=[], title=title)
         axes.spines[:].set_visible(True)
-    sheet.key(looks, columns)
+    sheet.key(looks, ceil(len(looks) / _KEYS))
     return sheet.figure
 
 
-def _fit(points: np.ndarray, panel: tuple[float, float]) -> np.ndarray:
-    """Moves and scales points, both directions alike, into a panel of that many inches, words and all."""
-    room = np.array(panel) - (1.0, 0.4)
-    low, high = points.min(axis=0), points.max(axis=0)
-    scale = (room / np.maximum(high - low, 1e-12)).min()
-    fitted: np.ndarray = (points - (low + high) / 2) * scale + np.array(panel) / 2
-    return fitted
-
-
 def place_words(points: np.ndarray, names: Sequence[str], panel: tuple[float, float]) -> np.ndarray:
-    """Returns where to write each word: beside its point, over as little as possible of what is there.
+    """Returns where to write each word: next to its point, where it covers as little as possible.
 
-    One word after the other, a few times over, takes the place that covers least of the points and
-    of the other words; of equal places the nearest, to the right first.
+    Each word in turn, three times over, takes the place that covers least of the points and of the other words; of
+    equal places the nearest, to the right first.
 
     Args:
         points: float [words, 2], in inches
-        panel: its size in inches; what would stick out of it is a last resort.
+        panel: its size in inches; places that reach beyond it are a last resort.
 
     Returns:
         float [words, 2], the centres of the words.

@@ -1,7 +1,7 @@
-"""Text of strangers in pictures: what of it is written, and a font that has its letters.
+"""The corpus' own text in pictures: how it is written, and fonts that have its letters.
 
-The pictures' own font knows Latin, Greek, Cyrillic and some more. Letters that it lacks are drawn with the first
-font that has them: of a Python package, which is the same everywhere, or of the machine.
+The pictures' font has Latin, Greek, Cyrillic and some more. Other letters are drawn with the first font that has them:
+of a Python package, which is the same everywhere, or of the machine.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.text import Text
 
 ROOM = 28
-"""So many Latin letters of a name or word are written at most."""
+"""The longest name or word, in Latin letters; longer ones are cut."""
 
 PACKAGES = ("koreanize_matplotlib", "noto_cjk_sans_otc", "manimgx_fonts")
-"""Python packages with fonts, none of which is imported: the first changes matplotlib's settings when it is."""
+"""Python packages with fonts. They are not imported: the first would change matplotlib's settings."""
 
+_CJK = "fonts-noto-cjk", "noto-cjk-sans-otc"
 _INSTALL = {
-    "Hangul": "Debian's fonts-nanum, or the Python package koreanize-matplotlib",
-    **dict.fromkeys(
-        ("CJK", "Hiragana", "Katakana"), "Debian's fonts-noto-cjk, or the Python package noto-cjk-sans-otc"
-    ),
-    "Symbol": "Debian's fonts-symbola, or the Python package manimgx-fonts",
+    "Hangul": ("fonts-nanum", "koreanize-matplotlib"),
+    "CJK": _CJK,
+    "Hiragana": _CJK,
+    "Katakana": _CJK,
+    "Symbol": ("fonts-symbola", "manimgx-fonts"),
 }
-_OTHERS = "Debian's fonts-noto-core, or the Python package manimgx-fonts"
+_OTHERS = "fonts-noto-core", "manimgx-fonts"
+"""By script: a package of Debian, and one of Python, with its letters."""
 
 _JOINERS = "\u200c\u200d"
-"""Which are not seen, and without which Persian, Hindi and families of emoji look otherwise."""
+"""Invisible, and needed for Persian, Hindi and families of emoji."""
 
 _boxes: dict[str, str] = {}
-"""A letter that no font has, by its script."""
+"""By script: a letter that no font has."""
 
 
 def label(text: str, room: int = ROOM) -> str:
@@ -55,7 +57,7 @@ def label(text: str, room: int = ROOM) -> str:
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """Returns the `label` of each name; of long names that begin alike what they differ in."""
+    """Returns the `label` of each name; of long names with a common beginning the part that differs."""
     shown = [label(name) for name in names]
     for double in {each for each in shown if shown.count(each) > 1}:
         alike = {place: visible(names[place]) for place, each in enumerate(shown) if each == double}
@@ -67,10 +69,10 @@ def labels(names: Sequence[str]) -> list[str]:
 
 
 def visible(text: str) -> str:
-    r"""Returns `text` on one line, with all that is not seen, or turns what stands around it, written out.
+    r"""Returns `text` on one line, with invisible and direction-changing characters written out.
 
     Example:
-        A line's end is `\n`, a mark that turns letters around `\u202e`, a space at an end or after another one `␣`.
+        A line's end is `\n`, a right-to-left mark `\u202e`, a space at an end or after another one `␣`.
     """
     shown = "".join(
         letter if letter.isprintable() or letter in _JOINERS else letter.encode("unicode_escape").decode()
@@ -80,13 +82,13 @@ def visible(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Returns how many Latin letters take the room of `text`, about: a Korean one takes that of two."""
+    """Returns about how many Latin letters are as wide as `text`: a Korean one counts as two."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
 def write(figure: Figure, draw: Callable[[], None]) -> None:
-    """Calls `draw`, which draws `figure`, and again with other fonts where letters were missing."""
+    """Calls `draw`, which draws `figure`, and again with other fonts if letters were missing."""
     missing = _undrawn(draw)
     if more := dict.fromkeys(family for _, letters in _scripts(missing) if (family := _family(letters))):
         for text in figure.findobj(Text):
@@ -97,11 +99,12 @@ def write(figure: Figure, draw: Callable[[], None]) -> None:
 
 
 def advice() -> list[str]:
-    """Returns a sentence for each script of which this process has drawn boxes: no font here has its letters."""
+    """Returns a sentence for each script that this process has drawn as boxes, because no font has its letters."""
     return [
-        f"pictures show boxes for {script} letters such as {letter}: no font here has them. "
-        f"Install {_INSTALL.get(script, _OTHERS)}, and draw again: `dvc repro --force --single-item compare`."
+        f"pictures show boxes for {script} letters such as {letter}: no font here has them. Install Debian's {debian}, "
+        f"or the Python package {python}, and draw again: `dvc repro --force --single-item compare`."
         for script, letter in _boxes.items()
+        for debian, python in [_INSTALL.get(script, _OTHERS)]
     ]
 
 
@@ -120,7 +123,7 @@ def _undrawn(draw: Callable[[], None]) -> set[str]:
 
 
 def _scripts(letters: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """The letters by script, such as `Hangul`, both sorted. What is no letter, such as an emoji, is a `Symbol`."""
+    """The letters by script, such as `Hangul`, both sorted. Others, such as emoji, are a `Symbol`."""
     found: dict[str, list[str]] = {}
     for letter in sorted(letters):
         script = unicodedata.name(letter, "other").split()[0] if unicodedata.category(letter)[0] in "LM" else "symbol"
@@ -148,11 +151,10 @@ def _families() -> list[str]:
 
 
 def _family(letters: Iterable[str]) -> str | None:
-    """The first family that has all of the letters, else the one with most of them; `None` where none has any."""
+    """The first family that has all of the letters, else the one with most of them; None where none has any."""
     wanted, best, most = set(letters), None, 0
     for family in _families():
-        has = sum(_draws(family, letter) for letter in wanted)
-        if has > most:
+        if (has := sum(_draws(family, letter) for letter in wanted)) > most:
             best, most = family, has
         if has == len(wanted):
             break
@@ -160,7 +162,7 @@ def _family(letters: Iterable[str]) -> str | None:
 
 
 def _draws(family: str, letter: str) -> bool:
-    """Whether the font has an outline for the letter: fonts of colours have pictures instead."""
+    """Whether the font has an outline for the letter; colour fonts have pictures instead."""
     try:
         font = get_font(fontManager.findfont(family, fallback_to_default=False))
         if not font.get_char_index(ord(letter)):

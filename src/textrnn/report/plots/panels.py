@@ -1,4 +1,4 @@
-"""Pictures with a panel per run: learning curves, confusion, reliability, accuracy by length."""
+"""Pictures with a panel per run: learning curves, confusion, reliability; and accuracy by length."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from textrnn.report.plots.lettering import labels, width
 from textrnn.report.plots.sheet import COLOURS, INK, MUTED, Sheet, percent, present
 
 NUMBERED, CELLS = 20, 12_000
-"""Up to so many classes the cells of a matrix have numbers in them; a picture has so many cells at most."""
+"""Matrices of at most so many classes show numbers; a picture has at most so many cells."""
 
 
 def learning_curves(curves: pd.DataFrame, models: Mapping[str, str]) -> Figure:
-    """Per experiment accuracy over loss, on scales that all share."""
+    """Per experiment accuracy above loss, on scales that all share."""
     names = present(curves, models)
     text = "Validation in colour, training in grey; thin lines are seeds, thick ones their mean."
-    sheet = Sheet(len(names), 5, panel=(2.1, 2.2), gap=(0.2, 0.5), text=("Learning curves", text))
+    sheet = Sheet(len(names), 5, (2.1, 2.2), (0.2, 0.5), ("Learning curves", text))
     ranges = {measure: _padded(curves[[measure, f"val_{measure}"]]) for measure in ("accuracy", "loss")}
     last = max(curves["epoch"].max(), 2) if names else 2
     for index, name in enumerate(names):
@@ -44,15 +44,14 @@ def learning_curves(curves: pd.DataFrame, models: Mapping[str, str]) -> Figure:
 
 def _curve(axes: Axes, own: pd.DataFrame, column: str, colour: str) -> None:
     wide = own.pivot(index="epoch", columns="seed", values=column)
-    for seed in wide:
-        axes.plot(wide.index, wide[seed], color=colour, linewidth=0.7, alpha=0.45)
-    # Where a seed stopped early the mean of the others would jump: it ends there.
+    axes.plot(wide.index, wide, color=colour, linewidth=0.7, alpha=0.45)
+    # The mean ends with the first seed that stopped early: it would jump there.
     together = wide.dropna().mean(axis=1)
     axes.plot(together.index, together, color=colour, linewidth=1.8, marker="o" if len(together) == 1 else None)
 
 
 def _padded(values: pd.DataFrame) -> tuple[float, float]:
-    """A common range for all panels. Of a loss that explodes, the highest 1 % may leave it."""
+    """A common range for all panels. Of a loss that explodes, the highest 1 % may be outside."""
     finite = values.to_numpy(dtype="float64")
     finite = finite[np.isfinite(finite)]
     if not finite.size:
@@ -63,28 +62,21 @@ def _padded(values: pd.DataFrame) -> tuple[float, float]:
 
 
 def confusion(counts: pd.DataFrame, models: Mapping[str, str]) -> Figure:
-    """A matrix per run, each row (actual class) in percent; of many classes without numbers, and of the first runs."""
+    """A matrix per run, each row (actual class) in percent; of many classes the first runs only, without numbers."""
     names, classes = present(counts, models), list(dict.fromkeys(counts["actual"]))
     written = labels(classes)
-    longest = max(map(width, written), default=0)
     shown = names[: max(1, CELLS // max(len(classes), 1) ** 2)]
     numbered = len(classes) <= NUMBERED
     cell = (0.34, 0.3) if numbered else (0.16, 0.16)
     panel = (max(1.75, cell[0] * len(classes)), max(0.9, cell[1] * len(classes)))
-    turn = len(classes) > 3 or 0.075 * longest * len(classes) > panel[0]
+    turn = len(classes) > 3 or 0.075 * max(map(width, written), default=0) * len(classes) > panel[0]
     text = "Percent of each actual class, all seeds together."
     if len(shown) < len(names):
         text += f" The first {len(shown)} of {len(names)} runs; confusion.csv has all."
-    sheet = Sheet(
-        len(shown),
-        6 if len(classes) <= 5 else 4 if numbered else 2,
-        panel,
-        gap=(0.15, 0.4),
-        text=("Confusion on the test split", text),
-        margin=(0.5 + 0.075 * longest, 0.5 + 0.075 * longest * turn),
-    )
+    columns = 6 if len(classes) <= 5 else 4 if numbered else 2
+    sheet = Sheet(len(shown), columns, panel, (0.15, 0.4), ("Confusion on the test split", text))
     for index, name in enumerate(shown):
-        axes = sheet.figure.add_subplot(sheet.cell(index))
+        axes = sheet.axes(index)
         own = counts[counts["experiment"] == name].pivot(index="actual", columns="predicted", values="count")
         matrix = own.loc[classes, classes].to_numpy(dtype="float64")
         share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # a class may have no test text
@@ -104,15 +96,16 @@ def confusion(counts: pd.DataFrame, models: Mapping[str, str]) -> Figure:
 
 
 def reliability(curves: pd.DataFrame, models: Mapping[str, str]) -> Figure:
-    """Accuracy against confidence: a line per seed, with a dot per bin, as large as the bin is full."""
+    """Accuracy against confidence: a line per seed, with a dot per bin, sized by the bin's number of texts."""
     names = present(curves, models)
-    text = "How often a seed is right when it is that sure; below the diagonal: too sure. "
-    text += "ECE: mean distance, mean over seeds."
-    heading = ("Reliability on the test split", text)
-    sheet = Sheet(len(names), 6, panel=(1.75, 1.75), gap=(0.15, 0.4), text=heading)
+    text = (
+        "Accuracy of a seed at each level of its confidence; below the diagonal: overconfident. "
+        "ECE: mean distance, mean over seeds."
+    )
+    sheet = Sheet(len(names), 6, (1.75, 1.75), (0.15, 0.4), ("Reliability on the test split", text))
     lowest = min(curves["confidence"].min(), curves["accuracy"].min()) - 0.05 if names else 0.0
     for index, name in enumerate(names):
-        axes = sheet.figure.add_subplot(sheet.cell(index))
+        axes = sheet.axes(index)
         own, colour = curves[curves["experiment"] == name], COLOURS[models[name]]
         axes.plot([0, 1], [0, 1], color="#AAAAAA", linewidth=1, zorder=1)
         seeds = [curve for _, curve in own.groupby("seed")]
@@ -135,12 +128,10 @@ def reliability(curves: pd.DataFrame, models: Mapping[str, str]) -> Figure:
 def accuracy_by_length(table: pd.DataFrame, colour: str) -> Figure:
     """A dot per group of lengths, with a band of one standard deviation over seeds."""
     text = "Validation split; bands: one standard deviation over seeds."
-    sheet = Sheet(1, 1, panel=(5.0, 2.6), gap=(0, 0), text=("Accuracy by text length", text))
-    axes = sheet.figure.add_subplot(sheet.cell(0))
-    places = np.arange(len(table))
-    axes.bar(
-        places, 2 * table["std"].fillna(0), 0.5, table["accuracy"] - table["std"].fillna(0), color=colour, alpha=0.25
-    )
+    sheet = Sheet(1, 1, (5.0, 2.6), (0, 0), ("Accuracy by text length", text))
+    axes = sheet.axes(0)
+    places, std = np.arange(len(table)), table["std"].fillna(0)
+    axes.bar(places, 2 * std, 0.5, table["accuracy"] - std, color=colour, alpha=0.25)
     axes.plot(places, table["accuracy"], "o-", color=colour, linewidth=1.2)
     axes.set_xticks(places, [f"{row.length}\n{row.texts:,} texts" for row in table.itertuples()])
     axes.yaxis.set_major_formatter(percent)

@@ -1,14 +1,15 @@
 """What all pictures share: colours, style, small multiples on a sheet, and SVG whose bytes repeat.
 
-Text is drawn as outlines, so every viewer shows the same; colours are those of Okabe & Ito, which
-colour-blind readers can tell apart.
+Text is drawn as outlines, so every viewer shows the same; colours are those of Okabe & Ito, which colour-blind readers
+can tell apart. A figure is as large as its panels: what is outside of them, such as labels, heading and key, enlarges
+the picture when it is saved.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -23,22 +24,18 @@ from matplotlib.lines import Line2D
 
 from textrnn.report.plots import lettering
 
-COLOURS = {
-    "simple_rnn": "#009E73",
-    "lstm": "#0072B2",
-    "gru": "#D55E00",
-    "conv1d": "#CC79A7",
-    "feedforward": "#E69F00",
-    "nb_svm": "#222222",
-    "majority": "#222222",
-}
-LABELS = {
-    "simple_rnn": "SimpleRNN",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "conv1d": "Conv1D",
-    "feedforward": "Feedforward",
-}
+COLOURS = defaultdict(
+    lambda: "#56B4E9",  # of a cell that has none of its own
+    {
+        "simple_rnn": "#009E73",
+        "lstm": "#0072B2",
+        "gru": "#D55E00",
+        "conv1d": "#CC79A7",
+        "feedforward": "#E69F00",
+        "nb_svm": "#222222",
+        "majority": "#222222",
+    },
+)
 MUTED, INK = "#767676", "#222222"
 MARKERS = "os^Dv"
 _DASHES = ("-", "--", ":", "-.")
@@ -46,10 +43,18 @@ _DASHES = ("-", "--", ":", "-.")
 _STYLE = {
     "svg.hashsalt": "textrnn",
     "svg.fonttype": "path",
+    **{f"figure.subplot.{side}": float(side in ("right", "top")) for side in ("left", "bottom", "right", "top")},
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.15,
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.parse_math": False,  # `$5 to $10` is a class, no formula
     "text.color": INK,
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+    "legend.fontsize": 8.5,
+    "legend.labelcolor": "linecolor",
     "axes.edgecolor": "#BBBBBB",
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
@@ -62,20 +67,17 @@ _STYLE = {
     "axes.titleweight": "bold",
     "grid.color": "#EEEEEE",
     "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
+    **{
+        f"{axis}tick.{key}": value
+        for axis in "xy"
+        for key, value in {"color": MUTED, "labelsize": 8, "major.size": 0, "minor.size": 0}.items()
+    },
 }
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The context in which figures are made and saved: a user's own matplotlib settings have no say."""
+    """The context in which figures are made and saved: a user's own matplotlib settings have no effect."""
     log = logging.getLogger("matplotlib.font_manager")
     before = log.level
     log.setLevel(logging.ERROR)  # a font of some other script may have no bold letters
@@ -98,13 +100,13 @@ def percent(value: float, _position: float) -> str:
 
 
 def present(table: pd.DataFrame, models: Mapping[str, str]) -> list[str]:
-    """Returns the runs that `table` knows, in the order of `models`, which is the leaderboard's."""
+    """Returns the runs that `table` has, in the order of `models`, which is that of the leaderboard."""
     known = set(table["experiment"])
     return [name for name in models if name in known]
 
 
 def line_looks(models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Returns how each run's line looks: its cell's colour, dashed where that comes again, and a marker.
+    """Returns the look of each run's line: its cell's colour, dashed where that comes again, and a marker.
 
     Args:
         models: a cell, or a kind of baseline, for each run.
@@ -119,49 +121,35 @@ def line_looks(models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def key_width(names: Iterable[str], columns: int = 1) -> float:
-    """Returns the room in inches that `Sheet.key` needs at the right for `names`."""
-    return columns * (0.75 + 0.068 * max(map(lettering.width, names), default=0))
+def heading(figure: Figure, title: str, text: str, left: float = 0, above: float = 0.36) -> None:
+    """Writes a title, and below it how to read the picture, so many inches above the panels."""
+    width, height = figure.get_size_inches()
+    lines = 0.15 * (text.count("\n") + 1)
+    figure.text(-left / width, 1 + (above + lines + 0.08) / height, title, fontsize=12, fontweight="bold")
+    figure.text(-left / width, 1 + above / height, text, fontsize=8.5, color=MUTED, va="bottom")
 
 
 class Sheet:
-    """Small multiples: `count` equal panels, at most `columns` side by side; sizes are in inches.
-
-    The title, and below it how to read the picture, stand in the upper left corner. `margin` is
-    the room for labels at the left and at the bottom, `right` that for a key.
-    """
+    """Small multiples: `count` equal panels, at most `columns` in a row; sizes are in inches."""
 
     def __init__(
-        self,
-        count: int,
-        columns: int,
-        panel: tuple[float, float],
-        gap: tuple[float, float],
-        text: tuple[str, str],
-        margin: tuple[float, float] = (0.75, 0.55),
-        right: float = 0.15,
+        self, count: int, columns: int, panel: tuple[float, float], gap: tuple[float, float], text: tuple[str, str]
     ) -> None:
         self.count, self.columns, self.panel = count, max(1, min(columns, count)), panel
-        rows, top = max(1, ceil(count / self.columns)), 0.95
-        inner = (self.columns * (panel[0] + gap[0]) - gap[0], rows * (panel[1] + gap[1]) - gap[1])
-        width, height = max(margin[0] + inner[0] + right, 7.6), top + inner[1] + margin[1]
-        self.figure = Figure(figsize=(width, height))
-        self.figure.text(0.15 / width, 1 - 0.32 / height, text[0], fontsize=12, fontweight="bold")
-        self.figure.text(0.15 / width, 1 - 0.53 / height, text[1], fontsize=8.5, color=MUTED)
-        self._grid = self.figure.add_gridspec(
-            rows,
-            self.columns,
-            left=margin[0] / width,
-            right=(margin[0] + inner[0]) / width,
-            bottom=margin[1] / height,
-            top=1 - top / height,
-            wspace=gap[0] / panel[0],
-            hspace=gap[1] / panel[1],
-        )
+        rows = max(1, ceil(count / self.columns))
+        size = (self.columns * (panel[0] + gap[0]) - gap[0], rows * (panel[1] + gap[1]) - gap[1])
+        self.figure = Figure(figsize=size)
+        spaces = {"wspace": gap[0] / panel[0], "hspace": gap[1] / panel[1]}
+        self._grid = self.figure.add_gridspec(rows, self.columns, **spaces)
+        heading(self.figure, *text)
 
     def cell(self, index: int) -> SubplotSpec:
-        """Returns where panel `index` goes, row by row."""
+        """Returns the place of panel `index`, row by row."""
         return self._grid[divmod(index, self.columns)]
+
+    def axes(self, index: int) -> Axes:
+        """Returns the axes of panel `index`."""
+        return self.figure.add_subplot(self.cell(index))
 
     def label(self, axes: Axes, index: int, x: str, y: str) -> None:
         """Labels the axes at the sheet's left and lower edge only."""
@@ -171,26 +159,12 @@ class Sheet:
         axes.set_xlabel(x if last else "")
 
     def title(self, axes: Axes, name: str, model: str) -> None:
-        """Writes a run's name above its panel, in its cell's colour, cut to what fits."""
+        """Writes a run's name above its panel, in its cell's colour, cut to fit."""
         fits = int(self.panel[0] / 0.078)
         axes.set_title(name if len(name) <= fits else name[: fits - 1] + "…", color=COLOURS[model])
 
     def key(self, looks: Mapping[str, Mapping[str, Any]], columns: int = 1) -> None:
-        """Names the lines or marks at the right of the panels, one below the other, each as it is drawn.
-
-        A look may bring a `label` that is not its name.
-        """
+        """Names the lines or marks at the right of the panels; the `label` of a look replaces its name."""
         marks = [Line2D([], [], **{"label": name, **look}) for name, look in looks.items()]
-        width, height = self.figure.get_size_inches()
-        place = (self._grid.right + 0.12 / width, self._grid.top + 0.04 / height)
-        self.figure.legend(
-            handles=marks,
-            ncols=columns,
-            loc="upper left",
-            bbox_to_anchor=place,
-            borderpad=0,
-            borderaxespad=0,
-            frameon=False,
-            fontsize=8.5,
-            labelcolor="linecolor",
-        )
+        place = 1 + 0.12 / self.figure.get_figwidth(), 1
+        self.figure.legend(handles=marks, ncols=columns, loc="upper left", bbox_to_anchor=place)
