@@ -18,7 +18,7 @@ from textrnn.stage import run_stage, write_folder
 
 
 def main(plan: Path, run: Path, tokens: Path, out: Path) -> None:
-    """Probes PLAN's experiment on texts of the validation split, if PLAN holds."""
+    """Probes PLAN's experiment on texts of the validation split."""
     name = planned_study(plan).name
     trained = RunFolder.load(run)
     if trained.kind != "experiment":
@@ -26,7 +26,7 @@ def main(plan: Path, run: Path, tokens: Path, out: Path) -> None:
             f"{name} is a {trained.kind}, which has no gradient. Name experiments in params.yaml: probes."
         )
     if digest(tokens) != trained.inputs["tokens"]:
-        raise TextrnnError(f"{run} was trained on other tokens than those in {tokens}. Run `dvc repro`.")
+        raise TextrnnError(f"{run} was trained on tokens that differ from those in {tokens}. Run `dvc repro`.")
     file, experiment = tokens / "valid.parquet", Experiment.model_validate(trained.params)
     valid = Tokens.load(file, experiment)
     rows, distances = long_texts(valid.lengths)

@@ -1,4 +1,4 @@
-"""Stage `rehearse`: the report on made-up results, so that none fails, or is nonsense, once training is paid for."""
+"""Stage `rehearse`: the report on made-up results, so that none fails after the trainings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from textrnn.stage import run_stage, write_folder
 
 
 def main(plan: Path, corpus: Path, tokens: Path, folder: Path) -> None:
-    """Makes the report of CORPUS and TOKENS up and throws it away, if PLAN holds; says in FOLDER that it can be made.
+    """Writes a made-up report on CORPUS and TOKENS to a scratch folder, and to FOLDER that it can be made.
 
-    What FOLDER says never changes: where another report can be made, nothing trains anew.
+    The content of FOLDER is always the same, so that a changed rehearsal retrains nothing.
     """
     params = planned_study(plan).params
     try:

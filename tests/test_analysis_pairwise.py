@@ -105,7 +105,7 @@ def test_the_answer_as_text(tmp_path: Path) -> None:
 
 
 def test_films_that_were_drawn_whole_make_the_interval_wider(tmp_path: Path) -> None:
-    """Films wholly right or wrong tell as much as one text of each."""
+    """Films wholly right or wrong are worth one text each."""
     alone, together = make_project(tmp_path / "alone", [None] * TEXTS), make_project(tmp_path / "together")
     right = np.array([[row % 12 < 8 for row in range(TEXTS)]] * 2)
     for project in (alone, together):
@@ -362,9 +362,9 @@ def test_a_revision_that_dvc_cannot_read_is_reported(repository: TinyProject) ->
 
 
 def push_everything(repository: TinyProject) -> None:
-    """Makes `away` the default remote, and gives it every version of `lstm`."""
+    """Makes `elsewhere` the default remote, and gives it every version of `lstm`."""
     remote = str(repository.folder / "remote")
-    repository.dvc("remote", "add", "--quiet", "--local", "--default", "away", remote)
+    repository.dvc("remote", "add", "--quiet", "--local", "--default", "elsewhere", remote)
     repository.dvc("push", "--quiet", "--all-commits", "runs/lstm")
 
 
@@ -378,13 +378,13 @@ def test_what_is_not_in_the_cache_comes_from_the_default_remote(repository: Tiny
     assert everything(repository.folder) == before
 
 
-def test_what_is_nowhere_can_be_had_as_the_error_says(repository: TinyProject) -> None:
+def test_a_missing_run_comes_back_as_the_error_says(repository: TinyProject) -> None:
     """Both of its ways are gone: another remote, and computing it again."""
     push_everything(repository)
     repository.dvc("remote", "default", "--local", "--unset")
     expected = contrast([LATER, EARLIER], [-1, 1], FILMS)
     for way in (
-        [("dvc", "fetch", "--all-commits", "--remote", "away", "runs/lstm")],
+        [("dvc", "fetch", "--all-commits", "--remote", "elsewhere", "runs/lstm")],
         [
             ("git", "checkout", "earlier"),
             ("dvc", "repro", "train@lstm", "train@gru"),

@@ -1,4 +1,4 @@
-"""What validating at random, and picking the epoch by eye, adds; and published figures beside ours."""
+"""How optimistic random validation and picking the best epoch are; published figures next to ours."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_study_that_holds_nothing_out_has_no_such_tables(tmp_path: Path) -> No
     assert table.empty and added.empty
 
 
-def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
+def test_published_figures_are_compared_with_ours(tmp_path: Path) -> None:
     runs = [make(tmp_path, "lstm"), make(tmp_path, "plain", held=None)]
     figures = [
         Published(experiment="lstm", measure="best_epoch", accuracy=0.9, source="a book"),

@@ -114,7 +114,7 @@ def test_every_run_and_class_is_written_into_the_pictures(tmp_path: Path) -> Non
 
     pictures = _draw(tmp_path / "out", runs)
 
-    # matplotlib notes each text as a comment beside its outlines.
+    # matplotlib writes each text as a comment next to its outlines.
     for name in ("lstm", "conv1d", "nb-svm"):
         for picture in PICTURES - {"learning_curves.svg"}:
             assert f"<!-- {name} -->" in pictures[picture]

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import yaml
 from fake_runs import make_run, tiny_predictions
-from test_analysis_memory import write_probe
+from test_analysis_gradients import write_probe
 from tiny_experiments import CATALOG, write_plan
 
 from textrnn.config.params import load_params

@@ -131,5 +131,5 @@ def test_tokens_of_another_vocabulary_are_refused(
     write_experiment(project / "run", inputs={"tokens": "others"})
     assert probe(monkeypatch) == 1
     assert capsys.readouterr().err == (
-        "error: run was trained on other tokens than those in tokens. Run `dvc repro`.\n"
+        "error: run was trained on tokens that differ from those in tokens. Run `dvc repro`.\n"
     )

@@ -1,7 +1,7 @@
-"""How good a classifier is on one split, for one seed: the numbers of trainings, MLflow and reports alike.
+"""Scores of a classifier on one split, for one seed: the same functions for trainings, MLflow and reports.
 
-Everywhere, `labels` is int [examples] and `probabilities` float [examples, classes]; the predicted
-class is the most probable one, the first of them when several are. A training starts without scikit-learn.
+Everywhere, `labels` is int [examples] and `probabilities` float [examples, classes]; the predicted class is the most
+probable one, the first of them when several are. NumPy only, because every training imports this module.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")
 
 LEAST = float(np.finfo(np.float32).tiny)
-"""What a probability of 0 counts as, 1.2e-38: the smallest of float32's usual numbers. So one example cannot make a
-log loss infinite."""
+"""Replaces smaller probabilities: the smallest normal float32, 1.2e-38. They are stored as float32, so a larger bound
+would hide how confident a mistake is; without one, a single example could make the log loss infinite."""
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -26,12 +26,12 @@ def final_scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> d
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the share of labels that are likeliest."""
+    """Returns the share of examples whose label is the predicted class."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean F1 of the classes, which weighs every class alike; a class that is nowhere has 0."""
+    """Returns the mean of the classes' F1, equally weighted; a class that does not occur has 0."""
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     right, actual, answered = (
@@ -46,12 +46,12 @@ def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     It is NaN where one of these classes has every label, or none.
     """
     classes = probabilities.shape[1]
-    judged = [1] if classes == 2 else range(classes)
-    return float(np.mean([_rank_sum(labels == each, probabilities[:, each]) for each in judged]))
+    scored = [1] if classes == 2 else range(classes)
+    return float(np.mean([_rank_sum(labels == each, probabilities[:, each]) for each in scored]))
 
 
 def _rank_sum(positive: np.ndarray, score: np.ndarray) -> float:
-    """Share of the pairs of a positive and a negative example that `score` ranks right; ties count half."""
+    """Share of the pairs of a positive and a negative example that `score` ranks correctly; ties count half."""
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[place]
     own, others = int(positive.sum()), int((~positive).sum())
@@ -61,6 +61,6 @@ def _rank_sum(positive: np.ndarray, score: np.ndarray) -> float:
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean of -ln p(label), in nats. A probability below `LEAST` counts as `LEAST`; NaN stays NaN."""
+    """Returns the mean of -ln p(label), in nats. Probabilities below `LEAST` count as `LEAST`; NaN stays NaN."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.mean(np.log(np.maximum(chosen, LEAST))))
