@@ -100,31 +100,35 @@ def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
 
 
 def test_what_is_removed_is_pruned_and_comes_back_without_training(project):
-    """An embedding and the two experiments that start from it."""
+    """An embedding and the two experiments that start from it. A plain `dvc repro` prunes nothing, and warns."""
 
     def without_glove(params):
         del params["embeddings"]["glove"]
         for name in ("gru", "mean"):
             del params["experiments"][name]
 
+    trained = {file: file.stat().st_mtime_ns for file in (project.folder / "timings").iterdir()}
     project.edit("params.yaml", without_glove)
-    assert project.dvc("repro").stages == ["compare", "plan"]
+    plain = project.dvc("repro")
+    assert plain.stages == ["compare", "plan"]
+    assert "warning: the study does not declare runs/gru, runs/mean, data/embeddings/glove, and" in plain.text
+    assert names_in(project, "reports/tiny/metrics") == {"lstm.json", "majority.json", "nb-svm.json"}
+    assert "gru" not in project.read("reports/tiny/report.md")
+
+    project.textrnn("repro")
     for folder, left in {
         "runs": {"lstm", "majority", "nb-svm"},
         "data/embeddings": {"random"},
         "data/downloads/vectors": {"random"},
-        "reports/tiny/metrics": {"lstm.json", "majority.json", "nb-svm.json"},
     }.items():
         assert names_in(project, folder) == left
-    assert "gru" not in project.read("reports/tiny/report.md")
     for trace in ("train@gru", "runs/gru", "@glove"):
         assert trace not in project.read("dvc.lock")
     assert changed(project) == []
 
     project.run("git", "checkout", "--quiet", "params.yaml")
-    back = project.dvc("repro")
-    assert back.stages == ["compare"]
-    assert back.cached == ["build_embeddings@glove", "download_vectors@glove", "plan", "train@gru", "train@mean"]
+    project.textrnn("repro")
+    assert {file: file.stat().st_mtime_ns for file in (project.folder / "timings").iterdir()} == trained
     assert project.git_status() == ""
 
 
@@ -351,6 +355,7 @@ def test_a_killed_training_leaves_nothing_finished_and_is_repeated(project):
 
     done = project.dvc("repro")
     assert done.stages == ["compare", "train@mean"]
+    project.textrnn("repro")  # it orders dvc.lock
     assert project.read("dvc.lock") == lock
     assert project.git_status() == ""
     assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean"}
