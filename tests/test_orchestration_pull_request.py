@@ -26,7 +26,7 @@ def write(monkeypatch: pytest.MonkeyPatch, here: Revision, base: Revision, addre
     def compare(*_: object) -> None:
         raise TextrnnError("lstm is not at abc.")
 
-    monkeypatch.setattr(Revision, "of_working_tree", lambda project: here)
+    monkeypatch.setattr(Revision, "read", lambda project: here)
     monkeypatch.setattr(pull_request, "compare", compare)
     work = Work(True, {"compare": 3.0, "train@lstm": 130.0}, ["probe@lstm"])
     params = SimpleNamespace(study="x", experiments={})

@@ -130,7 +130,7 @@ def test_pictures_are_links_to_the_pushed_commit(
 
 def test_a_commit_and_the_working_tree_are_read_alike(project: TinyProject) -> None:
     commit = project.run("git", "rev-parse", "HEAD").text.strip()
-    there, here = Revision.of_commit(project.folder, "main", commit), Revision.of_working_tree(project.folder)
+    there, here = Revision.read(project.folder, "main", commit), Revision.read(project.folder)
     assert there.runs == here.runs
     assert set(there.runs) == {"lstm", "gru", "mean", "majority", "nb-svm"}
     assert there.metrics == here.metrics

@@ -1,12 +1,16 @@
-"""DVC's processes, of which several commands share one. tests/test_orchestration_repro.py stops them."""
+"""DVC's processes: several commands share one, and a signal ends the stages below them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_project import TinyProject
 
@@ -21,18 +25,52 @@ stages:
   fails:
     cmd: exit 3
     always_changed: true
+  sleeps:
+    cmd: python sleeps.py
+    outs: [slept]
+  after:
+    cmd: echo after
+    deps: [slept]
+"""
+
+SLEEPS = """\
+import signal, sys, time
+from pathlib import Path
+
+if Path("stubborn").exists():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+Path("started").touch()
+try:
+    time.sleep(600)
+finally:
+    Path("cleaned").touch()
+"""
+
+SUPERVISES = """\
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from textrnn.orchestration.supervisor import Stopped, Supervisor
+
+try:
+    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
+        pool.submit(supervisor.run, "repro", "after", on_line=print).result()
+except Stopped as stop:
+    sys.exit(stop.status)
 """
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A DVC project of two stages."""
+    """A DVC project of some stages."""
     for key, value in TinyProject(tmp_path, tmp_path / "home").environment().items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("PYTHONPATH", str(Path(dvc.__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
     dvc.call("init", "--quiet", "--no-scm")
     Path("dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    Path("sleeps.py").write_text(SLEEPS, encoding="utf-8")
 
 
 def test_commands_share_a_process_and_each_has_its_own_lines_and_status(capfd: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +83,7 @@ def test_commands_share_a_process_and_each_has_its_own_lines_and_status(capfd: p
             return pool.submit(supervisor.run, "repro", stage, on_line=lines.append, **options).result(timeout=120)
 
         assert (run("fails", first, merge_errors=True), run("reads", second)) == (255, 0)
-        (worker,) = supervisor._idle
+        (worker,) = supervisor._workers.values()
         os.kill(worker.pid, signal.SIGKILL)
         assert run("reads", []) != 0  # it was killed
         assert run("reads", []) == 0  # and there is another one
@@ -64,3 +102,30 @@ def test_a_handler_that_raises_stops_nothing_for_ever() -> None:
         running = pool.submit(supervisor.run, "--version", on_line=fail)
         with pytest.raises(ValueError, match="3"):
             running.result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "is_stubborn"),
+    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGHUP, 129, True)],
+)
+def test_a_signal_ends_the_stage_and_what_would_come_after(number: int, status: int, is_stubborn: bool) -> None:
+    """A stage that does not heed it is killed by a second signal; DVC itself ends by itself."""
+    if is_stubborn:
+        Path("stubborn").touch()
+    with subprocess.Popen([sys.executable, "-c", SUPERVISES], stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not Path("started").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        if is_stubborn:
+            time.sleep(1)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert len(below) >= 2
+    assert not [each for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert Path("cleaned").exists() != is_stubborn
+    assert "Running stage 'sleeps':" in text and "Running stage 'after':" not in text

@@ -47,7 +47,7 @@ READERS = [
     lambda: prune_lock(Path("dvc.lock"), load_params(Path(__file__).parents[1] / "params.yaml")),
     locked_stages,
     lambda: compare_locks(Path(), Path(), 0),
-    lambda: Revision.of_working_tree(Path()),
+    lambda: Revision.read(Path()),
 ]
 
 

@@ -54,7 +54,7 @@ def report(
     Args:
         address: at which the commit's files can be seen, if there is one.
     """
-    here = Revision.of_working_tree(project)
+    here = Revision.read(project)
     changed = [name for name in here.runs if here.runs[name] != base.runs.get(name)]
     removed = [name for name in base.runs if name not in here.runs]
     verdict, sentence = _headline(project, here, base, changed) if changed or removed else ("", "")

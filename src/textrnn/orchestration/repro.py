@@ -106,55 +106,51 @@ def _alone() -> Iterator[None]:
         ) from None
 
 
+@dataclass
 class _Repro:
     """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting."""
 
-    def __init__(
-        self,
-        params: Params,
-        jobs: int,
-        console: Console,
-        pool: ThreadPoolExecutor,
-        supervisor: Supervisor,
-        fetch: bool,
-    ) -> None:
-        self._params, self._jobs, self._console, self._pool = params, jobs, console, pool
-        self._supervisor, self._fetch = supervisor, fetch
-        self._work = Work()
+    params: Params
+    jobs: int
+    console: Console
+    pool: ThreadPoolExecutor
+    supervisor: Supervisor
+    fetch: bool
+    work: Work = field(default_factory=Work)
 
     def run(self, before_training: Callable[[], None]) -> Work:
-        pruned = prune(Path(), self._params)
+        pruned = prune(Path(), self.params)
         if pruned:
-            self._console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
-        if self._fetch:
+            self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
+        if self.fetch:
             pull(self._dvc)
         changed = self._changed_stages()
-        self._work.was_due = bool(pruned or changed)
+        self.work.was_due = bool(pruned or changed)
         if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
             started = time.monotonic()
-            self._dvc("repro", *(("--pull", "--allow-missing") if self._fetch else ()), *UPSTREAM)
+            self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *UPSTREAM)
             seconds = time.monotonic() - started
-            self._console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
+            self.console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
             changed = self._changed_stages()
         before_training()
         side_by_side = [name for name in changed if name.startswith(PARALLEL)]
-        if self._fetch and side_by_side:
+        if self.fetch and side_by_side:
             restore(side_by_side)
         self._run_side_by_side(side_by_side)
         if changed:
-            prune_lock(Path("dvc.lock"), self._params)  # orders what ran side by side
-            self._dvc("repro", *(("--allow-missing",) if self._fetch else ()))
-        return self._work
+            prune_lock(Path("dvc.lock"), self.params)  # orders what ran side by side
+            self._dvc("repro", *(("--allow-missing",) if self.fetch else ()))
+        return self.work
 
     def _changed_stages(self) -> list[str]:
         """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
         changes = json.loads("\n".join(self._dvc("status", "--json")))
-        return [name for name in changes if not (self._fetch and lacks_only_downloads(changes[name]))]
+        return [name for name in changes if not (self.fetch and lacks_only_downloads(changes[name]))]
 
     def _dvc(self, *arguments: str) -> list[str]:
         """Runs DVC; returns its output. Its stages' progress and all errors are printed to standard error."""
         lines: list[str] = []
-        if self._pool.submit(self._listen, arguments, lines.append).result() != 0:
+        if self.pool.submit(self._listen, arguments, lines.append).result() != 0:
             raise dvc.failure(*arguments)
         return lines
 
@@ -169,29 +165,29 @@ class _Repro:
             if run:
                 started[run[1]] = time.monotonic()
             elif cached:
-                self._work.cached.append(cached[1])
+                self.work.cached.append(cached[1])
             on_line(line)
 
         def end() -> None:
-            self._work.ran.update({stage: time.monotonic() - since for stage, since in started.items()})
+            self.work.ran.update({stage: time.monotonic() - since for stage, since in started.items()})
             started.clear()
 
-        status = self._supervisor.run(*arguments, on_line=note, merge_errors=merge_errors)
+        status = self.supervisor.run(*arguments, on_line=note, merge_errors=merge_errors)
         end()
         return status
 
     def _run_side_by_side(self, stages: list[str]) -> None:
         """Runs each stage by itself, `jobs` at once, and those with the same name one after the other."""
         # DVC cannot tell that a probe has changed before its training has run.
-        probes = [f"probe@{name}" for name in self._params.probes if f"train@{name}" in stages]
+        probes = [f"probe@{name}" for name in self.params.probes if f"train@{name}" in stages]
         chains: dict[str, list[str]] = {}
         for stage in sorted({*stages, *probes}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
             chains.setdefault(stage.partition("@")[2], []).append(stage)
-        work = {stage: relative_cost(stage, self._params) for chain in chains.values() for stage in chain}
+        work = {stage: relative_cost(stage, self.params) for chain in chains.values() for stage in chain}
         # The longest first: at the end no core waits for one that started late.
         order = sorted(chains.values(), key=lambda chain: -sum(work[stage] for stage in chain))
-        with LiveView(work, self._params.seeds, self._jobs, self._console) as view:
-            for done in as_completed([self._pool.submit(self._run_chain, chain, view) for chain in order]):
+        with LiveView(work, self.params.seeds, self.jobs, self.console) as view:
+            for done in as_completed([self.pool.submit(self._run_chain, chain, view) for chain in order]):
                 done.result()
         if view.failed:
             raise TextrnnError(

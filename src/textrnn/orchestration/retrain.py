@@ -49,11 +49,7 @@ class Retrained:
 
 
 class _Forbidden(Exception):
-    """The study does not allow training on this corpus, because of what the check found."""
-
-    def __init__(self, found: CorpusCheck) -> None:
-        super().__init__(found.summary)
-        self.found = found
+    """The study does not allow training on this corpus; its argument is the `CorpusCheck`."""
 
 
 def retrain(
@@ -83,7 +79,7 @@ def retrain(
     _check_clean(own_file)
     branch = _branch() if publish else None
     _fetch(branch)
-    before = Revision.of_commit(project, base, _resolve(base))
+    before = Revision.read(project, base, _resolve(base))
     if overrides and branch is not None and base == f"{ORIGIN}/{branch}":
         raise TextrnnError(
             f"--set on {branch} would change what everybody builds on. Take a branch: `git switch --create NAME`."
@@ -94,16 +90,17 @@ def retrain(
             work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
     except _Forbidden as refusal:
         _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)  # it names that corpus by now
-        keys = ", ".join(f"data_check.{each.key}" for each in refusal.found.forbidden)
+        found: CorpusCheck = refusal.args[0]
+        keys = ", ".join(f"data_check.{each.key}" for each in found.forbidden)
         problem = f"the study forbids this change of the corpus, and nothing was trained. Fix it, or raise {keys}."
         effort = Effort(Work(), time.monotonic() - started, jobs)
-        return Retrained(forbidden(before, refusal.found, effort), [problem])
+        return Retrained(forbidden(before, found, effort), [problem])
     params = load_params()
     problems = []
     if work.was_due:
         sync()
         problems = [f"{name} failed: {reason}" for name, reason in diverged(params, Path("runs")).items()]
-    elif Revision.of_working_tree(project).runs != before.runs:
+    elif Revision.read(project).runs != before.runs:
         # Nothing had to run, so nothing is here yet to be compared.
         _from_remote(lambda: pull(dvc.call), publish, console)
     results = (*RESULTS, PARAMS) if overrides else RESULTS
@@ -130,7 +127,7 @@ def _run(
         return revision.stages.get("prepare_corpus", {}).get("outs")
 
     def check_corpus() -> None:
-        if corpus(Revision.of_working_tree(project)) != corpus(before):
+        if corpus(Revision.read(project)) != corpus(before):
             with readable_mlflow_errors():
                 found.append(check(project, load_params()))
             if found[0].forbidden:

@@ -39,8 +39,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._busy: list[dvc.Worker] = []
-        self._idle: list[dvc.Worker] = []
+        self._workers: dict[int, dvc.Worker] = {}  # by thread
         self._number: int | None = None
         self._is_stopping = False
         self._is_urgent = False
@@ -53,7 +52,7 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self._stop()
-        for worker in self._idle:
+        for worker in self._workers.values():
             worker.close()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -66,25 +65,21 @@ class Supervisor:
         Raises:
             Stopped: this context was left, or is just being left.
         """
+        thread = threading.get_ident()
         with self._lock:
             self._check()
-            while self._idle and not self._idle[-1].is_running:  # somebody killed it
-                self._idle.pop().close()
-            worker = self._idle.pop() if self._idle else dvc.Worker()
-            self._busy.append(worker)
-        is_idle = False
-        try:
-            status = worker.run(arguments, on_line, merge_errors)
-            is_idle = worker.is_running
-        finally:
-            if not is_idle:
+            worker = self._workers.get(thread)
+            if worker is not None and not worker.is_running:  # somebody killed it
                 worker.close()
+                worker = None
+            worker = self._workers[thread] = worker or dvc.Worker()
+            worker.is_busy = True
+        try:
+            return worker.run(arguments, on_line, merge_errors)
+        finally:
             with self._lock:
-                self._busy.remove(worker)
-                self._idle += [worker] if is_idle else []
-        with self._lock:
-            self._check()
-        return status
+                worker.is_busy = False
+                self._check()
 
     def _check(self) -> None:
         if self._is_stopping:
@@ -104,7 +99,7 @@ class Supervisor:
         signalled: set[psutil.Process] = set()
         while True:
             with self._lock:
-                busy = list(self._busy)
+                busy = [worker for worker in self._workers.values() if worker.is_busy]
             stages = {stage for worker in busy for stage in _below(worker.pid)}
             for stage in stages | signalled if self._is_urgent else stages - signalled:
                 with suppress(psutil.NoSuchProcess):

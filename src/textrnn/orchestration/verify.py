@@ -64,7 +64,7 @@ def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
     embeddings (word2vec is trained, too), by the metrics of the whole study. Any other stage with
     other bytes is different.
     """
-    left, right = Revision.of_working_tree(ours), Revision.of_working_tree(theirs)
+    left, right = Revision.read(ours), Revision.read(theirs)
     return {stage: _verdict(stage, left, right, tolerance) for stage in dict.fromkeys([*left.stages, *right.stages])}
 
 
@@ -76,7 +76,7 @@ def against_commit(project: Path) -> str | None:
     Raises:
         TextrnnError: see `Revision`.
     """
-    here, there = Revision.of_working_tree(project), Revision.of_commit(project, "HEAD", "HEAD")
+    here, there = Revision.read(project), Revision.read(project, "HEAD", "HEAD")
     ours, theirs = plans(here.stages), plans(there.stages)
     upstream = {name for name in ours | theirs if not name.startswith((*RUNS, "probe@", "compare"))}
     runs = [name for name in ours if name.startswith(RUNS) and ours[name] == theirs.get(name)]

@@ -108,7 +108,7 @@ class Worker:
             errors="replace",
             start_new_session=True,
         )
-        self.pid = self._process.pid
+        self.pid, self.is_busy = self._process.pid, False
 
     def run(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
         """Runs a command, and returns its exit status.
@@ -117,18 +117,21 @@ class Worker:
             on_line: is called with each line of standard output, as it comes.
             merge_errors: treat standard error as standard output.
         """
-        pipes = self._process.stdin, self._process.stdout
-        assert pipes[0] and pipes[1]
+        commands, output = self._process.stdin, self._process.stdout
+        assert commands and output
         try:
-            pipes[0].write(json.dumps([arguments, merge_errors]) + "\n")
-            pipes[0].flush()
-        except BrokenPipeError:
-            return self._process.wait()
-        for line in pipes[1]:
-            if line.startswith(END):
-                return int(line.removeprefix(END))
-            on_line(line.rstrip("\n"))
-        return self._process.wait() or 1  # the process was killed
+            commands.write(json.dumps([arguments, merge_errors]) + "\n")
+            commands.flush()
+            for line in output:
+                if line.startswith(END):
+                    return int(line.removeprefix(END))
+                on_line(line.rstrip("\n"))
+        except BrokenPipeError:  # it was killed before
+            pass
+        except BaseException:
+            self.close()
+            raise
+        return self._process.wait() or 1
 
     @property
     def is_running(self) -> bool:

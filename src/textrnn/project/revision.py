@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -33,48 +32,36 @@ class Revision:
     metrics: dict[str, dict[str, float]]
 
     @classmethod
-    def of_commit(cls, project: Path, label: str, commit: str) -> Self:
-        """Reads what git has at a commit.
+    def read(cls, project: Path, label: str = "this branch", commit: str = "") -> Self:
+        """Reads what the working tree has now, or what git has at a commit.
 
         Raises:
             TextrnnError: a file there is broken.
         """
-        return cls._read(
-            label,
-            commit,
-            lambda name: git.content(project, commit, name) or None,
-            lambda folder: git.files(project, commit, f"{folder}/"),
-        )
 
-    @classmethod
-    def of_working_tree(cls, project: Path) -> Self:
-        """Reads what the folder has now.
+        def content(name: str) -> str | None:
+            if commit:
+                return git.content(project, commit, name) or None
+            return read_text(project / name) if (project / name).is_file() else None
 
-        Raises:
-            TextrnnError: a file there is broken.
-        """
-        return cls._read(
-            "this branch",
-            "",
-            lambda name: read_text(project / name) if (project / name).is_file() else None,
-            lambda folder: [file.relative_to(project).as_posix() for file in sorted((project / folder).glob("*.json"))],
-        )
+        def files(folder: str) -> list[str]:
+            if commit:
+                return git.files(project, commit, f"{folder}/")
+            return sorted(file.relative_to(project).as_posix() for file in (project / folder).glob("*.json"))
 
-    @classmethod
-    def _read(
-        cls, label: str, commit: str, read: Callable[[str], str | None], names: Callable[[str], Iterable[str]]
-    ) -> Self:
         where = f" at {label}" if commit else ""
-        params, lock = read("params.yaml"), read("dvc.lock")
+        params, lock = content("params.yaml"), content("dvc.lock")
         stages = {} if lock is None else parse_stages(lock, f"dvc.lock{where}")
         report = next(iter(outputs({"compare": stages.get("compare", {})})), None)
-        files = [] if report is None else names(f"{report}/metrics")
         return cls(
             label,
             commit,
             (parse_yaml(params, f"params.yaml{where}") if params else None) or {},
             stages,
-            {Path(name).stem: parse_json(read(name) or "", f"{name}{where}", REPORT_AGAIN) for name in files},
+            {
+                Path(name).stem: parse_json(content(name) or "", f"{name}{where}", REPORT_AGAIN)
+                for name in (files(f"{report}/metrics") if report else ())
+            },
         )
 
     @property
