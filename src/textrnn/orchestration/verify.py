@@ -48,13 +48,21 @@ def verify(project: Path, jobs: int, tolerance: float, console: Console) -> bool
 
 def repeat(project: Path, copy: Path, jobs: int) -> None:
     """Runs the study of `project` from nothing in the new folder `copy`."""
-    _copy_tracked_files(project, copy)
+    for name in git.names(project, "ls-files", "-z"):
+        if (project / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project / name, copy / name)
     shutil.rmtree(copy / "reports", ignore_errors=True)
     (copy / "dvc.lock").unlink(missing_ok=True)
     # A cache that the user shares between projects would hand the old results out again.
     (copy / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     git.text(copy, "init", "--quiet")
-    _run([sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)], copy)
+    # The copy runs its own code, and its runs belong to it: not to the project's MLflow store.
+    variables = {key: value for key, value in dvc.environment().items() if key != "MLFLOW_TRACKING_URI"}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(copy / "src"), variables.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "textrnn", "repro", "--jobs", str(jobs)]
+    if subprocess.run(command, cwd=copy, env=variables).returncode != 0:
+        raise TextrnnError(f"`{' '.join(command[1:])}` failed in the copy: the message above says why.")
 
 
 def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
@@ -78,7 +86,7 @@ def against_commit(project: Path) -> str | None:
     """
     here, there = Revision.read(project), Revision.read(project, "HEAD", "HEAD")
     ours, theirs = plans(here.stages), plans(there.stages)
-    upstream = {name for name in ours | theirs if not name.startswith((*RUNS, "probe@", "compare"))}
+    upstream = {name for name in ours | theirs if not name.startswith((*RUNS, "probe@", "rehearse", "compare"))}
     runs = [name for name in ours if name.startswith(RUNS) and ours[name] == theirs.get(name)]
     if not runs or any(ours.get(name) != theirs.get(name) for name in upstream):
         return None
@@ -125,18 +133,3 @@ def _is_close(left: dict[str, float] | None, right: dict[str, float] | None, tol
 
 def _outputs(revision: Revision, stage: str) -> dict[str, str]:
     return outputs({stage: revision.stages[stage]})
-
-
-def _copy_tracked_files(project: Path, copy: Path) -> None:
-    for name in git.names(project, "ls-files", "-z"):
-        if (project / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(project / name, copy / name)
-
-
-def _run(command: list[str], folder: Path) -> None:
-    # The copy runs its own code, and its runs belong to it: not to the project's MLflow store.
-    variables = {key: value for key, value in dvc.environment().items() if key != "MLFLOW_TRACKING_URI"}
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder / "src"), variables.get("PYTHONPATH")]))
-    if subprocess.run(command, cwd=folder, env=variables).returncode != 0:
-        raise TextrnnError(f"`{' '.join(command[1:])}` failed in the copy: the message above says why.")
