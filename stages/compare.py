@@ -35,9 +35,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
     if left := ", ".join(map(str, undeclared(Path(), params))):
-        sys.stderr.write(
-            f"warning: the study does not declare {left}: the report ignores it, `textrnn repro` removes it\n"
-        )
+        sys.stderr.write(f"warning: the study does not declare {left}, and `textrnn repro` removes it\n")
     show(report, Console(highlight=False))
 
 
