@@ -197,7 +197,7 @@ def test_dvc_experiments_and_their_queue(project):
     project.run(*tags["dvc.restore"].replace("dvc", f"{sys.executable} -m dvc", 1).split())
     assert json.loads(project.read("runs/nb-svm/run.json"))["params"]["ngrams"] == 3
     # What the queue's run lacks, as all do before `sync`: pictures, and models.
-    assert project.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 completed)\n"
+    assert project.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 created)\n"
     project.run("git", "checkout", "--quiet", ".")
     project.dvc("checkout")
 

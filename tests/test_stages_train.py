@@ -91,6 +91,7 @@ def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TEXTRNN_LIVE_AFTER", "0")
 
 
 def command(name: str, embedding: str = "embedding") -> list[str]:

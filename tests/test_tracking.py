@@ -1,4 +1,4 @@
-"""Runs in a real SQLite store, by one process and by several, and stores that are away."""
+"""Runs in a real SQLite store, by one process and by several, and stores that are unreachable."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mlflow.entities import Run
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import Origin, project_folder
 from textrnn.tracking import store
-from textrnn.tracking.live import LiveRun
+from textrnn.tracking.live import LIVE_AFTER, LiveRun
 from textrnn.tracking.record import TrackedRun
 
-AWAY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 FINGERPRINT = "f" * 64
 
 
@@ -53,6 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(LIVE_AFTER, "0")
 
 
 def runs_of(project: Path, study: str) -> dict[str, Run]:
@@ -232,6 +233,47 @@ def test_an_interrupted_training_is_killed_and_what_was_finished_stays_so(projec
     }
 
 
+def test_a_short_training_neither_logs_nor_imports_mlflow(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}; from pathlib import Path\n"
+        "from textrnn.tracking.live import LiveRun\n"
+        "from textrnn.tracking.record import TrackedRun\n"
+        "live = LiveRun(TrackedRun('tiny', 'reviews', 'lstm', 'experiment', {}, '0', {}), Path())\n"
+        "live.start_seed(0); live.epoch({'epoch': 1, 'loss': 1.0}); live.end_seed({'loss': 1.0}); live.end({})\n"
+        "live.__exit__(KeyboardInterrupt)\n"
+        "assert 'mlflow' not in sys.modules"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), LIVE_AFTER: "60"}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_appears_when_it_has_run_long_enough(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setenv(LIVE_AFTER, "60")
+    live = LiveRun(make_run(study="long"), project)
+    live.start_seed(0)
+    live.epoch(make_row(0, 1))
+    clock[0] += 61
+    live.epoch(make_row(0, 2))
+    runs = runs_of(project, "long")
+    assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(
+        ("lstm-glove", "lstm-glove seed 0"), "RUNNING"
+    )
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    curve = client.get_metric_history(runs["lstm-glove seed 0"].info.run_id, "loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
+
+
+def test_an_experiment_of_dvc_is_logged_however_short(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may never be applied, and so never be synced."""
+    monkeypatch.setenv(LIVE_AFTER, "60")
+    monkeypatch.setenv("DVC_EXP_NAME", "wide-hope")
+    LiveRun(make_run(study="short"), project).end({})
+    assert runs_of(project, "short")["lstm-glove"].data.tags["dvc.exp_name"] == "wide-hope"
+
+
 def go_through(live: LiveRun) -> None:
     for seed in (0, 1):
         live.start_seed(seed)
@@ -244,7 +286,7 @@ def go_through(live: LiveRun) -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        AWAY,
+        UNREACHABLE,
         "sqlite:///{folder}/broken.db",
         "nowhere://at/all",
         "http://[::1",
@@ -252,7 +294,7 @@ def go_through(live: LiveRun) -> None:
         "sqlite+a+b://x",
     ],
 )
-def test_a_store_that_is_away_is_told_once_and_soon(
+def test_an_unreachable_store_is_one_warning_and_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str
 ) -> None:
     (tmp_path / "broken.db").write_bytes(b"this is no database, however long one reads on in it")
@@ -261,12 +303,12 @@ def test_a_store_that_is_away_is_told_once_and_soon(
     go_through(LiveRun(make_run(), tmp_path))
     assert time.monotonic() - started < 20
     printed = capsys.readouterr().err
-    assert printed.startswith("warning: training goes on without MLflow: ")
+    assert printed.startswith("warning: training continues without MLflow: ")
     assert printed.count("\n") == 1
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_store_that_takes_a_request_and_never_answers_is_told_once(
+def test_a_store_that_takes_a_request_and_never_answers_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -276,11 +318,11 @@ def test_a_store_that_takes_a_request_and_never_answers_is_told_once(
         go_through(LiveRun(make_run(), tmp_path))
     assert time.monotonic() - started < 20
     printed = capsys.readouterr().err
-    assert printed.startswith("warning: training goes on without MLflow: ")
+    assert printed.startswith("warning: training continues without MLflow: ")
     assert printed.count("\n") == 1
 
 
-def test_a_store_that_goes_away_on_the_way_is_told_once(
+def test_a_store_that_is_lost_on_the_way_is_one_warning(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live = LiveRun(make_run(study="lost"), project)
@@ -290,7 +332,7 @@ def test_a_store_that_goes_away_on_the_way_is_told_once(
 
     monkeypatch.setattr(store.MlflowClient, "log_batch", refuse)
     go_through(live)
-    assert capsys.readouterr().err == "warning: training goes on without MLflow: ConnectionError.\n"
+    assert capsys.readouterr().err == "warning: training continues without MLflow: ConnectionError.\n"
 
 
 def test_ten_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
@@ -333,7 +375,7 @@ def test_the_store_of_a_queued_experiment_is_the_projects(
 
 
 @pytest.mark.parametrize("where", ["outer/inner", "sibling"])
-def test_a_stage_of_another_dvc_project_is_told_by_its_own_folder(
+def test_a_stage_of_another_dvc_project_is_known_by_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """There `DVC_ROOT`, the experiment and its commit are the other project's."""

@@ -18,7 +18,7 @@ from tiny_experiments import make_experiment
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.failures import explanation, readable_mlflow_errors
-from textrnn.tracking.live import LiveRun
+from textrnn.tracking.live import LIVE_AFTER, LiveRun
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import open_store
 
@@ -30,6 +30,7 @@ SERVER = "that the server runs"
 def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(LIVE_AFTER, "0")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,10 @@ def of_system(number: int, file: str | None = None) -> OSError:
         (Timeout("mlflow.db.lock"), "Another process writes there. Wait until it is done, or end it"),
         (MlflowException("(sqlite3.OperationalError) database is locked\n[SQL: x]"), "database is locked. Another"),
         (MlflowException("(sqlite3.OperationalError) attempt to write a readonly database"), "Nothing can be written"),
-        (MlflowException("(sqlite3.DatabaseError) file is not a database"), "Move the database away: `textrnn sync`"),
+        (
+            MlflowException("(sqlite3.DatabaseError) file is not a database"),
+            "Move the database elsewhere: `textrnn sync`",
+        ),
         (MlflowException("(sqlite3.OperationalError) database or disk is full"), "Make space there"),
         (MlflowException("no such experiment"), "MLflow refuses: no such experiment."),
     ],
@@ -70,7 +74,7 @@ def test_a_failure_on_this_machine_is_no_servers(error: Exception, said: str) ->
     assert "\n" not in text
 
 
-def test_a_server_that_is_away_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@h:1")
     text = explanation(MlflowException("API request to http://me:secret@h:1/api failed"))
     assert text.startswith("MLflow cannot be reached, or refuses: API request to http://@h:1/api failed. Check MLFLOW")
@@ -109,7 +113,7 @@ def test_a_malformed_address_is_named_and_ends_no_training(
     with pytest.raises(TextrnnError, match="MLFLOW_TRACKING_URI"), readable_mlflow_errors():
         open_store(tmp_path, "tiny/snippets")
     LiveRun(RUN, tmp_path).end({})
-    assert capsys.readouterr().err.startswith("warning: training goes on without MLflow: ")
+    assert capsys.readouterr().err.startswith("warning: training continues without MLflow: ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The gate between challenger and champion: every way in which it can decide, and what it says."""
+"""Which versions `promote` compares, refuses or scores again; `test_analysis_gate.py` has the comparison itself."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from textrnn.analysis.gate import COSTS, Candidate, Decision
 from textrnn.config.params import Promotion
 from textrnn.errors import TextrnnError
 from textrnn.tracking import registry
 
-RULE = Promotion(level=0.05, margin=0.02)
+EXAMPLES = 1000
 
 
-def version(number: int, right: np.ndarray, **changes: Any) -> SimpleNamespace:
-    """A registered version which was `right` (bool [examples]) about ids 0, 1, ….
+def version(number: int, share: float, **changes: Any) -> SimpleNamespace:
+    """A registered version that is correct on this share of the examples.
 
     The real thing needs a server; `tests/test_tracking_story.py` has one.
     """
@@ -28,120 +29,98 @@ def version(number: int, right: np.ndarray, **changes: Any) -> SimpleNamespace:
         "parameters": "1000",
         "prediction_flops": "5e9",
         "corpus.dvc": "aa.dir",
-        "test_accuracy": str(right.mean()),
+        "test_accuracy": str(share),
     }
-    return SimpleNamespace(name="textrnn-tiny", version=str(number), right=right, tags={**tags, **changes})
+    correct = np.arange(EXAMPLES) < share * EXAMPLES
+    return SimpleNamespace(name="textrnn-tiny", version=str(number), correct=correct, tags={**tags, **changes})
 
 
-def outcome(share: float, examples: int = 1000) -> np.ndarray:
-    return np.arange(examples) < share * examples
+class Registry:
+    """As much of a client as `promote` needs; remembers where the aliases are."""
+
+    def __init__(self, **aliases: Any) -> None:
+        self.aliases = aliases
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> Any:
+        return self.aliases[alias]
+
+    def set_registered_model_alias(self, name: str, alias: str, number: str) -> None:
+        self.aliases[alias] = next(each for each in self.aliases.values() if each and each.version == number)
+
+    def set_model_version_tag(self, name: str, number: str, key: str, value: str) -> None:
+        self.aliases["champion"].tags[key] = value
 
 
-@pytest.fixture(autouse=True)
-def predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    def split(project: Path, challenger: Any) -> pl.DataFrame:
-        return pl.DataFrame({"id": [str(row) for row in range(len(challenger.right))]})
+def promote(monkeypatch: pytest.MonkeyPatch, client: Registry, is_recorded: bool = True, **options: Any) -> Decision:
+    def candidate(_: Any, each: Any, split: pl.DataFrame, is_its_own: bool) -> tuple[Candidate, bool]:
+        costs = {name: float(each.tags[name]) for name in COSTS}
+        return Candidate(registry.label(each), each.correct, costs), is_recorded and is_its_own
 
-    monkeypatch.setattr(registry, "_test_split", split)
-    monkeypatch.setattr(registry, "_right", lambda client, each, split, is_its_own=True: (each.right, is_its_own))
+    ids = [str(row) for row in range(EXAMPLES)]
+    monkeypatch.setattr(registry, "open_store", lambda *_: SimpleNamespace(client=client))
+    monkeypatch.setattr(registry, "_test_split", lambda *_: pl.DataFrame({"id": ids}))
+    monkeypatch.setattr(registry, "_candidate", candidate)
     monkeypatch.setattr(registry, "units", lambda corpus, split, ids: ids)
+    params: Any = SimpleNamespace(study="tiny", corpus="tiny", promotion=Promotion(level=0.05, margin=0.02))
+    return registry.promote(Path(), params, **options)
 
 
-def decide(challenger: Any, champion: Any) -> registry.Decision:
-    return registry._decide(Path(), None, challenger, champion, RULE)  # type: ignore[arg-type]
+def test_the_first_is_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Registry(challenger=version(1, 0.1), champion=None)
+    decision = promote(monkeypatch, client)
+    assert (decision.outcome, client.aliases["champion"].version) == ("promoted", "1")
+    assert client.aliases["champion"].tags["promotion"] == decision.reason
 
 
-def test_the_first_is_promoted() -> None:
-    assert decide(version(1, outcome(0.1)), None).outcome == "promoted"
+def test_the_champion_itself_is_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = version(1, 0.1)
+    assert promote(monkeypatch, Registry(challenger=same, champion=same)).outcome == "unchanged"
 
 
-def test_the_champion_itself_stays_as_it_is() -> None:
-    assert decide(version(1, outcome(0.1)), version(1, outcome(0.1))).outcome == "unchanged"
+@pytest.mark.parametrize(
+    ("share", "dry_run", "outcome", "champion"),
+    [(0.8, False, "promoted", "2"), (0.8, True, "promoted", "1"), (0.75, False, "kept", "1")],
+)
+def test_the_alias_moves_when_the_gate_says_so(
+    monkeypatch: pytest.MonkeyPatch, share: float, dry_run: bool, outcome: str, champion: str
+) -> None:
+    client = Registry(challenger=version(2, share), champion=version(1, 0.75))
+    decision = promote(monkeypatch, client, dry_run=dry_run)
+    assert (decision.outcome, client.aliases["champion"].version) == (outcome, champion)
+    assert f"model-2 (version 2) reaches {share:.1%} accuracy and model-1 (version 1) 75.0%" in decision.reason
 
 
-def test_better_beyond_chance_is_promoted_with_its_numbers() -> None:
-    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75)))
-    assert decision.outcome == "promoted"
-    assert decision.reason.startswith(
-        "On 1,000 test examples model-2 (version 2) has 80.0% right and model-1 (version 1) 75.0%, "
-        "a difference of +5.00 points (90% interval +3.8"
-    )
-    assert (
-        "model-2 (version 2) alone is right about 50 of them, model-1 (version 1) alone about 0, p = 8.88e-16."
-        in decision.reason
-    )
-    assert decision.reason.endswith("That is better beyond chance at level 0.05.")
+def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Registry(challenger=version(2, 0.8, test_accuracy="0.802"), champion=version(1, 0.75))
+    with pytest.raises(TextrnnError, match=r"reaches 80.0% test accuracy on data/corpus, and reached 80.2% when"):
+        promote(monkeypatch, client)
 
 
-def test_better_by_chance_or_worse_is_not() -> None:
-    for share in (0.752, 0.75, 0.7):
-        decision = decide(version(2, outcome(share)), version(1, outcome(0.75)))
-        assert decision.outcome == "kept"
-        assert decision.reason.endswith(
-            "That is not better beyond chance at level 0.05. model-1 (version 1) stays champion."
-        )
-
-
-def test_a_lead_in_a_few_groups_may_be_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "units", lambda corpus, split, ids: [str(int(row) // 250) for row in ids])
-    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75)))
-    assert decision.outcome == "kept"
-    assert decision.reason.startswith("On 1,000 test examples of 4 groups model-2 (version 2) has 80.0% right")
-    assert "p = 0.5." in decision.reason
-
-
-def test_no_worse_and_cheaper_is_promoted() -> None:
-    decision = decide(version(2, outcome(0.748), parameters="500"), version(1, outcome(0.75)))
-    assert decision.outcome == "promoted"
-    assert (
-        "It is smaller, in parameters (500 instead of 1,000), and not worse by as much as the margin of 2 points."
-        in decision.reason
-    )
-    decision = decide(version(2, outcome(0.748), prediction_flops="1e9", parameters="9"), version(1, outcome(0.75)))
-    assert (
-        "It is smaller, in parameters (9 instead of 1,000) and faster, in operations per text (1,000,000,000 instead of"
-        in decision.reason
-    )
-
-
-def test_cheaper_but_perhaps_too_much_worse_is_not() -> None:
-    decision = decide(version(2, outcome(0.735), parameters="500"), version(1, outcome(0.75)))
-    assert decision.outcome == "kept"
-    assert (
-        "it is smaller, in parameters (500 instead of 1,000), but may be worse by 2 points or more" in decision.reason
-    )
-
-
-def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared() -> None:
-    changed = version(2, outcome(0.8), test_accuracy="0.802")
-    with pytest.raises(TextrnnError, match=r"has 80.0% of data/corpus' test split right, and had 80.2% when"):
-        decide(changed, version(1, outcome(0.75)))
-
-
-def test_a_champion_that_is_not_as_good_as_registered_is_not_compared() -> None:
-    changed = version(1, outcome(0.75), test_accuracy="0.8")
+def test_a_champion_that_is_not_as_good_as_registered_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Registry(challenger=version(2, 0.8), champion=version(1, 0.75, test_accuracy="0.8"))
     with pytest.raises(
-        TextrnnError, match=r"model-1 \(version 1\) has 75.0% of .* and had 80.0% when.* take its alias"
+        TextrnnError, match=r"model-1 \(version 1\) reaches 75.0% .* and reached 80.0% when.* take its alias"
     ):
-        decide(version(2, outcome(0.8)), changed)
+        promote(monkeypatch, client)
 
 
-def test_a_version_registered_by_hand_is_refused() -> None:
-    plain = version(1, outcome(0.75))
+def test_a_version_registered_by_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = version(1, 0.75)
     del plain.tags["parameters"]
     with pytest.raises(TextrnnError, match="version 1 of textrnn-tiny has no tag parameters: it was not registered"):
-        decide(version(2, outcome(0.8)), plain)
+        promote(monkeypatch, Registry(challenger=version(2, 0.8), champion=plain))
 
 
-def test_a_champion_of_another_corpus_version_is_scored_anew() -> None:
-    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75), **{"corpus.dvc": "bb.dir"}))
+def test_a_champion_of_another_corpus_version_scores_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = version(1, 0.75, **{"corpus.dvc": "bb.dir"})
+    decision = promote(monkeypatch, Registry(challenger=version(2, 0.8), champion=other))
     assert decision.outcome == "promoted"
     assert "was trained on another version of the corpus, so it scored the test split of model-2" in decision.reason
-    assert "is lost" not in decision.reason
+    assert "are lost" not in decision.reason
 
 
 def test_a_version_without_recorded_predictions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_right", lambda client, each, split, is_its_own=True: (each.right, False))
-    decision = decide(version(2, outcome(0.8)), version(1, outcome(0.75)))
-    lost = "What model-2 (version 2) and model-1 (version 1) predicted at registration is lost: the present code scored"
-    assert lost in decision.reason
+    client = Registry(challenger=version(2, 0.8), champion=version(1, 0.75))
+    reason = promote(monkeypatch, client, is_recorded=False).reason
+    lost = "The predictions of model-2 (version 2) and model-1 (version 1) at registration are lost: the present code"
+    assert lost in reason

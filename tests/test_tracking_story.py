@@ -208,7 +208,8 @@ def test_a_worse_challenger_is_kept_out_and_ci_is_told(site: Site, monkeypatch: 
     kept = site.textrnn("promote", ok=False)
     assert kept.status == 3
     assert re.match(
-        r"kept: On \d+ test examples of \d+ groups lstm \(version 2\) has [0-9.]+% right and mean \(version 1\)",
+        r"kept: On \d+ test examples of \d+ groups lstm \(version 2\) reaches [0-9.]+% accuracy and "
+        r"mean \(version 1\)",
         kept.text,
     )
     assert kept.text.endswith("mean (version 1) stays champion.\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,17 +18,19 @@ import psutil
 import pytest
 from fake_runs import make_run
 from mlflow.entities import LoggedModelOutput, Run
+from rich.console import Console
 from tiny_project import PARAMS
 
 from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
+from textrnn.project.origin import Origin
 from textrnn.run_folder import RunFolder
 from textrnn.tracking import artifacts
 from textrnn.tracking.lineage import lineage
-from textrnn.tracking.live import LiveRun
+from textrnn.tracking.live import LIVE_AFTER, LiveRun
 from textrnn.tracking.record import TrackedRun
-from textrnn.tracking.store import PROCESS, SILENCE_SECONDS, Store, is_alive, open_store, this_process
-from textrnn.tracking.sync import SYNCED, Recorded, Synced, history, scores, sync, versions
+from textrnn.tracking.store import PROCESS, REMOTE_SECONDS, Store, is_alive, open_store, this_process
+from textrnn.tracking.sync import ARTIFACTS, PARENT, SYNCED, Recorded, Synced, history, scores, sync, versions
 
 NAN = "the loss is no longer a finite number in epoch 2"
 NAMES = ["lstm", "gru", "mean", "majority", "nb-svm"]
@@ -37,12 +40,24 @@ NAMES = ["lstm", "gru", "mean", "majority", "nb-svm"]
 def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(LIVE_AFTER, "0")
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs: setting one up takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_store(folder, "tiny/snippets")
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+def params(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """A study of three experiments and two baselines, with the run folders of all of them."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
     params = load_params(tmp_path / "params.yaml")
     for name, experiment in params.experiments.items():
@@ -76,7 +91,7 @@ def all_runs(folder: Path) -> list[Run]:
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
-    """Everything that does not say when, where and under which id it was written."""
+    """Everything except when, where and under which id it was written, and what only `sync` adds."""
     client = open_store(folder, "tiny/snippets").client
     shown = {}
     for run in all_runs(folder):
@@ -84,7 +99,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
         shown[run.info.run_name] = {
             "status": run.info.status,
             "params": run.data.params,
-            "tags": {key: tag for key, tag in run.data.tags.items() if key not in (PROCESS, "mlflow.parentRunId")},
+            "tags": {key: tag for key, tag in run.data.tags.items() if key not in (PROCESS, PARENT, SYNCED, ARTIFACTS)},
             "curves": {key: {(point.step, point.value) for point in curve} for key, curve in points.items()},
         }
     return shown
@@ -152,33 +167,54 @@ def test_from_nothing_every_run_is_made_whole_and_again_nothing_changes(tmp_path
     assert {run.info.run_id for run in all_runs(tmp_path)} == ids
 
 
-def test_a_live_run_is_completed_in_place_and_rebuilt_with_the_same_numbers(tmp_path: Path, params: Params) -> None:
+def test_live_runs_are_replaced_by_complete_ones_with_the_same_content(
+    tmp_path: Path, params: Params, empty_store: Path
+) -> None:
     for name in params.experiments:
         train_live(tmp_path, params, name)
-    live = {run.info.run_id for run in all_runs(tmp_path)}
-    assert sync(tmp_path, params, Completed()) == Synced(created=NAMES[3:], completed=NAMES[:3])
-    assert live < {run.info.run_id for run in all_runs(tmp_path)}
+    live, ids = snapshot(tmp_path), {run.info.run_id for run in all_runs(tmp_path)}
+    assert live["lstm seed 1"]["curves"]["seconds"] == {(0, 2.5)}
+    assert sync(tmp_path, params, Completed()) == Synced(created=NAMES)
+    assert ids.isdisjoint(run.info.run_id for run in all_runs(tmp_path))
     before = snapshot(tmp_path)
-    assert before["lstm seed 1"]["curves"]["seconds"] == {(0, 2.5)}
+    assert live.items() <= before.items()
     bare = tmp_path / "without the store"
     for folder in ("runs", "timings"):
         shutil.copytree(tmp_path / folder, bare / folder)
+    shutil.copy(empty_store, bare)
     assert sync(bare, params, Completed()) == Synced(created=NAMES)
     assert snapshot(bare) == before
 
 
+def test_a_live_runs_origin_outlasts_it(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an experiment of DVC's queue nothing else says which changes it was made with."""
+    changed = Origin("c" * 40, "a patch of the training\n", "wide-hope")
+    with monkeypatch.context() as queue:
+        queue.setattr(Origin, "of_checkout", lambda folder: changed)
+        train_live(tmp_path, params, "lstm")
+    assert "lstm" in sync(tmp_path, params, Completed()).created
+    (parent,) = [run for run in all_runs(tmp_path) if run.info.run_name == "lstm"]
+    tags = parent.data.tags
+    assert (tags["mlflow.source.git.commit"], tags["dvc.exp_name"]) == ("c" * 40, "wide-hope")
+    assert (tags["git.dirty"], tags["dvc.restore"]) == ("true", "dvc exp apply wide-hope")
+    client = open_store(tmp_path, "tiny/snippets").client
+    patch = client.download_artifacts(parent.info.run_id, "uncommitted.patch", str(tmp_path))
+    assert Path(patch).read_text(encoding="utf-8") == changed.patch
+
+
 def test_a_run_that_lost_the_server_on_its_way_is_replaced(tmp_path: Path, params: Params) -> None:
     train_live(tmp_path, params, "lstm", epochs=2)
-    assert sync(tmp_path, params, Completed()) == Synced(created=NAMES, removed=["lstm"])
+    assert sync(tmp_path, params, Completed()) == Synced(created=NAMES)
     assert [run.info.run_name for run in all_runs(tmp_path)].count("lstm") == 1
     assert len(snapshot(tmp_path)["lstm seed 0"]["curves"]["loss"]) == 3
 
 
-def test_the_same_training_recorded_twice_stands_there_once(tmp_path: Path, params: Params) -> None:
+def test_the_same_training_recorded_again_is_kept_once(tmp_path: Path, params: Params) -> None:
     train_live(tmp_path, params, "lstm")
     train_live(tmp_path, params, "lstm")
-    done = sync(tmp_path, params, Completed())
-    assert (done.completed, done.removed) == (["lstm"], ["lstm"])
+    assert sync(tmp_path, params, Completed()) == Synced(created=NAMES)
+    train_live(tmp_path, params, "lstm")
+    assert sync(tmp_path, params, Completed()) == Synced(unchanged=NAMES, removed=["lstm"])
     assert sorted(run.info.run_name for run in all_runs(tmp_path) if run.data.tags["experiment"] == "lstm") == [
         "lstm",
         "lstm seed 0",
@@ -206,7 +242,7 @@ def test_what_a_killed_process_left_open_is_marked_and_what_still_runs_is_not(tm
     assert [status for name, status in found if name == "gru"] == ["FAILED", "RUNNING"]
 
 
-def test_another_machines_training_is_given_a_day_to_log_an_epoch(
+def test_another_machines_training_is_given_a_day(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as elsewhere:
@@ -215,7 +251,7 @@ def test_another_machines_training_is_given_a_day_to_log_an_epoch(
     done = sync(tmp_path, params, Completed())
     assert (done.abandoned, done.running) == ([], ["lstm seed 0", "lstm"])
     now = time.time()
-    monkeypatch.setattr("time.time", lambda: now + SILENCE_SECONDS + 1)
+    monkeypatch.setattr("time.time", lambda: now + REMOTE_SECONDS + 1)
     assert sync(tmp_path, params, Completed()).abandoned == ["lstm seed 0", "lstm"]
 
 
@@ -247,7 +283,7 @@ def test_what_somebody_deleted_in_the_dashboard_comes_back(tmp_path: Path, param
         client.delete_run(by_name[name])
     done = sync(tmp_path, params, Completed())
     assert (done.created, done.unchanged) == (["lstm", "gru"], NAMES[2:])
-    assert sorted(done.removed) == ["gru seed 0", "gru seed 1", "lstm"]
+    assert sorted(done.removed) == ["gru seed 0", "gru seed 1"]
     assert snapshot(tmp_path) == before
     assert len(all_runs(tmp_path)) == len(by_name)
 
@@ -270,7 +306,8 @@ def test_a_sync_that_was_interrupted_goes_on(tmp_path: Path, params: Params) -> 
     with pytest.raises(KeyboardInterrupt):
         sync(tmp_path, params, interrupt)
     done = sync(tmp_path, params, Completed())
-    assert (done.unchanged, done.completed, done.created) == (["lstm"], ["gru"], NAMES[2:])
+    assert (done.unchanged, done.created) == (["lstm"], NAMES[1:])
+    assert [run.info.run_name for run in all_runs(tmp_path)].count("gru") == 1
 
 
 def test_artifacts_are_digested_once_each_sync(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +326,7 @@ def test_artifacts_are_digested_once_each_sync(tmp_path: Path, params: Params, m
 def test_every_registered_version_counts_not_one_page_of_them(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textrnn.tracking.sync.PAGE", 2)
+    monkeypatch.setattr("textrnn.tracking.store.PAGE", 2)
     client = open_store(tmp_path, "tiny/snippets").client
     client.create_registered_model("textrnn-snippets")
     for number in range(5):
@@ -300,28 +337,47 @@ def test_every_registered_version_counts_not_one_page_of_them(
 
 def test_lineage_lists_parents_and_seeds(tmp_path: Path, params: Params) -> None:
     with pytest.raises(TextrnnError, match=r"MLflow has no run of lstm. Run `textrnn sync`"):
-        lineage(tmp_path, params, "lstm")
+        lineage(tmp_path, params, "lstm", 80)
     with pytest.raises(TextrnnError, match=r"the study has no run 'rnn'. Known: lstm, gru, mean, majority, nb-svm"):
-        lineage(tmp_path, params, "rnn")
+        lineage(tmp_path, params, "rnn", 80)
     sync(tmp_path, params, Completed())
-    table = lineage(tmp_path, params, "gru")
-    seeds, status, fingerprint = (list(table.columns[place].cells) for place in (1, 2, 5))
-    assert seeds == ["all", "0", "1"]
-    assert status == ["failed", "finished", "failed"]
-    assert fingerprint == ["gru0000*"] * 3
+    ids = {run.info.run_name: run.info.run_id for run in all_runs(tmp_path)}
+    wide = shown(tmp_path, params, 80)
+    assert wide[0].split() == ["run", "id", "seed", "status", "valid", "test", "fingerprint", "commit"]
+    assert [line.split() for line in wide[1:4]] == [
+        [ids["gru"], "all", "failed", "75.0", "60.0", "gru0000*"],
+        [ids["gru seed 0"], "0", "finished", "75.0", "60.0", "gru0000*"],
+        [ids["gru seed 1"], "1", "failed", "gru0000*"],
+    ]
+    narrow = shown(tmp_path, params, 40)
+    assert narrow[:7] == [
+        *(f"run id {ids['gru']}", "seed all", "status failed", "valid 75.0", "test 60.0", "fingerprint gru0000*"),
+        "",
+    ]
+    assert narrow[14:18] == [f"run id {ids['gru seed 1']}", "seed 1", "status failed", "fingerprint gru0000*"]
+
+
+def shown(folder: Path, params: Params, width: int) -> list[str]:
+    """The lines that `textrnn runs show gru` prints on a terminal of so many columns."""
+    shown = io.StringIO()
+    Console(width=width, file=shown).print(lineage(folder, params, "gru", width))
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    return lines
 
 
 def test_a_process_that_ended_and_was_not_waited_for_is_no_more() -> None:
     child = subprocess.Popen(["sleep", "60"])
     known = psutil.Process(child.pid)
     name = f"{socket.gethostname()}:{child.pid}:{known.create_time():.0f}"
-    assert is_alive(name, silence=0)
+    assert is_alive(name, opened=0)
     child.kill()
     while known.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    assert not is_alive(name, silence=0)
+    assert not is_alive(name, opened=0)
     child.wait()
-    assert not is_alive(name, silence=0)
+    assert not is_alive(name, opened=0)
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:

@@ -201,6 +201,7 @@ class TinyProject:
             "DVC_SITE_CACHE_DIR": str(self.home / "dvc"),
             "DVC_NO_ANALYTICS": "1",
             "COLUMNS": "120",
+            "TEXTRNN_LIVE_AFTER": "0",  # seconds; else so short a training is not followed in MLflow
             **{f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in GIT_IDENTITY.items()},
         }
 

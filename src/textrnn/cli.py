@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,8 +15,13 @@ from textrnn import process
 from textrnn.errors import TextrnnError
 from textrnn.stage import check_writable, readable_errors
 
+if TYPE_CHECKING:
+    from textrnn.config.params import Params
+
 KEPT = 3
 """The exit status of `promote` when the champion stays."""
+
+Jobs = Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")]
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -22,11 +29,44 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     help="Reproducible experiments with recurrent text classifiers. Run it in the project's top folder.",
 )
+runs = typer.Typer(no_args_is_help=True, help="The MLflow runs of the study.")
+commands.add_typer(runs, name="runs")
+data = typer.Typer(no_args_is_help=True, help="The corpus of the active study.")
+commands.add_typer(data, name="data")
+
+
+@contextmanager
+def active_study() -> Iterator[Params]:
+    """Yields the study's params; errors of MLflow inside are readable ones."""
+    # Deferred, as in every command: slow imports.
+    from textrnn.config.params import load_params
+    from textrnn.tracking.failures import readable_mlflow_errors
+
+    params = load_params()
+    with readable_mlflow_errors():
+        yield params
+
+
+def say(text: object, stderr: bool = False) -> None:
+    """Prints `text` as it is, its lines not wrapped."""
+    Console(stderr=stderr, highlight=False).print(str(text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ends the command after a signal with a sentence."""
+    from textrnn.orchestration.supervisor import Stopped
+
+    try:
+        yield
+    except Stopped as stop:
+        say("interrupted: what was finished is kept, and the same command goes on from there", stderr=True)
+        raise typer.Exit(stop.status) from None
 
 
 @commands.command()
 def repro(
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
+    jobs: Jobs = 1,
     study: Annotated[str | None, typer.Option(help="Make this study of studies/ the active one first.")] = None,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
@@ -34,25 +74,20 @@ def repro(
         from textrnn.config.studies import activate
 
         activate(study, Path())
-    # Deferred: slow imports.
     from textrnn.config.params import load_params
     from textrnn.orchestration import repro as orchestration
-    from textrnn.orchestration.supervisor import Stopped
     from textrnn.orchestration.verify import against_commit
     from textrnn.report.summary import show
 
     console = Console(highlight=False)
-    try:
+    with resumable():
         work = orchestration.repro(jobs, console)
-    except Stopped as stop:
-        Console(stderr=True).print("interrupted: what was finished is kept, and the same command goes on from there")
-        raise typer.Exit(stop.status) from None
     params = load_params()
     show(Path("reports") / params.study, console)
     if work.was_due:
-        _sync(console)
+        _try_sync(console)
         if (comparison := against_commit(Path())) is not None:
-            console.print(comparison, markup=False, soft_wrap=True)
+            say(comparison)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(
@@ -65,7 +100,7 @@ def repro(
 @commands.command()
 def retrain(
     base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "origin/main",
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
+    jobs: Jobs = 1,
     report: Annotated[Path | None, typer.Option(help="Write the report, Markdown, to this file.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for params.yaml, as in --set train.units=64.")
@@ -74,17 +109,13 @@ def retrain(
 ) -> None:
     """Bring this branch's results up to date, compare them with another revision's, and publish them."""
     from textrnn.orchestration.retrain import retrain as act
-    from textrnn.orchestration.supervisor import Stopped
 
     check_writable(report)
-    console, shown = Console(stderr=True, highlight=False), Console(highlight=False)
-    try:
-        done = act(base, jobs, overrides or [], publish, console, lambda: _sync(console), report)
-    except Stopped as stop:
-        console.print("interrupted: what was finished is kept, and the same command goes on from there")
-        raise typer.Exit(stop.status) from None
+    console = Console(stderr=True, highlight=False)
+    with resumable():
+        done = act(base, jobs, overrides or [], publish, console, lambda: _try_sync(console), report)
     if report is None:
-        shown.file.write(done.report)
+        Console().file.write(done.report)
     else:
         report.write_text(done.report, encoding="utf-8", newline="\n")
     if done.problems:
@@ -93,7 +124,7 @@ def retrain(
 
 @commands.command()
 def verify(
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")] = 1,
+    jobs: Jobs = 1,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference of a metric.")] = 0.02,
 ) -> None:
     """Repeat the whole study from empty caches, and compare it with dvc.lock stage by stage."""
@@ -105,8 +136,8 @@ def verify(
 
 @commands.command()
 def sync() -> None:
-    """Make MLflow agree with the runs in files: complete what is there, create what is not."""
-    _sync(Console(highlight=False), is_needed=True)
+    """Make MLflow agree with the runs in files: create, restore or remove its records."""
+    _sync(Console(highlight=False))
 
 
 @commands.command()
@@ -121,28 +152,17 @@ def compare(
     from textrnn.analysis.pairwise import compare as act
     from textrnn.report import compared
 
-    Console(highlight=False).print(compared.text(act(Path(), first, second, rev)), markup=False, soft_wrap=True)
-
-
-runs = typer.Typer(no_args_is_help=True, help="What MLflow knows of the runs in files.")
-commands.add_typer(runs, name="runs")
+    say(compared.text(act(Path(), first, second, rev)))
 
 
 @runs.command("show")
 def show_runs(experiment: Annotated[str, typer.Argument(help="An experiment or baseline of the study.")]) -> None:
-    """List an experiment's MLflow runs, newest first, and how each came to be."""
-    from textrnn.config.params import load_params
-    from textrnn.tracking.failures import readable_mlflow_errors
+    """List an experiment's MLflow runs, newest first, and where each comes from."""
     from textrnn.tracking.lineage import lineage
 
-    params = load_params()
-    with readable_mlflow_errors():
-        table = lineage(Path.cwd(), params, experiment)
-    Console(highlight=False).print(table)
-
-
-data = typer.Typer(no_args_is_help=True, help="The corpus of the active study.")
-commands.add_typer(data, name="data")
+    console = Console(highlight=False)
+    with active_study() as params:
+        console.print(lineage(Path.cwd(), params, experiment, console.width))
 
 
 @data.command("check")
@@ -150,20 +170,17 @@ def check_data(
     markdown: Annotated[Path | None, typer.Option(help="Write it to this file, too, for a pull request.")] = None,
 ) -> None:
     """Compare the corpus with the one that the champion was trained on; fail on what `data_check` forbids."""
-    from textrnn.config.params import load_params
-    from textrnn.tracking.data_check import check as act
-    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.data_check import check
 
     check_writable(markdown)
-    params = load_params()
-    with readable_mlflow_errors():
-        found = act(Path.cwd(), params)
+    with active_study() as params:
+        found = check(Path.cwd(), params)
     if markdown is not None:
         markdown.write_text(found.to_markdown(), encoding="utf-8", newline="\n")
-    Console(highlight=False).print(str(found), markup=False, soft_wrap=True)
+    say(found)
     if found.forbidden:
         raise TextrnnError(
-            "the study forbids this change of the corpus. Mend the corpus; or, if it is meant to change as far, raise "
+            "the study forbids this change of the corpus. Fix the corpus; or, if it is meant to change as far, raise "
             f"{', '.join(f'data_check.{each.key}' for each in found.forbidden)} in params.yaml."
         )
 
@@ -171,20 +188,15 @@ def check_data(
 @commands.command()
 def register() -> None:
     """Register the best experiment, by validation accuracy, as challenger of its corpus' champion."""
-    from textrnn.config.params import load_params
-    from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import register as act
 
-    params = load_params()
-    with readable_mlflow_errors():
+    with active_study() as params:
         done = act(Path.cwd(), params)
-    what = "registered as" if done.is_new else "is already"
-    tags = done.version.tags
-    Console(highlight=False).print(
+    what, tags = "registered as" if done.is_new else "is already", done.version.tags
+    say(
         f"{tags['experiment']}, seed {tags['seed']}, {what} version {done.version.version} of {done.version.name}: "
         f"{float(tags['valid_accuracy']):.1%} on validation, {float(tags['test_accuracy']):.1%} on test "
-        f"(95 % interval {tags['test_accuracy_interval']}). Alias: challenger.",
-        soft_wrap=True,
+        f"(95 % interval {tags['test_accuracy_interval']}). Alias: challenger."
     )
 
 
@@ -193,30 +205,22 @@ def promote(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and explain, and change nothing.")] = False,
 ) -> None:
     """Let the challenger become champion, if the evidence allows it; exit status 3 when the champion stays."""
-    from textrnn.config.params import load_params
-    from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import promote as act
 
-    params = load_params()
-    with readable_mlflow_errors():
+    with active_study() as params:
         decision = act(Path.cwd(), params, dry_run)
     would = "would be " if dry_run and decision.outcome == "promoted" else ""
-    Console(highlight=False).print(f"{would}{decision.outcome}: {decision.reason}", soft_wrap=True)
+    say(f"{would}{decision.outcome}: {decision.reason}")
     if decision.outcome == "kept":
         raise typer.Exit(KEPT)
 
 
 @commands.command()
-def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001,
-) -> None:
+def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001) -> None:
     """Serve the champion over HTTP, with MLflow's own server."""
-    from textrnn.config.params import load_params
-    from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.registry import serve as act
 
-    params = load_params()
-    with readable_mlflow_errors():
+    with active_study() as params:
         act(Path.cwd(), params, port)
 
 
@@ -235,29 +239,21 @@ def predict(
     act(texts or [], source, target, kind, run, seed)
 
 
-def _sync(console: Console, is_needed: bool = False) -> None:
-    """Syncs with progress. A store that cannot be reached is an error only where it `is_needed`."""
-    from textrnn.config.params import load_params
+def _sync(console: Console) -> None:
     from textrnn.tracking.complete import Completion
-    from textrnn.tracking.failures import readable_mlflow_errors
     from textrnn.tracking.sync import sync as act
 
-    project, params = Path.cwd(), load_params()
+    with active_study() as params, console.status("MLflow: reading") as status, Completion(Path.cwd()) as complete:
+        done = act(Path.cwd(), params, complete, lambda name: status.update(f"MLflow: {name}"))
+    console.print(f"MLflow: {done}", soft_wrap=True)
+
+
+def _try_sync(console: Console) -> None:
+    """Syncs; a store that cannot be reached is a warning."""
     try:
-        with (
-            readable_mlflow_errors(),
-            console.status("MLflow: reading") as status,
-            Completion(project) as complete,
-        ):
-            done = act(project, params, complete, lambda name: status.update(f"MLflow: {name}"))
+        _sync(console)
     except TextrnnError as error:
-        if is_needed:
-            raise
-        Console(stderr=True, highlight=False).print(
-            f"warning: {error} Then run `textrnn sync`.", markup=False, soft_wrap=True
-        )
-    else:
-        console.print(f"MLflow: {done}", soft_wrap=True)
+        say(f"warning: {error} Then run `textrnn sync`.", stderr=True)
 
 
 def app() -> None:

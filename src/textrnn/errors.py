@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose message is for users, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from types import TracebackType
 
 
 class TextrnnError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
 
     Its message names what was given, the rule that it breaks, and what to do next. Entry points
     print the message without a traceback and exit with status 1.
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message without its full stop; its type where it has no message."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def print_mistake(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Prints what nobody caught: a `TextrnnError`, which may come of an import already, without its traceback."""
+    """Prints an uncaught exception; a `TextrnnError`, which an import may raise, without its traceback."""
     if isinstance(error, TextrnnError):
         sys.stderr.write(f"error: {error}\n")
     else:

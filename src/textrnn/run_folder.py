@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,9 +145,8 @@ class RunFolder(Run):
 
 
 def _damaged(file: Path, error: Exception) -> TextrnnError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
     return TextrnnError(
-        f"{file} is not what a stage wrote: {reason}. Restore it with `dvc checkout --force {file.parent}`; "
+        f"{file} is not what a stage wrote: {first_line(error)}. Restore it with `dvc checkout --force {file.parent}`; "
         f"if DVC's cache lacks it, delete {file.parent} and run `dvc repro`."
     )
 

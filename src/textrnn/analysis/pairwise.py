@@ -12,8 +12,8 @@ import polars as pl
 from textrnn.analysis.examples import check_same_examples, groups
 from textrnn.analysis.significance import Estimate, SeedPrior, contrast
 from textrnn.config.params import Params, load_params
-from textrnn.errors import TextrnnError
-from textrnn.project.remote import copy_run, first_line
+from textrnn.errors import TextrnnError, first_line
+from textrnn.project.remote import copy_run
 from textrnn.run_folder import RunFolder
 
 SPLIT = "test"

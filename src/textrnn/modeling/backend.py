@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 from textrnn.process import COMPUTING
 
 # Importing and tracing make a million objects that last: searching them for garbage is a fifth of the start-up time.
@@ -61,10 +61,9 @@ try:
     with _isolated_import("matplotlib", "sklearn"):
         import keras as keras  # for others, too; reads the variables above
 except (ImportError, ValueError) as error:
-    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
     raise TextrnnError(
-        f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}: {reason}. Unset KERAS_BACKEND, which selects TensorFlow, or "
-        "install that backend: `pip install -e '.[jax]'` or `'.[torch]'`."
+        f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}: {first_line(error)}. Unset KERAS_BACKEND, which takes "
+        "TensorFlow, or install that backend: `pip install -e '.[jax]'` or `'.[torch]'`."
     ) from error
 
 # A program that imported Keras before may have set these.

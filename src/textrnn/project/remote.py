@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 from textrnn.project import dvc, git
 from textrnn.project.dvc_lock import read_stages
 
@@ -36,11 +36,6 @@ def _opened(project: Path = Path()) -> Iterator[Repo]:
 
     with _silent(), closing(Repo(str(project))) as repo:
         yield repo
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, without its full stop."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def pull(call: Callable[..., object]) -> None:

@@ -1,4 +1,4 @@
-"""What MLflow holds of a run besides numbers: files and models, which somebody may have deleted."""
+"""Files and models of an MLflow run, which somebody may have deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textrnn.tracking.store import Store
 
 
 def models_of(client: MlflowClient, run: MlflowRun) -> list[LoggedModel]:
-    """Returns the models that were logged to `run`, and that nobody has deleted."""
+    """Returns the models that were logged to `run` and not deleted."""
     found = []
     for output in run.outputs.model_outputs if run.outputs else ():
         try:
@@ -29,22 +29,16 @@ def models_of(client: MlflowClient, run: MlflowRun) -> list[LoggedModel]:
     return found
 
 
-def contents(store: Store, parent: MlflowRun, seeds: Sequence[MlflowRun]) -> str:
-    """Returns a digest of the names and sizes of the parent's files and of its seeds' models; `elsewhere` if remote."""
-    here = _local_folder(parent.info.artifact_uri)
-    if here is None:
+def contents(store: Store, parent: MlflowRun, children: Sequence[MlflowRun]) -> str:
+    """Returns a digest of the names and sizes of a parent's files and its children's models; `elsewhere` if remote."""
+    if not parent.info.artifact_uri.startswith("file:"):
         return "elsewhere"
-    models = [model for seed in seeds for model in models_of(store.client, seed)]
-    folders = [here, *filter(None, (_local_folder(model.artifact_location) for model in models))]
+    models = (model.artifact_location for child in children for model in models_of(store.client, child))
+    parts = [urlsplit(uri) for uri in (parent.info.artifact_uri, *models)]
+    folders = [Path(url2pathname(part.path)) for part in parts if part.scheme == "file"]
     return hashlib.sha256(json.dumps([_sizes(folder) for folder in folders]).encode()).hexdigest()
 
 
 def _sizes(folder: Path) -> list[tuple[str, int]]:
     files = (file for file in folder.rglob("*") if file.is_file())
     return sorted((file.relative_to(folder).as_posix(), file.stat().st_size) for file in files)
-
-
-def _local_folder(uri: str) -> Path | None:
-    """The folder that an artifact location names on this machine; None where it is elsewhere."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None

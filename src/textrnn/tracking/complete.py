@@ -1,4 +1,4 @@
-"""What only files can tell of a run: its pictures, tables and models go to MLflow when the training is over."""
+"""Pictures, tables and models of a run, which are made from files and logged when the training is over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Completion:
     """
 
     def __init__(self, project: Path) -> None:
-        self._project = project
+        self._data = project / "data"
 
     def __enter__(self) -> Self:
         self._scratch = tempfile.TemporaryDirectory()
@@ -39,7 +39,7 @@ class Completion:
 
     def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
         """Logs pictures, tables and predictions to the parent, and each seed's model to its child."""
-        # Not before: both take seconds to import, and mostly there is nothing to complete.
+        # Deferred: slow imports, and mostly nothing to complete.
         from textrnn.report import run_report
         from textrnn.tracking.serving import log_models
 
@@ -51,7 +51,7 @@ class Completion:
             if run.finished_seeds:
                 run_report.write(folder, run, self._validation)
             if run.params.get("trainable_embedding") and run.finished_seeds:
-                embedding = Embedding.load(self._project / "data" / "embeddings" / run.params["embedding"])
+                embedding = Embedding.load(self._data / "embeddings" / run.params["embedding"])
                 run_report.learned(run, embedding, self._vocabulary).write_csv(folder / "neighbours.csv")
             store.client.log_artifacts(recorded.parent.info.run_id, str(folder))
         if run.kind == "experiment":
@@ -60,13 +60,13 @@ class Completion:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.load(self._project / "data" / "tokens" / "vocabulary.txt")
+        return Vocabulary.load(self._data / "tokens" / "vocabulary.txt")
 
     @cached_property
     def _validation(self) -> pl.DataFrame:
         """`id`, `text` and `tokens` (how many the network reads) of the validation split."""
-        files = [self._project / "data" / folder / "valid.parquet" for folder in ("tokens", "corpus")]
-        missing = [file.relative_to(self._project) for file in files if not file.is_file()]
+        files = [self._data / folder / "valid.parquet" for folder in ("tokens", "corpus")]
+        missing = [file.relative_to(self._data.parent) for file in files if not file.is_file()]
         if missing:
             raise TextrnnError(f"{missing[0]} is missing, and pictures need it. Run `dvc pull`, or `dvc repro`.")
         tokens, texts = (pl.read_parquet(file, glob=False) for file in files)

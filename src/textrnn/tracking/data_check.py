@@ -1,4 +1,4 @@
-"""The corpus as it is now against the version that the champion was trained on: `textrnn data check`."""
+"""Compares the corpus with the version that the champion was trained on: `textrnn data check`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from textrnn.config.params import Params
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 from textrnn.modeling.predictor import Predictor
 from textrnn.project import dvc
 from textrnn.project.dvc_lock import hashes
-from textrnn.project.remote import copy_version, first_line
+from textrnn.project.remote import copy_version
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
-from textrnn.tracking.registry import CORPUS, download, find_champion
+from textrnn.tracking.registry import CORPUS, download, find_champion, label
 from textrnn.tracking.sync import registered_name
 
 STAGE = "prepare_corpus"
 SCORED = 10_000
-"""Of a larger test split so many texts are scored, drawn with seed 0: they tell a distance to about 0.02."""
+"""Texts of a larger test split that are scored, drawn with seed 0: they estimate a distance to about 0.02."""
 
 
 @dataclass(frozen=True)
 class CorpusCheck:
-    """What was found.
+    """The differences between two versions of the corpus.
 
     Attributes:
         summary: one sentence.
@@ -64,13 +64,12 @@ def check(project: Path, params: Params) -> CorpusCheck:
         return CorpusCheck(
             f"Corpus {params.corpus}: {name} has no champion yet, so there is nothing to compare it with."
         )
-    label = f"{champion.tags['experiment']} (version {champion.version})"
-    version = champion.tags["corpus.dvc"]
+    name, version = label(champion), champion.tags["corpus.dvc"]
     if version == present:
-        return CorpusCheck(f"Corpus {params.corpus} is the one that the champion {label} was trained on.")
+        return CorpusCheck(f"Corpus {params.corpus} is the one that the champion {name} was trained on.")
     new = Corpus.load(project / CORPUS)
     with tempfile.TemporaryDirectory() as scratch:
-        _fetch(project, version, label, Path(scratch))
+        _fetch(project, version, name, Path(scratch))
         old = Corpus.load(Path(scratch))
         judged = _judged(download(client, champion, Path(scratch) / "model"), old, new)
     found = CorpusCheck("", changes(old, new, judged, params.data_check))
@@ -79,7 +78,7 @@ def check(project: Path, params: Params) -> CorpusCheck:
         for each in found.forbidden
     )
     return CorpusCheck(
-        f"Corpus {params.corpus} differs from the version that the champion {label} was trained on"
+        f"Corpus {params.corpus} differs from the version that the champion {name} was trained on"
         + (f".{forbidden}" if forbidden else ", by nothing that the study forbids."),
         found.changes,
     )
@@ -98,7 +97,7 @@ def _judged(model: Path, old: Corpus, new: Corpus) -> tuple[Judged, Judged]:
 
 
 def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
-    """Share of the running words that have no index of their own."""
+    """Returns the share of the running words that have no index of their own."""
     words = unknown = 0
     for split in LABELLED:
         for rows in corpus.frames[split].iter_slices(SLICE):

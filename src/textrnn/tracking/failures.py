@@ -1,4 +1,7 @@
-"""What goes wrong with a tracking store: its name, and what to do about it."""
+"""Error messages for a tracking store that is unreachable or refuses: the reason, and what to do.
+
+Imports nothing of MLflow, so that a training which logs nothing does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from textrnn.errors import TextrnnError
-from textrnn.tracking.store import LOST
+from textrnn.errors import TextrnnError, first_line
 
 ADVICE = (
     (
@@ -23,7 +25,7 @@ ADVICE = (
     ),
     (
         "is not a database|image is malformed",
-        "Move the database away: `textrnn sync` makes a new one of what is in runs/.",
+        "Move the database elsewhere: `textrnn sync` makes a new one from runs/.",
     ),
     (
         "disk is full|No space left|quota exceeded",
@@ -44,7 +46,7 @@ ADVICE = (
     ),
     ("No module named", "Install the database driver that MLFLOW_TRACKING_URI asks for, or name another store."),
 )
-"""Regular expressions for what MLflow, SQLite and the system say, each with what to do."""
+"""Regular expressions for messages of MLflow, SQLite and the system, each with what to do."""
 
 LONGEST = 400
 """Characters of a reason that are shown."""
@@ -52,10 +54,12 @@ LONGEST = 400
 
 @contextmanager
 def readable_mlflow_errors() -> Iterator[None]:
-    """Turns what MLflow raises when it is away, or refuses, into a `TextrnnError`."""
+    """Raises a `TextrnnError` instead of what MLflow raises when it is unreachable or refuses."""
+    from textrnn.tracking.store import MLFLOW_ERRORS
+
     try:
         yield
-    except LOST as error:
+    except MLFLOW_ERRORS as error:
         raise TextrnnError(explanation(error)) from None
 
 
@@ -63,15 +67,15 @@ def explanation(error: Exception) -> str:
     """Returns in one line what happened, and what to do about it."""
     if isinstance(error, TextrnnError):
         return " ".join(str(error).split())
-    if isinstance(error, shutil.Error):  # of a folder: the first file's reason stands for all
+    if isinstance(error, shutil.Error):  # for a folder: the first file's reason
         error = OSError(error.args[0][0][2])
-    said = str(error) or type(error).__name__
-    reason = re.sub(r"^\([\w.]+\) |(?<=//)[^/@]*(?=@)", "", said.splitlines()[0])[:LONGEST].rstrip(".")
+    reason = re.sub(r"^\([\w.]+\) |(?<=//)[^/@]*(?=@)", "", first_line(error))[:LONGEST].rstrip(".")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     is_local = not uri or uri.startswith("sqlite")
     for pattern, advice in ADVICE:
-        if re.search(pattern, said, re.IGNORECASE):
-            return f"{reason.split('. ')[0]}. {advice.format(database='$MLFLOW_TRACKING_URI' if uri else 'sqlite:///mlflow.db')}"
+        if re.search(pattern, str(error), re.IGNORECASE):
+            database = "$MLFLOW_TRACKING_URI" if uri else "sqlite:///mlflow.db"
+            return f"{reason.split('. ')[0]}. {advice.format(database=database)}"
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename} is missing. Run `dvc pull`, or `dvc repro`."
     if isinstance(error, OSError) and (is_local or error.filename):

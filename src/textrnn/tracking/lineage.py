@@ -1,11 +1,13 @@
-"""From an experiment to its MLflow runs; the way back stands in each run's tags."""
+"""`textrnn runs show`: the MLflow runs of an experiment, and where each comes from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mlflow.entities import Run as MlflowRun
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
@@ -14,10 +16,12 @@ from textrnn.tracking.store import open_store
 from textrnn.tracking.sync import find
 
 SHORT = 7
+WIDE = 80
+"""Columns of a terminal that hold a whole row; a narrower one gets a line for each value."""
 
 
-def lineage(project: Path, params: Params, name: str) -> Table:
-    """Returns a table of the MLflow runs of the experiment or baseline `name`, parents newest first.
+def lineage(project: Path, params: Params, name: str, width: int) -> RenderableType:
+    """Returns the MLflow runs of the experiment or baseline `name`, parents newest first, for `width` columns.
 
     Raises:
         TextrnnError: the study has no such run, or MLflow has none of it.
@@ -30,28 +34,29 @@ def lineage(project: Path, params: Params, name: str) -> Table:
         raise TextrnnError(f"MLflow has no run of {name}. Run `textrnn sync`.")
     files = project / "runs" / name
     current = RunFolder.load(files).fingerprint if (files / "run.json").is_file() else None
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    for header in ("run id", "seed", "status", "valid", "test", "fingerprint", "commit"):
-        # On a narrow terminal the others give way: by its id a run is found.
-        table.add_column(header, no_wrap=True, min_width=32 if header == "run id" else None)
+    rows = []
     for record in records:
-        table.add_row(*_cells(record.parent, "all", "_mean", current))
-        for seed in sorted(record.children):
-            table.add_row(*_cells(record.children[seed], str(seed), "", current), style="dim")
-    table.caption = "valid and test: accuracy in percent; * as in runs/; + with uncommitted changes"
-    return table
+        rows.append(_row(record.parent, "all", "_mean", current))
+        rows += [_row(child, str(seed), "", current) for seed, child in sorted(record.children.items())]
+    note = Text("valid and test: accuracy in percent; * as in runs/; + with uncommitted changes", style="italic")
+    if width < WIDE:
+        blocks = ("\n".join(f"{key} {value}" for key, value in row.items() if value) for row in rows)
+        return Group(*(Text(f"{block}\n", overflow="fold") for block in blocks), note)
+    table = Table(*rows[0], box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for row in rows:
+        table.add_row(*row.values(), style=None if row["seed"] == "all" else "dim")
+    return Group(table, note)
 
 
-def _cells(run: MlflowRun, seed: str, suffix: str, current: str | None) -> list[str]:
+def _row(run: MlflowRun, seed: str, suffix: str, current: str | None) -> dict[str, str]:
     tags, metrics = run.data.tags, run.data.metrics
-    scores = [metrics.get(f"{split}_accuracy{suffix}") for split in ("valid", "test")]
+    scores = {split: metrics.get(f"{split}_accuracy{suffix}") for split in ("valid", "test")}
     fingerprint = tags.get("dvc.fingerprint", "")
-    dirty = "+" if tags.get("git.dirty") == "true" else ""
-    return [
-        run.info.run_id,
-        seed,
-        run.info.status.lower(),
-        *("" if score is None else f"{100 * score:.1f}" for score in scores),
-        fingerprint[:SHORT] + ("*" if fingerprint == current else ""),
-        tags.get("mlflow.source.git.commit", "")[:SHORT] + dirty,
-    ]
+    return {
+        "run id": run.info.run_id,
+        "seed": seed,
+        "status": run.info.status.lower(),
+        **{split: "" if score is None else f"{100 * score:.1f}" for split, score in scores.items()},
+        "fingerprint": fingerprint[:SHORT] + ("*" if fingerprint == current else ""),
+        "commit": tags.get("mlflow.source.git.commit", "")[:SHORT] + ("+" if tags.get("git.dirty") == "true" else ""),
+    }

@@ -1,6 +1,6 @@
-"""What MLflow runs when it loads a logged model: models from code, so nothing is pickled.
+"""The code that MLflow runs when it loads a logged model, so that nothing is pickled.
 
-It imports nothing of this package but what predicts, so that the model's requirements are few.
+Of this package it imports only the predictor, so that the model's requirements are few.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from textrnn.modeling.predictor import Predictor
 
 
 class TextClassifier(PythonModel):
-    """A frame with the column `text` in, a frame with the columns of `Predictor.table` out."""
+    """Maps a frame with the column `text` to a frame with the columns of `Predictor.table`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the saved model that lies in the MLflow model."""
+        """Loads the saved model inside the MLflow model."""
         self._predictor = Predictor(Path(context.artifacts["model"]))
 
     def predict(

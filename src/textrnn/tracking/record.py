@@ -1,4 +1,4 @@
-"""What MLflow is told of a run, whether it is logged live or rebuilt from files: names, tags, params, a sentence."""
+"""Names, tags, params and description of a run in MLflow, whether it is logged live or made from files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REGULARIZATION = (
     "ema",
     "early_stopping",
 )
-"""The params of an experiment that do nothing but regularize it; each is off when it is 0 or null."""
+"""The params of an experiment that only regularize it; each is off when it is 0 or null."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class TrackedRun:
     """One experiment or baseline of a study.
 
     Attributes:
-        kind: `experiment` or `baseline`
+        kind: `experiment` or `baseline`.
         params: complete, defaults merged in.
-        fingerprint: of params, inputs and code together.
+        fingerprint: a digest of params, inputs and code together.
         datasets: DVC's hash by data folder.
-        defaults: the study's `train` section, from which an experiment differs; empty for a baseline.
+        defaults: the study's `train` section; empty for a baseline.
     """
 
     study: str
@@ -50,7 +50,7 @@ class TrackedRun:
 
     @property
     def description(self) -> str:
-        """One sentence: what distinguishes this run within its study."""
+        """One sentence about the difference between this run and its study's defaults."""
         if self.kind == "baseline":
             settings = _listed({key: value for key, value in self.params.items() if key != "kind"})
             return f"Baseline {self.params['kind']}" + (f" with {settings}." if settings else ".")
@@ -60,12 +60,12 @@ class TrackedRun:
 
 
 def parent_tags(run: TrackedRun, origin: Origin) -> dict[str, str]:
-    """Returns the tags of the run that stands for all seeds."""
+    """Returns the tags of the run for all seeds."""
     return {**_tags(run, origin), "mlflow.runName": run.name, "mlflow.note.content": run.description}
 
 
 def child_tags(run: TrackedRun, origin: Origin, parent_id: str, seed: int) -> dict[str, str]:
-    """Returns the tags of the run that stands for one seed."""
+    """Returns the tags of the run for one seed."""
     return {
         **_tags(run, origin),
         "mlflow.runName": f"{run.name} seed {seed}",

@@ -1,8 +1,7 @@
 """The model registry: one registered model per corpus, whose versions carry their evidence.
 
-A version is a seed's model of one experiment. `challenger` is the alias of the newest candidate,
-`champion` that of the model in use; `promote` moves the second to where the first is, if the
-evidence allows it.
+A version is one seed's model of an experiment. The alias `challenger` is on the newest candidate, `champion` on the
+model in use; `promote` moves `champion` to the challenger if the gate (`textrnn.analysis.gate`) allows it.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import mlflow
 import numpy as np
@@ -23,9 +22,10 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from textrnn.analysis.examples import groups as groups_of
-from textrnn.analysis.significance import PairedTest, accuracy_interval
-from textrnn.config.params import Params, Promotion
+from textrnn.analysis.examples import groups
+from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
+from textrnn.analysis.significance import accuracy_interval
+from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
 from textrnn.project.dvc_lock import hashes
 from textrnn.run_folder import RunFolder
@@ -35,13 +35,11 @@ from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registere
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")
-CHEAPER = (("parameters", "smaller, in parameters"), ("prediction_flops", "faster, in operations per text"))
-"""What makes a model that is no better worth having: tags that should fall, and what to call it when they do."""
 
-NEEDED = ("experiment", "seed", "corpus.dvc", "test_accuracy", *(tag for tag, _ in CHEAPER))
+NEEDED = ("experiment", "seed", "corpus.dvc", "test_accuracy", *COSTS)
 """The tags without which two versions cannot be compared."""
 
-ANEW = "Run `dvc repro`, `textrnn sync` and `textrnn register` again."
+AGAIN = "Run `dvc repro`, `textrnn sync` and `textrnn register` again."
 
 
 @dataclass(frozen=True)
@@ -63,49 +61,36 @@ def register(project: Path, params: Params) -> Registered:
     run = _best_run(project, params)
     seed = max(run.finished_seeds, key=lambda seed: (scores(run, seed)["valid_accuracy"], -seed))
     store = open_store(project, f"{params.study}/{params.corpus}")
-    record = next((each for each in find(store, run.name) if _has_model_of(store.client, each, run, seed)), None)
+    client, name = store.client, registered_name(params.corpus)
+    record = next((each for each in find(store, run.name) if _has_model_of(client, each, run, seed)), None)
     if record is None:
         raise TextrnnError(f"MLflow has no model of {run.name}, seed {seed}. Run `textrnn sync`, then this again.")
-    child, model_id = record.children[seed], models_of(store.client, record.children[seed])[0].model_id
-    name = registered_name(params.corpus)
-    client = store.client
-    try:
-        client.create_registered_model(name, description=f"Text classifiers for the corpus {params.corpus}.")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    tags = record.parent.data.tags
     evidence = {
         **_evidence(project, params, run, seed),
-        **{tag: record.parent.data.tags.get(tag, "unknown") for tag in ("mlflow.source.git.commit", "git.dirty")},
+        **{tag: tags.get(tag, "unknown") for tag in ("mlflow.source.git.commit", "git.dirty")},
     }
     identity = {key: evidence[key] for key in ("dvc.fingerprint", "seed")}
-    known = [each for each in versions(client, name) if identity.items() <= each.tags.items()]
-    with _as_default(client):
-        version = (
-            known[0]
-            if known
-            else client.create_model_version(
+    known = next((each for each in versions(client, name) if identity.items() <= each.tags.items()), None)
+    version = known
+    if version is None:
+        try:
+            client.create_registered_model(name, description=f"Text classifiers for the corpus {params.corpus}.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        model_id = models_of(client, record.children[seed])[0].model_id
+        with _as_default(client):
+            version = client.create_model_version(
                 name,
                 source=f"models:/{model_id}",
-                run_id=child.info.run_id,
+                run_id=record.ids[seed],
                 model_id=model_id,
                 tags=evidence,
-                description=record.parent.data.tags.get("mlflow.note.content"),
+                description=tags.get("mlflow.note.content"),
             )
-        )
-    _keep_evidence(client, model_id, run, seed)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
-    return Registered(version, is_new=not known)
-
-
-def _keep_evidence(client: MlflowClient, model_id: str, run: RunFolder, seed: int) -> None:
-    """Adds its test predictions to a model that was logged before models had them."""
-    from textrnn.tracking.serving import EVIDENCE, write_evidence
-
-    folder = str(Path(EVIDENCE).parent)
-    if not client.list_logged_model_artifacts(model_id, folder):
-        with tempfile.TemporaryDirectory() as scratch:
-            client.log_model_artifact(model_id, str(write_evidence(Path(scratch), run, seed)), folder)
+    return Registered(version, is_new=known is None)
 
 
 @contextmanager
@@ -135,7 +120,7 @@ def _best_run(project: Path, params: Params) -> RunFolder:
 
 
 def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[str, str]:
-    """A version's tags: numbers, interval, fingerprint, and the corpus it was made of."""
+    """Returns a version's tags: metrics, intervals, costs, fingerprint and corpus."""
     intervals = {}
     for split in ("valid", "test"):
         _, labels, probabilities = run.probabilities(seed, split)
@@ -154,22 +139,11 @@ def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[
     }
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the gate found, and why, in words and numbers.
-
-    `outcome` is `promoted`, `kept` (the champion stays) or `unchanged` (the challenger is the champion already).
-    """
-
-    outcome: Literal["promoted", "kept", "unchanged"]
-    reason: str
-
-
 def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
-    """Lets the challenger become champion if it is better beyond chance, or no worse and cheaper.
+    """Moves the alias `champion` to the challenger if the gate allows it.
 
-    Compared is what both trainings predicted for the challenger's test split, which `data/corpus` has to hold; texts of
-    one group count as drawn together. A champion of another version of the corpus scores that split anew.
+    It compares what both trainings predicted for the challenger's test split, which must be in `data/corpus`. A
+    champion of another version of the corpus scores that split again.
 
     Raises:
         TextrnnError: there is no challenger, or the two cannot be compared.
@@ -179,11 +153,28 @@ def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
     challenger, champion = _by_alias(client, name, CHALLENGER), _by_alias(client, name, CHAMPION)
     if challenger is None:
         raise TextrnnError(f"the registry has no {name}@{CHALLENGER}. Run `textrnn register` first.")
-    decision = _decide(project, client, challenger, champion, params.promotion)
+    for version in filter(None, (challenger, champion)):
+        lacking = [tag for tag in NEEDED if tag not in version.tags]
+        if lacking:
+            raise TextrnnError(
+                f"version {version.version} of {version.name} has no tag {', '.join(lacking)}: it was not registered "
+                "with `textrnn register`, and cannot be compared."
+            )
+    if champion is None:
+        decision = Decision("promoted", f"{label(challenger)} becomes the first champion: there was none.")
+    elif champion.version == challenger.version:
+        decision = Decision("unchanged", f"{label(challenger)} is the champion already.")
+    else:
+        decision = _compare(project, client, challenger, champion, params)
     if decision.outcome == "promoted" and not dry_run:
         client.set_registered_model_alias(name, CHAMPION, challenger.version)
         client.set_model_version_tag(name, challenger.version, "promotion", decision.reason)
     return decision
+
+
+def label(version: ModelVersion) -> str:
+    """Returns a version's name in messages, such as `lstm (version 2)`."""
+    return f"{version.tags['experiment']} (version {version.version})"
 
 
 def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -195,67 +186,30 @@ def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | Non
         raise
 
 
-def _decide(
-    project: Path, client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, rule: Promotion
+def _compare(
+    project: Path, client: MlflowClient, challenger: ModelVersion, champion: ModelVersion, params: Params
 ) -> Decision:
-    for version in filter(None, (challenger, champion)):
-        lacking = [tag for tag in NEEDED if tag not in version.tags]
-        if lacking:
-            raise TextrnnError(
-                f"version {version.version} of {version.name} has no tag {', '.join(lacking)}: it was not registered "
-                "with `textrnn register`, and cannot be compared."
-            )
-    new = f"{challenger.tags['experiment']} (version {challenger.version})"
-    if champion is None:
-        return Decision("promoted", f"{new} becomes the first champion: there was none.")
-    old = f"{champion.tags['experiment']} (version {champion.version})"
-    if champion.version == challenger.version:
-        return Decision("unchanged", f"{new} is the champion already.")
+    """Returns the gate's decision, with what is special about the predictions that it compares."""
     split = _test_split(project, challenger)
     is_same = champion.tags["corpus.dvc"] == challenger.tags["corpus.dvc"]
-    right, was_recorded = _right(client, challenger, split)
-    _check(new, challenger, right, ANEW)
-    old_right, old_was_recorded = _right(client, champion, split, is_its_own=is_same)
+    new, is_new_recorded = _candidate(client, challenger, split, is_its_own=True)
+    _check(challenger, new, AGAIN)
+    old, is_old_recorded = _candidate(client, champion, split, is_its_own=is_same)
     if is_same:
-        _check(
-            old, champion, old_right, f"Check out the code it was registered with, or take its alias {CHAMPION} off."
-        )
+        way_out = f"Check out the code it was registered with, or take its alias {CHAMPION} off."
+        _check(champion, old, way_out)
+    decision = decide(new, old, groups(project / CORPUS, "test", split["id"].to_list()), params.promotion)
     note = ""
     if not is_same:
         note = (
-            f" {old} was trained on another version of the corpus, so it scored the test split of {new} anew, with the "
-            "present code; if that split holds texts that it was trained on, this flatters it."
+            f" {old.label} was trained on another version of the corpus, so it scored the test split of {new.label} "
+            "again, with the present code; texts of that split that it was trained on flatter it."
         )
-    scored = [] if was_recorded else [new]
-    scored += [old] if is_same and not old_was_recorded else []
+    scored = [] if is_new_recorded else [new.label]
+    scored += [old.label] if is_same and not is_old_recorded else []
     if scored:
-        note += f" What {' and '.join(scored)} predicted at registration is lost: the present code scored anew."
-    ids = split["id"].to_list()
-    test = PairedTest(right, old_right, groups_of(project / CORPUS, "test", ids))
-    low, high = test.interval(1 - 2 * rule.level)
-    groups = len(set(test.groups))
-    drawn = f" of {groups:,} groups" if groups < len(ids) else ""
-    numbers = (
-        f"On {len(ids):,} test examples{drawn} {new} has {right.mean():.1%} right and {old} {old_right.mean():.1%}, "
-        f"a difference of {100 * (right.mean() - old_right.mean()):+.2f} points ({1 - 2 * rule.level:.0%} interval "
-        f"{100 * low:+.2f} to {100 * high:+.2f}); {new} alone is right about {(right & ~old_right).sum():,} of them, "
-        f"{old} alone about {(old_right & ~right).sum():,}, p = {test.p_value:.3g}."
-    )
-    if test.p_value <= rule.level:
-        return Decision("promoted", f"{numbers} That is better beyond chance at level {rule.level:g}.{note}")
-    cheaper = [
-        f"{what} ({float(challenger.tags[key]):,.0f} instead of {float(champion.tags[key]):,.0f})"
-        for key, what in CHEAPER
-        if float(challenger.tags[key]) < float(champion.tags[key])
-    ]
-    if low > -rule.margin and cheaper:
-        why = f"It is {' and '.join(cheaper)}, and not worse by as much as the margin of {100 * rule.margin:g} points."
-        return Decision("promoted", f"{numbers} {why}{note}")
-    why = f"That is not better beyond chance at level {rule.level:g}"
-    if cheaper:
-        why += f"; it is {' and '.join(cheaper)}, but may be worse by {100 * rule.margin:g} points or more"
-    why += f". {old} stays champion."
-    return Decision("kept", f"{numbers} {why}{note}")
+        note += f" The predictions of {' and '.join(scored)} at registration are lost: the present code scored again."
+    return replace(decision, reason=decision.reason + note)
 
 
 def _test_split(project: Path, challenger: ModelVersion) -> pl.DataFrame:
@@ -263,29 +217,29 @@ def _test_split(project: Path, challenger: ModelVersion) -> pl.DataFrame:
     file = project / CORPUS / "test.parquet"
     present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown")
     if not file.is_file() or present != challenger.tags["corpus.dvc"]:
-        raise TextrnnError(f"data/corpus does not hold the test split that the challenger was tested on. {ANEW}")
+        raise TextrnnError(f"data/corpus does not hold the test split that the challenger was tested on. {AGAIN}")
     return pl.read_parquet(file, glob=False)
 
 
-def _check(name: str, version: ModelVersion, right: np.ndarray, way_out: str) -> None:
+def _check(version: ModelVersion, candidate: Candidate, way_out: str) -> None:
     """Raises a `TextrnnError` where a version is not as good as it was when it was registered."""
-    recorded = float(version.tags["test_accuracy"])
-    if abs(right.mean() - recorded) > 1 / len(right) + 1e-6:  # a tie may fall the other way on another processor
+    recorded, present = float(version.tags["test_accuracy"]), candidate.correct.mean()
+    if abs(present - recorded) > 1 / len(candidate.correct) + 1e-6:  # processors may break a tie differently
         raise TextrnnError(
-            f"{name} has {right.mean():.1%} of data/corpus' test split right, and had {recorded:.1%} when it was "
-            f"registered: that is another split, model or code. {way_out}"
+            f"{candidate.label} reaches {present:.1%} test accuracy on data/corpus, and reached {recorded:.1%} when it "
+            f"was registered: that is another split, model or code. {way_out}"
         )
 
 
-def _right(
-    client: MlflowClient, version: ModelVersion, split: pl.DataFrame, is_its_own: bool = True
-) -> tuple[np.ndarray, bool]:
-    """Whether a version is right about the texts of `split`, bool [examples], and whether that was on record.
+def _candidate(
+    client: MlflowClient, version: ModelVersion, split: pl.DataFrame, is_its_own: bool
+) -> tuple[Candidate, bool]:
+    """Returns a version as the gate sees it, and whether its predictions for `split` were recorded.
 
-    What its training predicted lies with the model: no later code changes it, and it stays when the run is deleted.
+    The predictions of its training are stored with the model: no later code changes them, and they outlast the run.
 
     Args:
-        is_its_own: whether it was tested on this split; else nothing on record counts.
+        is_its_own: whether it was tested on this split; else it scores the split now.
     """
     from textrnn.modeling.predictor import Predictor
 
@@ -293,17 +247,19 @@ def _right(
         model = download(client, version, Path(scratch))
         known = _recorded(client, version, model.parents[1], split) if is_its_own else None
         if known is not None:
-            return (known["probability"].list.arg_max() == known["label"]).to_numpy(), True
-        predictor = Predictor(model)
-    likeliest = predictor.probabilities(split["text"]).argmax(axis=1)
-    right: np.ndarray = np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
-    return right, False
+            correct = (known["probability"].list.arg_max() == known["label"]).to_numpy()
+        else:
+            predictor = Predictor(model)
+            likeliest = predictor.probabilities(split["text"]).argmax(axis=1)
+            correct = np.array(predictor.classes)[likeliest] == split["label"].to_numpy()
+    costs = {name: float(version.tags[name]) for name in COSTS}
+    return Candidate(label(version), correct, costs), known is not None
 
 
 def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split: pl.DataFrame) -> pl.DataFrame | None:
-    """Returns what a version's training predicted, `id, label, probability` in the order of `split`.
+    """Returns the predictions of a version's training, `id, label, probability` in the order of `split`.
 
-    It lies in the `package`; of older versions, with the run. None where it is lost or of other texts.
+    They are in the `package`; of older versions, with the run. None where they are lost or of other texts.
     """
     from textrnn.tracking.serving import EVIDENCE
 
@@ -324,9 +280,8 @@ def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split:
 
 
 def champion_model(project: Path, params: Params, folder: Path) -> Path:
-    """Fetches the champion's saved model into `folder`; returns where it lies. Raises `TextrnnError` without one."""
-    client, champion = _champion(project, params)
-    return download(client, champion, folder)
+    """Fetches the champion's saved model into `folder`; returns its path. Raises `TextrnnError` without one."""
+    return download(*_champion(project, params), folder)
 
 
 def serve(project: Path, params: Params, port: int) -> NoReturn:
@@ -361,7 +316,7 @@ def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
-    """Fetches a version's saved model into `folder`; returns where it is. Raises `TextrnnError` if it is gone."""
+    """Fetches a version's saved model into `folder`; returns its path. Raises `TextrnnError` if it is gone."""
     source = client.get_model_version_download_uri(version.name, version.version)
     try:
         with _as_default(client):

@@ -1,9 +1,8 @@
-"""A trained model in MLflow's own format: it takes raw text, and needs nothing but what it carries.
+"""A trained model in MLflow's format: it takes raw text, and needs nothing except what it carries.
 
-An MLflow model is a folder: this package's code, one saved model (weights without pickle,
-vocabulary, settings), pinned requirements, a signature, an example, and what the training predicted
-for the test split. The models of a corpus differ in the saved model and these predictions alone, so
-the folder is made once and filled for each.
+An MLflow model is a folder: this package's code, one saved model (weights without pickle, vocabulary, settings), pinned
+requirements, a signature, an example, and the training's predictions for the test split. The models of a corpus differ
+in the saved model and these predictions alone, so the folder is made once and filled for each.
 """
 
 from __future__ import annotations
@@ -38,29 +37,24 @@ EVIDENCE = "evidence/test.parquet"
 def log_models(
     store: Store, run: RunFolder, children: dict[int, str], scores: dict[int, dict[str, float]], scratch: Path
 ) -> None:
-    """Logs each finished seed's model to its run, once; called again, it writes the files of that one anew.
+    """Logs each finished seed's model to its run; one that was logged before gets its files again.
 
     Args:
         children: the id of each seed's run.
         scores: each seed's final metrics, which the model carries as well.
-        scratch: a folder where what all models share is kept from call to call.
+        scratch: a folder that keeps from call to call what all models share.
     """
     package = scratch / "package"
     for seed in run.finished_seeds:
-        saved = run.path / "model" / str(seed)
+        saved, inside = run.path / "model" / str(seed), package / "artifacts" / "model"
         if not package.exists():
             _make_package(package, saved, run.classes)
-        write_evidence(package, run, seed)
-        _log_model(store, _filled(package, saved), f"{run.name}-{seed}", children[seed], scores[seed])
-
-
-def write_evidence(package: Path, run: RunFolder, seed: int) -> Path:
-    """Writes a seed's test predictions to their place in `package`; returns the file."""
-    file = package / EVIDENCE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    rows = run.predictions.filter((pl.col("seed") == seed) & (pl.col("split") == "test"))
-    rows.select("id", "label", "probability").write_parquet(file)
-    return file
+        shutil.rmtree(inside)
+        shutil.copytree(saved, inside)
+        (package / EVIDENCE).parent.mkdir(exist_ok=True)
+        rows = run.predictions.filter((pl.col("seed") == seed) & (pl.col("split") == "test"))
+        rows.select("id", "label", "probability").write_parquet(package / EVIDENCE)
+        _log_model(store, package, f"{run.name}-{seed}", children[seed], scores[seed])
 
 
 def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
@@ -68,11 +62,9 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     kinds = {pl.String: "string", pl.Float32: "float", pl.Int64: "long"}
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[kind], name) for name, kind in output_columns(classes).items()]
-    named = package.with_name("model")  # the name that the files get inside
-    shutil.copytree(saved, named)
-    code = shutil.copytree(
-        PACKAGE, package.with_name("code") / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    named = shutil.copytree(saved, package.with_name("model"))  # the name that the files get inside
+    code = package.with_name("code") / PACKAGE.name
+    shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     mlflow.pyfunc.save_model(
         package,
         python_model=str(Path(__file__).with_name("model_code.py")),
@@ -80,16 +72,8 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
         code_paths=[str(code)],
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=pd.DataFrame({"text": EXAMPLES}),
-        pip_requirements=_requirements(),
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
     )
-
-
-def _filled(package: Path, saved: Path) -> Path:
-    """Puts `saved` in the place of whatever model the package holds."""
-    inside = package / "artifacts" / "model"
-    shutil.rmtree(inside)
-    shutil.copytree(saved, inside)
-    return package
 
 
 def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict[str, float]) -> None:
@@ -110,8 +94,3 @@ def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict
     client.log_batch(run_id, metrics=metrics)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-
-
-def _requirements() -> list[str]:
-    """What the code needs, pinned to what is installed here."""
-    return [f"{name}=={version(name)}" for name in REQUIREMENTS]

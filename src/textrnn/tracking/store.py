@@ -1,6 +1,6 @@
-"""Where MLflow keeps its runs, and how one is opened, written and closed.
+"""Where MLflow keeps its runs, and how a run is opened, written and closed.
 
-Imported before anything else of MLflow: it switches off what phones home, waits long or talks much.
+Imported before anything of MLflow: it turns off telemetry, long waits and messages.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -39,9 +37,8 @@ from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
 for chatty in ("alembic", "mlflow"):  # what they raise is reported, once
     logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
-LOST = (MlflowException, SQLAlchemyError, ImportError, OSError)
-"""What MLflow raises when its store is away or refuses: a database's errors pass through it, and so does the
-lack of a database's driver."""
+MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, ImportError, OSError)
+"""What MLflow raises when its store is unreachable or refuses, errors of a database and a missing driver included."""
 
 LOCK_SECONDS = 60
 """How long one process waits for another: to set the store up, or to write into SQLite."""
@@ -50,10 +47,10 @@ DIGEST_LENGTH = 36
 """MLflow's limit for a dataset's digest; DVC's hash of a folder has exactly as many characters."""
 
 CLOCK_SECONDS = 5
-"""By so much a process' beginning may seem to move when the system's clock is set."""
+"""Tolerance for start times of processes, which move when the system's clock is set."""
 
-SILENCE_SECONDS = 24 * 3600
-"""A training on another machine that logs no epoch for so long is taken for dead."""
+REMOTE_SECONDS = 24 * 3600
+"""A run that another machine opened longer ago counts as abandoned."""
 
 SQLITE = "sqlite+pysqlite"
 """With the driver's name MLflow makes no folder of a path's percent-encoded name."""
@@ -65,13 +62,15 @@ LOCATIONS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Where MLflow's database holds absolute locations of artifacts: tables and columns."""
+"""Tables and columns of MLflow's database that hold absolute locations of artifacts."""
 
 HOME = "textrnn.artifacts"
-"""The tag of an experiment that says where the project's `mlartifacts` were; a database has one."""
+"""The tag of an experiment for the location of the project's `mlartifacts`; a database has one."""
 
 PROCESS = "process"
-"""The tag that says which process writes a run: host, pid and when that process began."""
+"""The tag for the process that writes a run: host, pid and start time."""
+
+PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,17 @@ class Store:
     uri: str
 
     def open_parent(self, run: TrackedRun, origin: Origin) -> str:
-        """Opens the run that stands for all seeds; returns its id."""
+        """Opens the run for all seeds; returns its id."""
         run_id = self._open(run, parent_tags(run, origin), run.params)
         if origin.patch:
             self.client.log_text(run_id, origin.patch, PATCH)
         return run_id
 
     def open_child(self, run: TrackedRun, origin: Origin, parent_id: str, seed: int) -> str:
-        """Opens the run that stands for one seed; returns its id."""
+        """Opens the run for one seed; returns its id."""
         return self._open(run, child_tags(run, origin, parent_id, seed), {**run.params, "seed": seed})
 
     def _open(self, run: TrackedRun, tags: dict[str, str], params: dict[str, Any]) -> str:
-        """Opens a run with all that is known of it before its first metric."""
         run_id = str(self.client.create_run(self.experiment_id, tags={**tags, PROCESS: this_process()}).info.run_id)
         self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
         self.client.log_inputs(run_id, [_dataset(*item) for item in run.datasets.items()])
@@ -105,9 +103,9 @@ class Store:
         self._log(run_id, rows, _now())
 
     def close(self, run_id: str, metrics: dict[str, float], failure: str | None) -> None:
-        """Ends a run with its last metrics: finished, or failed with the tag `failure` that says why.
+        """Ends a run with its last metrics: finished, or failed with the reason in the tag `failure`.
 
-        These metrics' time is the run's end, to the millisecond, so that they can be named again.
+        The time of these metrics is the run's end, to the millisecond, so that they can be referred to.
         """
         now = _now()
         self._log(run_id, [(0, metrics)], now)
@@ -123,17 +121,17 @@ class Store:
 def open_store(project: Path, experiment: str) -> Store:
     """Returns the tracking store with the MLflow experiment in it, made where missing.
 
-    The store is `MLFLOW_TRACKING_URI` where that is set, `mlflow.db` in `project` otherwise. A lock
-    beside an SQLite file lets one process at a time set it up: two that migrate an empty one at
-    once break it. An experiment that somebody deleted in the dashboard is restored.
+    The store is `MLFLOW_TRACKING_URI` where that is set, `mlflow.db` in `project` otherwise. A lock next to an SQLite
+    file lets one process at a time set it up: two that migrate an empty one at once break it. An experiment that was
+    deleted in the dashboard is restored.
 
     Raises:
         TextrnnError: `MLFLOW_TRACKING_URI` is malformed.
-        Exception: what `LOST` lists.
+        Exception: one of `MLFLOW_ERRORS`.
     """
     try:
         return _open(project, experiment)
-    except LOST:
+    except MLFLOW_ERRORS:
         raise
     except ValueError as error:
         raise TextrnnError(
@@ -166,16 +164,16 @@ def _open(project: Path, experiment: str) -> Store:
 
 
 def _follow(file: Path, artifacts: str, experiment_id: str) -> None:
-    """Where the project was moved or copied, MLflow's absolute locations of what lies in its `mlartifacts` follow it.
+    """Updates MLflow's absolute locations of `mlartifacts` after the project was moved or copied.
 
-    Where these were stands in the database, with the experiment of that id if nowhere else yet.
+    Their last location is in the database: a tag of one experiment, at first of the one with that id.
     """
     with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as database, database:
         known = [old for (old,) in database.execute("SELECT value FROM experiment_tags WHERE key = ?", (HOME,))]
         if known == [artifacts]:
             return
-        for old in known or _unmarked(database):
-            for table, column in LOCATIONS if old != artifacts else ():
+        for old in known:
+            for table, column in LOCATIONS:
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",
                     (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
@@ -185,42 +183,31 @@ def _follow(file: Path, artifacts: str, experiment_id: str) -> None:
         database.execute(mark, (HOME, artifacts, int(experiment_id)))
 
 
-def _unmarked(database: sqlite3.Connection) -> list[str]:
-    """Where the project's artifacts may have been, in a database that an older version of this package made.
-
-    A folder that is there and belongs to no such project is the user's own.
-    """
-    found = database.execute(
-        "SELECT DISTINCT artifact_location FROM experiments JOIN runs USING (experiment_id) JOIN tags USING (run_uuid) "
-        "WHERE artifact_location LIKE 'file:%/mlartifacts' AND key = 'dvc.fingerprint'"
-    )
-    folders = {old: Path(url2pathname(urlsplit(old).path)) for (old,) in found.fetchall()}
-    marks = ("dvc.yaml", "params.yaml")
-    return [
-        old
-        for old, folder in folders.items()
-        if not folder.exists() or all(folder.with_name(name).is_file() for name in marks)
-    ]
+def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Yields everything that one of the client's search methods finds, page by page."""
+    token = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def this_process() -> str:
-    """Returns what the tag `PROCESS` says of the calling process."""
+    """Returns the tag `PROCESS` of the calling process."""
     process = psutil.Process()
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
 
 
-def is_alive(process: str, silence: float) -> bool:
-    """Whether the process that the tag `PROCESS` names may still write.
-
-    Args:
-        silence: seconds since it last wrote. Of another machine's process nothing else is known.
-    """
+def is_alive(process: str, opened: float) -> bool:
+    """Whether the process with this tag `PROCESS` may still write its run, which it `opened` (seconds since 1970)."""
     try:
         host, pid, began = process.rsplit(":", 2)
         if host != socket.gethostname():
-            return silence < SILENCE_SECONDS
+            return time.time() - opened < REMOTE_SECONDS
         known = psutil.Process(int(pid))
-        # Where nobody waits for orphans, as in a container, one that was killed stays as a zombie.
+        # Where nobody waits for orphans, as in a container, a killed one stays as a zombie.
         is_same = abs(known.create_time() - float(began)) < CLOCK_SECONDS
         return bool(is_same and known.status() != psutil.STATUS_ZOMBIE)
     except (ValueError, psutil.NoSuchProcess):
