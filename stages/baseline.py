@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from textrnn.config.plan import planned_study
+from textrnn.config.params import BaselineParams
+from textrnn.config.plan import load_planned_stage
 from textrnn.corpus.tables import Corpus
 from textrnn.modeling.baseline import fit_baseline
 from textrnn.modeling.scores import final_scores
@@ -23,8 +24,8 @@ SEED = 0
 
 
 def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
-    """Fits PLAN's baseline, if PLAN holds."""
-    params, _, name = planned_study(plan)
+    """Fits the baseline of PLAN."""
+    name, settings, study = load_planned_stage(plan, BaselineParams)
     corpus = Corpus.load(corpus_folder)
     classes = pl.Enum(corpus.classes)
     labels = {
@@ -32,11 +33,11 @@ def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> No
         for split, frame in corpus.frames.items()
         if split != "unlabelled"
     }
-    resolved = params.baselines[name].model_dump(exclude_none=True)
+    resolved = settings.model_dump(exclude_none=True)
     inputs = {"corpus": digest(corpus_folder)}
     tracked = TrackedRun(
-        study=params.study,
-        corpus=params.corpus,
+        study=study.study,
+        corpus=study.corpus,
         name=name,
         kind="baseline",
         params=resolved,
@@ -47,7 +48,7 @@ def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> No
         live.start_seed(SEED)
         train = corpus.frames["train"]["text"]
         started = time.perf_counter()
-        model = fit_baseline(params.baselines[name], train, labels["train"], len(corpus.classes))
+        model = fit_baseline(settings, train, labels["train"], len(corpus.classes))
         seconds = time.perf_counter() - started
         timing = {"seconds": seconds, "tokens_per_second": float(train.str.count_matches(r"\S+").sum()) / seconds}
         rows = []

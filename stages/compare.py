@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from textrnn.config.plan import planned_study
+from textrnn.config.plan import ReportPlan, load_planned_stage
 from textrnn.errors import TextrnnError
 from textrnn.project.prune import undeclared
 from textrnn.report import study
@@ -17,8 +17,9 @@ from textrnn.stage import run_stage, write_folder
 
 
 def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
-    """Compares the RUNS that params.yaml declares, and writes the REPORT folder, if PLAN holds."""
-    params, catalog, _ = planned_study(plan)
+    """Compares the RUNS that PLAN declares, and writes the REPORT folder."""
+    settings = load_planned_stage(plan, ReportPlan).settings
+    params = settings.params
     names = [*params.experiments, *params.baselines]
     missing = [name for name in names if not (runs / name / "run.json").is_file()]
     if missing:
@@ -31,7 +32,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, p
             fresh,
             params,
             study.Folders(runs, corpus, tokens, embeddings, probes),
-            catalog.corpus(params.corpus).not_stated,
+            settings.not_stated,
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())
     if left := ", ".join(map(str, undeclared(Path(), params))):

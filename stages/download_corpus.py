@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textrnn.config.plan import planned_study
+from textrnn.config.plan import CorpusDownload, load_planned_stage
 from textrnn.corpus.fetch import fetch, fetch_splits
 from textrnn.stage import run_stage
 
 
 def main(plan: Path, archive: Path) -> None:
-    """Downloads the corpus of the active study into the folder ARCHIVE, if PLAN holds."""
-    params, catalog, _ = planned_study(plan)
-    entry = catalog.corpus(params.corpus)
-    if entry.sources is not None:
-        fetch_splits(entry.sources, archive)
+    """Downloads the corpus of PLAN into the folder ARCHIVE."""
+    settings = load_planned_stage(plan, CorpusDownload).settings
+    if settings.sources is not None:
+        fetch_splits(settings.sources, archive)
     else:
-        fetch(str(entry.source), entry.sha256, archive)
+        fetch(str(settings.source), settings.sha256, archive)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from textrnn.config.params import Experiment
-from textrnn.config.plan import planned_study
+from textrnn.config.plan import load_planned_stage
+from textrnn.config.validation import Strict
 from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens
 from textrnn.modeling.memory import GRADIENT_SCHEMA, TEXTS, gradient_norms, gradient_rows, long_texts
@@ -18,8 +19,8 @@ from textrnn.stage import run_stage, write_folder
 
 
 def main(plan: Path, run: Path, tokens: Path, out: Path) -> None:
-    """Probes PLAN's experiment on texts of the validation split."""
-    name = planned_study(plan).name
+    """Probes the experiment of PLAN on texts of the validation split."""
+    name = load_planned_stage(plan, Strict).name
     trained = RunFolder.load(run)
     if trained.kind != "experiment":
         raise TextrnnError(

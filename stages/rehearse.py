@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from textrnn.config.plan import planned_study
+from textrnn.config.plan import load_planned_stage
+from textrnn.config.validation import Strict
 from textrnn.errors import TextrnnError
 from textrnn.report.rehearsal import rehearse
 from textrnn.stage import run_stage, write_folder
@@ -16,9 +17,9 @@ def main(plan: Path, corpus: Path, tokens: Path, folder: Path) -> None:
 
     The content of FOLDER is always the same, so that a changed rehearsal retrains nothing.
     """
-    params = planned_study(plan).params
+    study = load_planned_stage(plan, Strict).study
     try:
-        rehearse(params, corpus, tokens)
+        rehearse(study, corpus, tokens)
     except TextrnnError as error:
         raise TextrnnError(f"the report cannot be made for this corpus: {error} Nothing was trained.") from None
     except Exception:

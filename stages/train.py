@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from textrnn.config.plan import planned_study
+from textrnn.config.plan import TrainingPlan, load_planned_stage
 from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens, load_splits
@@ -27,9 +27,9 @@ from textrnn.tracking.record import TrackedRun
 
 
 def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:
-    """Trains PLAN's experiment, if PLAN holds."""
-    params, _, name = planned_study(plan)
-    experiment = params.experiments[name]
+    """Trains the experiment of PLAN."""
+    name, settings, study = load_planned_stage(plan, TrainingPlan)
+    experiment = settings.experiment
     encoder, start = _load_inputs(tokens, embedding)
     splits = load_splits(tokens, experiment, encoder.vocabulary)
     unknown = {split: texts.unknown() for split, texts in splits.items()}
@@ -41,14 +41,14 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     resolved = experiment.model_dump()
     inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
     tracked = TrackedRun(
-        study=params.study,
-        corpus=params.corpus,
+        study=study.study,
+        corpus=study.corpus,
         name=name,
         kind="experiment",
         params=resolved,
         fingerprint=fingerprint(plan, inputs),
         datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
-        defaults=params.train,
+        defaults=study.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
     fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
@@ -56,7 +56,7 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
-        for seed in params.seeds:
+        for seed in settings.seeds:
             result, timing[seed] = _train_seed(trainer, seed, live)
             results.append(result)
             if result.failure is None:
@@ -65,7 +65,7 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
             name=name,
             kind="experiment",
             params=resolved,
-            seeds=params.seeds,
+            seeds=settings.seeds,
             classes=list(encoder.classes),
             inputs=inputs,
             fingerprint=tracked.fingerprint,

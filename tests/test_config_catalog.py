@@ -170,7 +170,7 @@ def test_a_corpus_may_have_one_source_per_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": SPLITS}, "stands instead of source"),
+        ({"sources": SPLITS}, "replaces source"),
         ({"source": None, "sha256": None, "sources": {"test": SPLITS["test"]}}, "a source for train at least"),
         ({"source": None, "sha256": None, "sources": {"dev": SPLITS["test"]}}, r"sources\.dev"),
         ({"source": None, "sha256": None, "sources": SPLITS, "columns": {"text": "t", "label": "l", "split": "s"}},

@@ -11,7 +11,7 @@ import yaml
 from tiny_experiments import PLAIN
 
 from textrnn.config.catalog import load_catalog
-from textrnn.config.params import Params, load_params
+from textrnn.config.params import Experiment, Params, load_params
 from textrnn.errors import TextrnnError
 
 PROJECT = Path(__file__).parents[1]
@@ -62,6 +62,18 @@ def test_an_experiment_is_the_defaults_and_what_it_changes(tmp_path: Path) -> No
 def test_a_default_changed_on_the_way_reaches_every_experiment(tmp_path: Path) -> None:
     params = load(tmp_path, lambda study: study["train"].update(units=3))
     assert [experiment.units for experiment in params.experiments.values()] == [3, 5, 3]
+
+
+def test_what_a_study_leaves_out_has_its_default(tmp_path: Path) -> None:
+    params = load(tmp_path, lambda study: [study.pop(key) for key in (*OPTIONAL, "train")])
+    assert params.experiments["wide"] == Experiment(embedding="glove-50d", units=5)
+    assert params.train == Experiment(embedding="drawn").model_dump(exclude={"embedding"})
+    assert {key: getattr(params, key) for key in OPTIONAL} == {
+        key: Params.model_fields[key].default for key in OPTIONAL
+    }
+
+
+OPTIONAL = ("seeds", "prepare", "encode", "baselines", "comparisons", "promotion", "data_check", "published")
 
 
 def test_shipped_study_is_valid_and_is_the_one_kept_in_studies() -> None:
@@ -137,8 +149,8 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         f"{PLACE}units: Input should be a valid integer. Received: '64'",
     ),
     "missing": (
-        lambda study: study["train"].pop("units"),
-        "params.yaml: train.units: required, but missing. Add it.",
+        lambda study: study.pop("probes"),
+        "params.yaml: probes: required, but missing. Add it.",
     ),
     "out of range in train": (
         lambda study: study["train"].update(layers=9),
@@ -208,6 +220,11 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "word2vec without epochs": (
         lambda study: study["embeddings"].update(own={"source": "word2vec", "dimension": 4, "window": 2}),
         "params.yaml: embeddings.own.epochs: belongs to embeddings trained here (word2vec), and they need it: add it.",
+    ),
+    "file_words of what is made here": (
+        lambda study: study["embeddings"]["drawn"].update(file_words=20000),
+        "params.yaml: embeddings.drawn.file_words: belongs to published vectors, and 'random' is made here. "
+        "Delete the key.",
     ),
     "epochs without word2vec": (
         lambda study: study["embeddings"]["drawn"].update(epochs=2),

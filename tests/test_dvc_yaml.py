@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from textrnn.config.params import Params
+from textrnn.config.params import load_params
 from textrnn.project.source_code import import_closure
 
 PROJECT = Path(__file__).parents[1]
@@ -24,8 +25,8 @@ def code_of(stage: str) -> set[str]:
     return {file.relative_to(PROJECT).as_posix() for file in files}
 
 
-def test_plan_depends_on_all_code():
-    assert STAGES["plan"]["deps"] == ["stages", "src"]
+def test_plan_depends_on_all_settings_and_all_code():
+    assert STAGES["plan"]["deps"] == ["params.yaml", "catalog.yaml", "stages", "src"]
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "plan"])
@@ -38,11 +39,10 @@ def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
     assert not [dep for dep in stage["deps"] if dep.endswith(".py")]
 
 
-def test_plan_reads_what_stages_do():
-    """Promotion and data check are no stage's business."""
-    *sections, catalog = STAGES["plan"]["params"]
-    assert set(sections) == Params.model_fields.keys() - {"promotion", "data_check"}
-    assert catalog == {"catalog.yaml": ["corpora.${corpus}", "vectors"]}
+def test_the_report_is_rehearsed_before_anything_trains():
+    """Trainings depend on embeddings."""
+    for name in ("baseline", "build_embeddings"):
+        assert "data/rehearsal" in declared(STAGES[name])["deps"]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -74,8 +74,10 @@ def test_heavy_libraries_stay_where_they_belong(name):
 
 def test_the_committed_results_are_those_of_the_default_study():
     """A change of params.yaml without `make repro` would leave them behind."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    reported = {path.stem for path in (PROJECT / "reports" / params["study"] / "metrics").glob("*.json")}
-    assert reported == {*params["experiments"], *params["baselines"]}
-    locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["plan"]["params"]
-    assert {key: params[key] for key in locked["params.yaml"]} == locked["params.yaml"]
+    params = load_params(PROJECT / "params.yaml")
+    reported = {path.stem for path in (PROJECT / "reports" / params.study / "metrics").glob("*.json")}
+    assert reported == {*params.experiments, *params.baselines}
+    locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["plan"]["deps"]
+    hashes = {dep["path"]: dep["md5"] for dep in locked}
+    for name in ("params.yaml", "catalog.yaml"):
+        assert hashes[name] == hashlib.md5((PROJECT / name).read_bytes()).hexdigest(), f"run `dvc repro` after {name}"

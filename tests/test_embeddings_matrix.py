@@ -226,7 +226,7 @@ def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_stage_leaves_nothing_behind_when_it_fails() -> None:
-    with pytest.raises(TextrnnError, match="declares no stage 'build_embeddings@glove'"):
+    with pytest.raises(TextrnnError, match="has no stage 'build_embeddings@glove'"):
         build("glove")
     with pytest.raises(TextrnnError, match="nothing must hold one downloaded archive"):
         build("tiny-3d", "nothing")

@@ -82,20 +82,32 @@ def test_a_comment_and_a_default_that_nobody_uses_rerun_nothing(project):
     assert {name for name in before if before[name] != after[name]} == {"plan"}
 
 
-def test_a_stage_that_is_run_by_itself_on_an_old_plan_says_so(project):
+def test_a_stage_that_is_run_by_itself_on_an_old_plan_has_the_settings_of_the_plan(project):
     project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
     forget_training(project, "mean")
+    before = project.lock()["train@mean"]
+    project.dvc("repro", "--single-item", "train@mean")
+    assert project.lock()["train@mean"] == before
+    assert json.loads(project.read("runs/mean/run.json"))["params"]["learning_rate"] == 0.01
+    assert project.dvc("repro").stages == ["compare", "plan", "train@mean"]
+
+
+def test_a_stage_that_is_run_by_itself_on_an_old_plan_refuses_other_code(project):
+    project.append("src/textrnn/modeling/training.py", "ANOTHER = 1\n")
+    forget_training(project, "mean")
     failed = project.dvc("repro", "--single-item", "train@mean", ok=False)
-    assert "error: plan/train@mean.json was written before a change of experiment. Run `dvc repro`" in failed.text
+    assert (
+        "error: plan/train@mean.json was written before a change of src/textrnn/modeling/training.py. " in failed.text
+    )
     assert not (project.folder / "runs/mean").exists()
 
 
 def test_another_vocabulary_size_repeats_encoding_but_no_download(project):
     project.edit("params.yaml", lambda params: params["encode"].update(vocabulary_size=30))
     done = project.dvc("repro", "build_embeddings")
-    assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus", "plan"]
+    assert done.stages == ["build_embeddings@glove", "build_embeddings@random", "encode_corpus", "plan", "rehearse"]
     # What was not asked for waits: no download, no baseline.
-    assert changed(project) == ["compare", "probe@lstm", "rehearse", "train@gru", "train@lstm", "train@mean"]
+    assert changed(project) == ["compare", "probe@lstm", "train@gru", "train@lstm", "train@mean"]
     assert len((project.folder / "data/tokens/vocabulary.txt").read_text().splitlines()) == 30
 
 

@@ -268,7 +268,8 @@ def curves(name: str) -> list[list[tuple[int, float]]]:
 def test_an_experiment_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("lstm", monkeypatch) == 1
     assert capsys.readouterr().err == (
-        "error: plan/train@lstm.json: params.yaml declares no stage 'train@lstm'. Run `dvc repro`, which plans anew.\n"
+        f"error: plan/train@lstm.json: the plan in {Path.cwd()} has no stage 'train@lstm'. "
+        "Run `dvc repro`, which plans anew.\n"
     )
 
 

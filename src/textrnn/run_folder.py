@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from textrnn.config.params import OFF
 from textrnn.errors import TextrnnError, first_line
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ class RunFolder(Run):
         try:
             content = json.loads(file.read_bytes())
             content.pop("status", None)
+            if content["kind"] == "experiment":  # a setting that is newer than the run was off
+                content["params"] = {**OFF, **content["params"]}
             return cls(**content, path=path)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise _damaged(file, error) from None
 
     @cached_property

@@ -13,21 +13,17 @@ from textrnn.config.yaml_file import read_yaml
 from textrnn.errors import TextrnnError
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
 Address = Annotated[str, StringConstraints(pattern=r"^(https://\S+|file:.+|pypi:[\w.-]+==[\w.!+-]+|none)$")]
-
 Split = Literal["train", "valid", "test"]
-
 Composed = Annotated[str, AfterValidator(lambda text: unicodedata.normalize("NFC", text))]
-"""In Unicode's composed form, as is what is read from a corpus."""
+"""Text in Unicode's composed form, like all text that is read from a corpus."""
 
 MADE_HERE = ("random", "word2vec-training")
 """Formats of vectors that nobody publishes."""
 
 
 class Columns(Strict):
-    """Which columns of a table hold what. `split` holds `train`, `valid` or `test`."""
+    """The columns of a table. `split` holds `train`, `valid` or `test`."""
 
     text: Composed
     label: Composed
@@ -36,10 +32,10 @@ class Columns(Strict):
 
 
 class Source(Strict):
-    """Where an archive is, what it must hash to, and which of its files is read.
+    """Where an archive is, its hash, and which of its files is read.
 
-    `source` is `https://…`, `file:PATH` (relative to the project's top folder),
-    `pypi:NAME==VERSION` (the wheel), or `none` for what is made here.
+    `source` is `https://…`, `file:PATH` (relative to the project's top folder), `pypi:NAME==VERSION` (the wheel), or
+    `none` for what is made here.
     """
 
     source: Address | None = None
@@ -56,7 +52,7 @@ class Source(Strict):
 
 
 class Entry(Source):
-    """What corpora and vectors have in common. `licence` and `citation` are shown in the report."""
+    """What corpora and vectors have in common. The report shows `licence` and `citation`."""
 
     licence: Annotated[str | None, Field(validate_default=True)] = None
     citation: Annotated[str | None, Field(validate_default=True)] = None
@@ -73,16 +69,16 @@ class Entry(Source):
 class CorpusEntry(Entry):
     """A labelled collection of texts.
 
-    Instead of `source`, `sha256` and `member` it may have `sources`: these three for each split.
-    `classes` fixes the class order: class 0 first. Rows labelled with one of `skip_labels` are
-    left out and counted, with `skip_empty` also those without text; any other label is an error.
+    Instead of `source`, `sha256` and `member` it may have `sources`: these three for each split. `classes` fixes the
+    class order: class 0 first. Rows labelled with one of `skip_labels`, and with `skip_empty` also rows without text,
+    are left out and counted; any other label is an error.
     """
 
     sources: Annotated[dict[Split, Source] | None, Field(validate_default=True)] = None
     format: Literal["aclimdb", "csv", "tsv", "jsonl", "parquet"]
     classes: Annotated[list[Composed], Field(min_length=2)]
     columns: Annotated[Columns | None, Field(validate_default=True)] = None
-    skip_labels: Annotated[list[Composed], Field(default_factory=list)]
+    skip_labels: list[Composed] = []
     skip_empty: bool = False
 
     @property
@@ -98,7 +94,7 @@ class CorpusEntry(Entry):
                 raise ValueError("a corpus needs a source: add 'source' and 'sha256', or 'sources' with one per split")
             return None
         if any(info.data.get(key) is not None for key in ("source", "sha256", "member")):
-            raise ValueError("'sources' stands instead of source, sha256 and member: name these for each split")
+            raise ValueError("'sources' replaces source, sha256 and member: name these for each split")
         if "train" not in sources or any(each.source in (None, "none") for each in sources.values()):
             raise ValueError("a source for train at least, and each with 'source' and 'sha256'")
         if not all((each.source or "").startswith("file:") for each in sources.values()) and not (

@@ -1,7 +1,10 @@
 """`params.yaml`: the active study, validated before anything runs.
 
-Every hyperparameter stands there once; the code has no defaults of its own. An experiment is the
-`train` section with what the experiment changes laid over it.
+An experiment is the `train` section with what the experiment changes laid over it. What a study does not name has
+the default that its model states here. To add a setting, add a field whose default is off (0, None, false or empty)
+and means what the code did before: then studies stay valid, and plans and runs stay current.
+
+Models hold settings and rules, and compute nothing: the plan of a stage covers its settings, not this code.
 """
 
 from __future__ import annotations
@@ -19,51 +22,47 @@ from textrnn.errors import TextrnnError
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Limit = Annotated[float, Field(ge=0, le=1)]
-
-FILE_WORDS = 20_000
-"""How many words of a file of vectors a network knows besides the vocabulary, unless the study says otherwise."""
+Level = Annotated[float, Field(gt=0, lt=0.5)]
+Limit = Annotated[float, Field(ge=0, le=1)] | None
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
-
-CONVOLUTION_WIDTH, POOLED = 7, 5
-"""Words that a convolution of `conv1d` sees, and positions that become one between two of them."""
 
 
 class Prepare(Strict):
     """How the splits are drawn, where the corpus does not bring them.
 
-    `valid` and `test` are shares of the groups (films) where groups are known, else of the
-    examples. `leakage` says what happens to an example whose text stands in a later split too
-    (train < valid < test): `drop` it, or `keep` it.
+    `valid` and `test` are shares of the groups (films) where groups are known, else of the examples. `leakage` says
+    what happens to an example whose text also occurs in a later split (train < valid < test): `drop` it, or `keep`
+    it. `unlabelled` also reads the texts without a label, where the corpus has some.
     """
 
-    valid: Annotated[float, Field(gt=0, lt=0.5)]
-    test: Annotated[float, Field(gt=0, lt=0.5)]
-    seed: Annotated[int, Field(ge=0)]
-    leakage: Literal["drop", "keep"]
-    unlabelled: bool
+    valid: Level = 0.15
+    test: Level = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+    leakage: Literal["drop", "keep"] = "drop"
+    unlabelled: bool = False
 
 
 class Encode(Strict):
     """The vocabulary: of the words that occur `min_count` times in the train split, the most frequent."""
 
-    vocabulary_size: Annotated[int, Field(ge=3)]
-    min_count: Count
+    vocabulary_size: Annotated[int, Field(ge=3)] = 20_000
+    min_count: Count = 1
 
 
 class EmbeddingParams(Strict):
     """One embedding matrix: a `source` from the catalog, and settings of what is made here.
 
     A network that starts from published vectors also knows the first `file_words` words of their file that the
-    vocabulary lacks (None: `FILE_WORDS`; 0: none). Training does not change their vectors.
+    vocabulary lacks (0: none). Training does not change their vectors.
     """
 
     source: Name
     dimension: Annotated[int, Field(ge=1, le=4096)] | None = None
     epochs: Count | None = None
     window: Count | None = None
-    file_words: Annotated[int, Field(ge=0)] | None = None
+    file_words: Annotated[int, Field(ge=0)] = 20_000
 
 
 class BaselineParams(Strict):
@@ -89,58 +88,59 @@ class BaselineParams(Strict):
 class Experiment(Strict):
     """One trained model: what it starts from, what it reads, its architecture, regularization and training.
 
-    Of a text longer than `max_tokens`, `keep` says which end is read; `reverse` reads it from there
-    backwards. With `padding: right` a network never sees padding, whose length is that of the batch;
-    with `left` every text is filled up to `max_tokens` with zeros in front, which the network reads
-    like a word, as Keras' `pad_sequences` and layers without a mask do. The readout `flatten` joins
-    all positions, so it needs `left`.
+    The defaults train a small LSTM that learns its embedding. What regularizes is off, except `rare_word_dropout`.
 
-    `train_examples` trains on so many examples, drawn anew for every seed; `held_out` is the share of
-    the train split that is drawn, also for every seed, to measure each epoch on instead: validation
-    at random, to hold against the validation split, which is drawn by group.
+    Of a text longer than `max_tokens`, `keep` says which end is read; `reverse` reads it from there backwards. With
+    `padding: right` a network never sees padding, whose length is that of the batch; with `left` every text is filled
+    up to `max_tokens` with zeros in front, which the network reads like a word, as Keras' `pad_sequences` and layers
+    without a mask do. The readout `flatten` joins all positions, so it needs `left`.
 
-    `gradient_clip` is the largest global norm, `ema` the momentum of the averaged weights,
-    `early_stopping` the number of epochs without a better validation loss after which training
-    stops and the best epoch's weights come back; `null` switches each off. `embedding_dropout`
-    drops whole words, `spatial_dropout` whole embedding channels, `dropout` parts of the readout.
+    `train_examples` trains on so many examples, drawn anew for every seed; `held_out` is the share of the train split
+    that is drawn, also for every seed, to measure each epoch on instead: validation at random, to compare with the
+    validation split, which is drawn by group.
 
-    `rare_word_dropout` lets training read unknown words: a word that occurs n times in what is read of the
-    training texts is taken as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser &
-    Goldberg, TACL 2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al.
-    (ACL 2015). A frozen embedding keeps the unknown word's vector, and the layers behind it learn to read
-    it. 0 switches it off.
+    `gradient_clip` is the largest global norm, `ema` the momentum of the averaged weights, `early_stopping` the number
+    of epochs without a better validation loss after which training stops and the best epoch's weights come back;
+    `null` switches each off. `embedding_dropout` drops whole words, `spatial_dropout` whole embedding channels,
+    `dropout` parts of the readout.
+
+    `rare_word_dropout` lets training read unknown words: a word that occurs n times in what is read of the training
+    texts is taken as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser & Goldberg, TACL
+    2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al. (ACL 2015). A frozen embedding
+    keeps the unknown word's vector, and the layers behind it learn to read it. 0 switches it off; it is on by default,
+    because a vocabulary without rare words left out would never train the unknown word, which every new text has.
     """
 
     embedding: Name
-    trainable_embedding: bool
-    max_tokens: Count
-    keep: Literal["start", "end", "both"]
-    reverse: bool
-    padding: Literal["left", "right"]
-    cell: Literal["simple_rnn", "lstm", "gru", "conv1d", "feedforward"]
-    units: Annotated[int, Field(ge=1, le=4096)]
-    layers: Annotated[int, Field(ge=0, le=8)]
-    bidirectional: bool
-    readout: Literal["last", "max", "mean", "flatten"]
+    trainable_embedding: bool = True
+    max_tokens: Count = 256
+    keep: Literal["start", "end", "both"] = "both"
+    reverse: bool = False
+    padding: Literal["left", "right"] = "right"
+    cell: Literal["simple_rnn", "lstm", "gru", "conv1d", "feedforward"] = "lstm"
+    units: Annotated[int, Field(ge=1, le=4096)] = 32
+    layers: Annotated[int, Field(ge=0, le=8)] = 1
+    bidirectional: bool = False
+    readout: Literal["last", "max", "mean", "flatten"] = "last"
     rare_word_dropout: Annotated[float, Field(ge=0)] = 1.0
-    embedding_dropout: Fraction
-    spatial_dropout: Fraction
-    recurrent_dropout: Fraction
-    dropout: Fraction
-    l2: Annotated[float, Field(ge=0)]
-    label_smoothing: Fraction
-    gradient_clip: Positive | None
-    ema: Annotated[float, Field(gt=0, lt=1)] | None
-    early_stopping: Count | None
-    train_examples: Count | None
-    held_out: Fraction
-    optimizer: Literal["adam", "rmsprop"]
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    batch_size: Count
-    epochs: Count
+    embedding_dropout: Fraction = 0.0
+    spatial_dropout: Fraction = 0.0
+    recurrent_dropout: Fraction = 0.0
+    dropout: Fraction = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Fraction = 0.0
+    gradient_clip: Positive | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    early_stopping: Count | None = None
+    train_examples: Count | None = None
+    held_out: Fraction = 0.0
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
+    batch_size: Count = 256
+    epochs: Count = 4
 
     @model_validator(mode="after")
-    def _recurrent_knobs_need_a_recurrent_cell(self) -> Self:
+    def _settings_fit_each_other(self) -> Self:
         if self.cell not in RECURRENT_CELLS:
             for knob in ("bidirectional", "recurrent_dropout"):
                 if getattr(self, knob):
@@ -148,21 +148,17 @@ class Experiment(Strict):
                         f"{knob} needs a recurrent cell ({', '.join(RECURRENT_CELLS)}), and cell is "
                         f"{self.cell}: switch {knob} off or change the cell"
                     )
-        return self
-
-    @model_validator(mode="after")
-    def _layers_are_there(self) -> Self:
         if self.layers == 0 and self.cell != "feedforward":
             raise ValueError(f"layers is 0, which only cell feedforward can do without, and cell is {self.cell}")
-        return self
-
-    @model_validator(mode="after")
-    def _flat_texts_have_one_length(self) -> Self:
         if self.readout == "flatten" and self.padding != "left":
             raise ValueError("readout flatten needs texts of one length: set padding to left, or change the readout")
         if self.readout == "flatten" and self.cell == "conv1d" and self.layers > 1:
             raise ValueError("readout flatten cannot join what conv1d pools: set layers to 1, or change the readout")
         return self
+
+
+OFF = {name: field.default for name, field in Experiment.model_fields.items() if not field.default}
+"""The settings of an experiment that are off by default, and their values."""
 
 
 class Promotion(Strict):
@@ -171,27 +167,27 @@ class Promotion(Strict):
     `level` is the largest probability of error, `margin` a difference of accuracy.
     """
 
-    level: Annotated[float, Field(gt=0, lt=0.5)]
-    margin: Annotated[float, Field(ge=0, lt=0.5)]
+    level: Level = 0.05
+    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
 
 
 class DataCheck(Strict):
-    """How far a new version of the corpus may lie from the one that the champion was trained on: the largest values.
+    """How far a new version of the corpus may differ from the one that the champion was trained on: the largest values.
 
     What is left out is not limited. `lost` is a share of the examples; `label_shift` the total variation distance
     between the shares of the classes; `length_shift` and `score_shift` are Kolmogorov-Smirnov distances, of
     texts' lengths and of the champion's probabilities; `unknown_words` and `duplicates` are rises of a share, of
-    running words that the champion does not know and of texts that stand there more than once; `leakage` is
-    the share of validation and test texts that an earlier split holds, too.
+    running words that the champion does not know and of texts that occur more than once; `leakage` is
+    the share of validation and test texts that also occur in an earlier split.
     """
 
-    lost: Limit | None = None
-    label_shift: Limit | None = None
-    length_shift: Limit | None = None
-    score_shift: Limit | None = None
-    unknown_words: Limit | None = None
-    duplicates: Limit | None = None
-    leakage: Limit | None = None
+    lost: Limit = None
+    label_shift: Limit = None
+    length_shift: Limit = None
+    score_shift: Limit = None
+    unknown_words: Limit = None
+    duplicates: Limit = None
+    leakage: Limit = None
 
 
 class Comparisons(Strict):
@@ -202,17 +198,17 @@ class Comparisons(Strict):
     the largest probability of any false finding among all of these.
     """
 
-    level: Annotated[float, Field(gt=0, lt=0.5)]
-    against: list[Name]
-    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
+    level: Level = 0.05
+    against: list[Name] = []
+    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 
 
 class Published(Strict):
-    """A figure from the literature that an experiment is held against.
+    """A figure from the literature that an experiment is compared with.
 
     `measure` says what it is: the accuracy on validation data at the epoch where that is highest or
-    at the last one, or on the test split. What is held out of training stands for validation data
-    where anything is.
+    at the last one, or on the test split. Where a part of the train split is held out, that part is the
+    validation data.
     """
 
     experiment: Name
@@ -222,25 +218,25 @@ class Published(Strict):
 
 
 class Params(Strict):
-    """The whole study.
+    """The whole study. dvc.yaml itself reads `study`, `embeddings`, `baselines`, `probes` and `experiments`.
 
-    `experiments` holds each experiment complete, defaults merged in; `probes` names those in whose
-    networks the gradient is followed back through the text.
+    `train` and each of `experiments` are complete, defaults merged in. `probes`, which may be empty, names
+    experiments in whose networks the gradient is followed back through the text.
     """
 
     study: Name
     corpus: Name
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
-    prepare: Prepare
-    encode: Encode
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2]
+    prepare: Prepare = Prepare()
+    encode: Encode = Encode()
     embeddings: dict[Name, EmbeddingParams]
-    baselines: dict[Name, BaselineParams]
-    comparisons: Comparisons
-    probes: Annotated[list[Name], Field(min_length=1)]
-    promotion: Promotion
-    data_check: DataCheck
-    published: list[Published]
-    train: dict[str, Any]
+    baselines: dict[Name, BaselineParams] = {}
+    comparisons: Comparisons = Comparisons()
+    probes: list[Name]
+    promotion: Promotion = Promotion()
+    data_check: DataCheck = DataCheck()
+    published: list[Published] = []
+    train: dict[str, Any] = {}
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -293,7 +289,7 @@ class Params(Strict):
                         f"{where}.{key}: belongs to embeddings trained here (word2vec), and they need it: "
                         + ("delete the key." if given else "add it.")
                     )
-            if embedding.file_words is not None and source.source == "none":
+            if "file_words" in embedding.model_fields_set and source.source == "none":
                 raise TextrnnError(
                     f"{where}.file_words: belongs to published vectors, and {embedding.source!r} is made here. "
                     "Delete the key."
@@ -307,20 +303,17 @@ def load_params(path: Path = Path("params.yaml"), catalog: Catalog | None = None
         TextrnnError: names each key that breaks a rule, the rule, and what was received.
     """
     content = read_yaml(path)
-    defaults, experiments = content.get("train"), content.get("experiments")
-    if isinstance(defaults, dict) and isinstance(experiments, dict):
+    train, experiments = content.get("train", {}), content.get("experiments")
+    if isinstance(train, dict) and isinstance(experiments, dict):
+        # Validated first, so that a mistake in `train` is reported once, and not for every experiment.
+        complete = validate(Experiment, {"embedding": "of-each-experiment", **train}, f"{path.name}: train")
         merged = {
-            name: {**defaults, **(changes or {})} if isinstance(changes, dict | None) else changes
+            name: {**train, **(changes or {})} if isinstance(changes, dict | None) else changes
             for name, changes in experiments.items()
         }
-        _check_defaults(defaults, path)
-        content = {**content, "experiments": merged}
+        defaults = complete.model_dump(exclude={"embedding"} - train.keys())
+        content = {**content, "train": defaults, "experiments": merged}
     params = validate(Params, content, path.name)
     if catalog is not None:
         params.check_against(catalog)
     return params
-
-
-def _check_defaults(defaults: dict[str, Any], path: Path) -> None:
-    """A mistake in the defaults is told once, there, and not once for every experiment."""
-    validate(Experiment, {"embedding": "named-by-each-experiment", **defaults}, f"{path.name}: train")

@@ -1,143 +1,217 @@
-"""`plan/`: what each stage depends on besides its input folders, its settings and its code.
+"""`plan/`: what each stage depends on besides its input folders, which is its settings and its code.
 
-DVC would compare whole sections of params.yaml and whole files of code, for each stage anew. The stage `plan`
-writes down instead what they come to, in a file for each other stage. There an experiment is complete, with the
-defaults merged in, and code is without comments and docstrings. So a default that an experiment does not
-use, and a better comment, rerun nothing.
+DVC would compare whole sections of params.yaml, and whole files of code, with all that they import. Instead the stage
+`plan` writes a file for each other stage, which is that stage's input. There an experiment is complete, with the
+defaults merged in; settings that are off are left out; and code is a hash without comments and docstrings. So a default
+that an experiment does not use, a new setting that is off, and a better comment rerun nothing.
+
+`plan/study.json` holds the whole study. No stage depends on it: labels of MLflow's runs and the rehearsal read it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from textrnn.config.catalog import Catalog, load_catalog
-from textrnn.config.params import Params, load_params
+from pydantic import ValidationInfo, field_validator
+
+from textrnn.config.catalog import Address, Catalog, CorpusEntry, Source, Split, VectorsEntry
+from textrnn.config.params import EmbeddingParams, Experiment, Params, Prepare
+from textrnn.config.validation import Strict, chosen, validate
+from textrnn.config.yaml_file import parse_json
 from textrnn.errors import TextrnnError
-from textrnn.project.source_code import import_closure, without_remarks
+from textrnn.project.source_code import code_hash, import_closure
 
 PROJECT = Path(__file__).parents[3]
 
-PLANNING = ("src/textrnn/config/plan.py", "src/textrnn/project/source_code.py")
-"""What every stage imports, and none depends on: these modules decide on no result, only whether to make one."""
+PLANNING = ("src/textrnn/config/", "src/textrnn/project/source_code.py")
+"""Code that makes settings and plans: it is in no stage's plan, because what it decides is."""
 
-DOWNLOAD: dict[str, Any] = {"source": True, "sha256": True, "sources": {"__all__": {"source", "sha256"}}}
-"""What of a catalog entry concerns the download, and nobody who reads the archive."""
+TEMPLATES = (".html", ".j2", ".md", ".css", ".js")
+"""Files of a package, or of its folder `templates`, that belong to the code of every module there."""
 
-ABOUT: dict[str, Any] = {"licence": True, "citation": True}
-"""What a catalog entry tells people, and no stage."""
+STUDY = "study"
+"""The name of the file with the whole study."""
+
+DOWNLOAD, ABOUT = {"source", "sha256"}, {"licence", "citation"}
+"""What of a catalog entry only the download reads, and only people."""
+
+AGAIN = "Run `dvc repro`, which plans anew."
+UNREPORTED = {"prepare", "encode", "train", "promotion", "data_check"}
+"""What the report does not read."""
+
+
+class CorpusDownload(Source):
+    """An archive, or one for each split."""
+
+    sources: dict[Split, Source] | None = None
+
+
+class CorpusFile(CorpusEntry):
+    """A corpus entry without what only its download and the report read."""
+
+    @field_validator("sources")
+    @classmethod
+    def _comes_from_somewhere(cls, sources: Any, info: ValidationInfo) -> Any:
+        return sources
+
+
+class CorpusPlan(Strict):
+    """How the corpus is read and split."""
+
+    corpus: str
+    entry: CorpusFile
+    prepare: Prepare
+
+
+class VectorsFile(VectorsEntry):
+    """A vectors entry without what only its download and the report read."""
+
+    source: Address | None = None  # type: ignore[assignment]
+
+    @field_validator("format")
+    @classmethod
+    def _made_here_or_downloaded(cls, kind: str, info: ValidationInfo) -> str:
+        return kind
+
+
+class EmbeddingPlan(Strict):
+    """How an embedding matrix is made."""
+
+    entry: VectorsFile
+    embedding: EmbeddingParams
+
+
+class TrainingPlan(Strict):
+    """What is trained, with which seeds."""
+
+    experiment: Experiment
+    seeds: list[int]
+
+
+class ReportPlan(Strict):
+    """What is compared, and what the catalog does not state of the corpus. Sections that are not read are defaults."""
+
+    params: Params
+    not_stated: list[str]
+
+
+Settings = TypeVar("Settings", bound=Strict)
+
+
+class Planned(NamedTuple, Generic[Settings]):
+    """A stage's `name` behind the @ (`lstm` of `train@lstm`, else empty), its `settings`, and the whole `study`."""
+
+    name: str
+    settings: Settings
+    study: Params
 
 
 def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict[str, str]:
-    """Returns the text of each stage's file, by the stage's name in DVC, such as `train@lstm`.
+    """Returns the text of each file of the plan by its name, which is the stage's in DVC, such as `train@lstm`.
 
     Args:
         project: the folder with the code, in `stages` and `src`.
     """
     settings = _settings(params, catalog)
     code = {group: _code(group, project) for group in {stage.partition("@")[0] for stage in settings}}
-    return {stage: _text(read, code[stage.partition("@")[0]]) for stage, read in settings.items()}
+    contents = {stage: {"settings": read, "code": code[stage.partition("@")[0]]} for stage, read in settings.items()}
+    contents[STUDY]["bytes"] = {name: _sha256(project / name) for part in code.values() for name in part}
+    return {stage: json.dumps(content, indent=2, sort_keys=True) + "\n" for stage, content in contents.items()}
 
 
-class Planned(NamedTuple):
-    """The study, and which of its stages asks."""
-
-    params: Params
-    catalog: Catalog
-    name: str
-    """What is behind the @: `lstm` of `train@lstm`, and nothing where there is no other such stage."""
-
-
-def planned_study(file: Path, project: Path = PROJECT) -> Planned:
-    """Returns the study, and which of its kind the stage is that `file` was written for.
+def load_planned_stage(file: Path, model: type[Settings], project: Path = PROJECT) -> Planned[Settings]:
+    """Returns what the stage `plan` wrote in `file`, whose settings are those of a `model`, and the study.
 
     Raises:
-        TextrnnError: the study is not valid, or the stage's settings or code are not what `file` says: they were
-            changed after the stage `plan` had run, and DVC would take the result for one of those before.
+        TextrnnError: there is no such plan, or the code is not that of the plan: it was changed after the stage `plan`
+            had run, and DVC would take the result for one of the code before.
     """
-    catalog = load_catalog()
-    params = load_params(catalog=catalog)
-    stage = file.stem
-    group, _, name = stage.partition("@")
-    settings = _settings(params, catalog)
-    if stage not in settings:
-        raise TextrnnError(f"{file}: params.yaml declares no stage {stage!r}. Run `dvc repro`, which plans anew.")
+    study, own = _read(file.with_name(f"{STUDY}.json")), _read(file)
+    for name, code in sorted((study["code"] | own["code"]).items()):
+        # Equal bytes are equal code, and compared much faster.
+        if _sha256(project / name) != study["bytes"].get(name) and _hash(project / name) != code:
+            raise TextrnnError(f"{file} was written before a change of {name}. {AGAIN}")
+    _, _, name = file.stem.partition("@")
+    whole = validate(Params, study["settings"], f"{STUDY}.json")
+    return Planned(name, validate(model, own["settings"], file.name), whole)
+
+
+def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise TextrnnError(f"{file}: no such file in {Path.cwd()}. Run `dvc repro`, which writes it first.")
-    before = file.read_text(encoding="utf-8")
-    now = _text(settings[stage], _code(group, project))
-    if before != now:
-        raise TextrnnError(f"{file} was written before {_change(before, now)}. Run `dvc repro`, which plans anew.")
-    return Planned(params, catalog, name)
+        raise TextrnnError(f"{file}: the plan in {Path.cwd()} has no stage {file.stem!r}. {AGAIN}")
+    content = parse_json(file.read_text(encoding="utf-8"), str(file), AGAIN)
+    if not {"settings", "code"} <= content.keys():
+        raise TextrnnError(f"{file} is not what the stage `plan` writes. {AGAIN}")
+    return content
 
 
-def _settings(params: Params, catalog: Catalog) -> dict[str, dict[str, Any]]:
-    """What each stage reads of params.yaml and catalog.yaml.
-
-    That trainings and baselines read the names of study and corpus, and the defaults, does not count: these tell MLflow
-    what to call a run, and are no part of it.
-    """
-    study, corpus = params.model_dump(), catalog.corpus(params.corpus)
+def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
+    """What each stage reads of params.yaml and catalog.yaml, except labels: see `load_planned_stage`."""
+    corpus, seeds = catalog.corpus(params.corpus), params.seeds
     vectors = {name: catalog.vector_source(embedding.source) for name, embedding in params.embeddings.items()}
-    # The comparison does not read these, but what others made of them.
-    compared = {key: study[key] for key in study.keys() - {"prepare", "encode", "train", "promotion", "data_check"}}
+    study = chosen(params)
     return {
-        "download_corpus": corpus.model_dump(include=DOWNLOAD),
+        STUDY: study,
+        "download_corpus": _without(corpus, CorpusEntry.model_fields.keys() - DOWNLOAD - {"sources"}),
         "prepare_corpus": {
             "corpus": params.corpus,
-            "entry": corpus.model_dump(exclude=DOWNLOAD | ABOUT),
             "prepare": study["prepare"],
+            "entry": _without(corpus, DOWNLOAD | ABOUT),
         },
-        "encode_corpus": {"encode": study["encode"]},
-        "rehearse": {},  # about the corpus: experiments and their names bring nothing that cannot be drawn
+        "encode_corpus": study["encode"],
+        "rehearse": {},  # about the corpus: other experiments add nothing that could fail
         **{
-            f"download_vectors@{name}": entry.model_dump(include={"source", "sha256"})
+            f"download_vectors@{name}": _without(entry, VectorsEntry.model_fields.keys() - DOWNLOAD)
             for name, entry in vectors.items()
         },
         **{
             f"build_embeddings@{name}": {
                 "embedding": study["embeddings"][name],
-                "entry": entry.model_dump(exclude=DOWNLOAD | ABOUT),
+                "entry": _without(entry, DOWNLOAD | ABOUT),
             }
             for name, entry in vectors.items()
         },
-        **{f"baseline@{name}": {"baseline": baseline} for name, baseline in study["baselines"].items()},
-        **{
-            f"train@{name}": {"experiment": experiment, "seeds": params.seeds}
-            for name, experiment in study["experiments"].items()
-        },
+        **{f"baseline@{name}": baseline for name, baseline in study.get("baselines", {}).items()},
+        **{f"train@{name}": {"experiment": one, "seeds": seeds} for name, one in study["experiments"].items()},
         **{f"probe@{name}": {} for name in params.probes},
-        "compare": {**compared, "not_stated": corpus.not_stated},
+        "compare": {
+            "params": {key: value for key, value in study.items() if key not in UNREPORTED},
+            "not_stated": corpus.not_stated,
+        },
     }
 
 
+def _without(entry: Strict, keys: Collection[str]) -> dict[str, Any]:
+    """Returns what a catalog entry, and each of its `sources`, has besides `keys`."""
+    content: dict[str, Any] = chosen(entry)
+    for part in (content, *content.get("sources", {}).values()):
+        for key in part.keys() & keys:
+            del part[key]
+    return content
+
+
 def _code(group: str, project: Path) -> dict[str, str]:
-    """SHA-256 of the code of each module that stages such as `train` import, their entry point included, by path."""
-    files = import_closure(project / "stages" / f"{group}.py", project / "src")
-    modules = {file.relative_to(project).as_posix(): file for file in files}
-    return {name: _hash(file) for name, file in modules.items() if name not in PLANNING}
+    """The hash of each module that stages such as `train` import, and of the templates with these, by path.
+
+    The study's are the modules of `PLANNING`, and no others.
+    """
+    script = project / "stages" / f"{'plan' if group == STUDY else group}.py"
+    modules = import_closure(script, project / "src")
+    folders = {file.parent for file in modules}
+    others = {file for folder in folders for part in ("*", "templates/*") for file in folder.glob(part)}
+    files = [*modules, *(file for file in others if file.suffix in TEMPLATES)]
+    named = {file.relative_to(project).as_posix(): file for file in files}
+    return {name: _hash(file) for name, file in named.items() if name.startswith(PLANNING) == (group == STUDY)}
 
 
 def _hash(file: Path) -> str:
-    return hashlib.sha256(without_remarks(file.read_text(encoding="utf-8")).encode()).hexdigest()
+    """SHA-256 of the code in a module, or of the bytes of another file; empty where there is none."""
+    return code_hash(file.read_text(encoding="utf-8")) if file.suffix == ".py" and file.is_file() else _sha256(file)
 
 
-def _text(settings: dict[str, Any], code: dict[str, str]) -> str:
-    return json.dumps({"settings": settings, "code": code}, indent=2, sort_keys=True) + "\n"
-
-
-def _change(before: str, now: str) -> str:
-    """In which settings and modules two plans differ, as far as `before` is one."""
-    try:
-        old, new = json.loads(before), json.loads(now)
-        keys = [
-            key
-            for part in ("settings", "code")
-            for key in sorted(old[part].keys() | new[part].keys())
-            if (key in old[part], old[part].get(key)) != (key in new[part], new[part].get(key))
-        ]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        keys = []
-    return f"a change of {', '.join(keys)}" if keys else "a change of plans"
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into one message that names key, rule, received value and a way out."""
+"""Settings as pydantic models: one readable message for each mistake, and what of the settings is not off."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ class Strict(BaseModel):
     """Base of all configuration: immutable, no unknown keys, no silent conversions, finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def chosen(settings: Any) -> Any:
+    """Returns validated `settings` as plain data, without what is off.
+
+    A field is off if it has its default and that is 0, None, false or empty. So a new field that is off by default
+    changes no plan, and a default that changes does change the plan of every stage that reads it.
+    """
+    if isinstance(settings, BaseModel):
+        fields = type(settings).model_fields.items()
+        values = {name: (getattr(settings, name), field.default) for name, field in fields}
+        return {name: chosen(value) for name, (value, default) in values.items() if value or value != default}
+    if isinstance(settings, dict):
+        return {key: chosen(value) for key, value in settings.items()}
+    return [chosen(each) for each in settings] if isinstance(settings, list) else settings
 
 
 def validate(model: type[Model], content: Any, where: str) -> Model:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from textrnn.config.params import POOLED
 from textrnn.modeling.backend import keras
+from textrnn.modeling.convolution import POOLED
 from textrnn.modeling.layers import PoolText
 
 _FORWARD_AND_BACKWARD = 3

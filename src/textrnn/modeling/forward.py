@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.config.params import POOLED, Experiment
+from textrnn.config.params import Experiment
+from textrnn.modeling.convolution import POOLED
 from textrnn.text.vocabulary import PADDING
 
 Array = Any  # np.ndarray, whose operators mypy cannot type

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from textrnn.config.params import POOLED
 from textrnn.modeling.backend import keras
+from textrnn.modeling.convolution import POOLED
 from textrnn.text.vocabulary import PADDING
 
 ops = keras.ops
