@@ -120,7 +120,7 @@ def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict
     code = {group: _code(group, project) for group in {stage.partition("@")[0] for stage in settings}}
     contents = {stage: {"settings": read, "code": code[stage.partition("@")[0]]} for stage, read in settings.items()}
     contents[STUDY]["bytes"] = {name: _sha256(project / name) for part in code.values() for name in part}
-    return {stage: json.dumps(content, indent=2, sort_keys=True) + "\n" for stage, content in contents.items()}
+    return {stage: json.dumps(content, indent=2) + "\n" for stage, content in contents.items()}
 
 
 def load_planned_stage(file: Path, model: type[Settings], project: Path = PROJECT) -> Planned[Settings]:
@@ -205,7 +205,7 @@ def _code(group: str, project: Path) -> dict[str, str]:
     others = {file for folder in folders for part in ("*", "templates/*") for file in folder.glob(part)}
     files = [*modules, *(file for file in others if file.suffix in TEMPLATES)]
     named = {file.relative_to(project).as_posix(): file for file in files}
-    return {name: _hash(file) for name, file in named.items() if name.startswith(PLANNING) == (group == STUDY)}
+    return {name: _hash(file) for name, file in sorted(named.items()) if name.startswith(PLANNING) == (group == STUDY)}
 
 
 def _hash(file: Path) -> str:

@@ -29,7 +29,7 @@ def chosen(settings: Any) -> Any:
     changes no plan, and a default that changes does change the plan of every stage that reads it.
     """
     if isinstance(settings, BaseModel):
-        fields = type(settings).model_fields.items()
+        fields = sorted(type(settings).model_fields.items())  # mappings keep the order of the study
         values = {name: (getattr(settings, name), field.default) for name, field in fields}
         return {name: chosen(value) for name, (value, default) in values.items() if value or value != default}
     if isinstance(settings, dict):
