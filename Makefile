@@ -12,10 +12,10 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test lint ui serve promote verify bench profile lock clean
+.PHONY: help env repro test test-all lint ui serve promote verify bench profile lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 env: $(READY) ## make .venv from requirements.lock (uv where installed, else pip)
 
@@ -36,7 +36,13 @@ endif
 repro: $(READY) ## run the active study, or make STUDY=name active first: every stage that is not up to date (JOBS=N)
 	@python -m textrnn repro --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
 
-test: $(READY) lint ## lint, types, and every test
+# sys.monitoring, where Python has it (3.12), makes coverage cheap; `make test COVERAGE=` does without.
+COVERAGE ?= --cov
+test: export COVERAGE_CORE ?= $(shell .venv/bin/python -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")' 2>/dev/null)
+test: $(READY) lint ## lint, types, all tests except the long ones, and their coverage
+	@python -m pytest -m "not long" $(COVERAGE)
+
+test-all: $(READY) lint ## lint, types, and every test: what CI runs
 	@python -m pytest
 
 lint: $(READY) ## ruff and mypy

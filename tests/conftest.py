@@ -19,10 +19,24 @@ for name in os.environ.keys() - own_environment(os.environ).keys():
     del os.environ[name]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run whole pipelines come first: at the end no worker waits for one that started late."""
-    slow = {item.path for item in items if "finished" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path not in slow)
+    """Puts what takes long first, so that all workers have work to the end.
+
+    The first test of all makes the finished project. So the other tests that need it come after a third of those that
+    do not: by then it is there, and no worker waits for it.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    grouped = [item for item in items if item.get_closest_marker("xdist_group") and item not in long]
+    short = [item for item in items if item not in long and item not in grouped]
+    others = [item for item in [*long, *grouped, *short] if not _needs_finished(item)]
+    needing = [item for item in [*long, *grouped, *short] if _needs_finished(item)]
+    third = len(others) // 3
+    items[:] = [*needing[:1], *others[:third], *needing[1:], *others[third:]]
+
+
+def _needs_finished(item: pytest.Item) -> bool:
+    return "finished" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +54,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TinyPr
 
     The workers of one test session share it: the first one there runs the pipeline.
     """
+    import textrnn.tracking.store  # noqa: F401, it sets for this process how long MLflow waits
+
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     project = TinyProject(shared / "finished", shared / "home")
     with FileLock(shared / "finished.lock"):

@@ -37,6 +37,7 @@ def only(*names: str) -> list[str]:
     return [part for name in names for part in ("--only", name)]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("tokenizers") is None, reason="needs the extra `bench`")
 def test_all_tokenizers_read_the_same_texts(tmp_path):
     bench("--quick", "--reports", tmp_path, *only("encode"))
@@ -52,6 +53,7 @@ def test_all_tokenizers_read_the_same_texts(tmp_path):
 ENCODERS = ("here,", "by `tokenizers`", "by `TextVectorization`")
 
 
+@pytest.mark.long
 def test_keras_finds_the_same_tokens_batch_by_batch_and_mapped(tmp_path):
     from benchmarks.data import _made_up_reviews
     from benchmarks.measure import in_process
@@ -83,6 +85,7 @@ def test_vectors_are_not_unpacked_beside_the_archive(tmp_path):
     assert list(archive.parent.iterdir()) == [archive]
 
 
+@pytest.mark.long
 def test_trainings_and_prediction_are_compared(tmp_path):
     names = ["epoch", "nine", "order", "loop", "arithmetic", "predict"]
     assert "oneDNN" not in bench("--quick", "--reports", tmp_path, *only(*names))
@@ -142,6 +145,7 @@ def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
         assert lengths[first].tolist() == lengths[second].tolist() == [9, 1]
 
 
+@pytest.mark.long
 def test_a_growing_corpus_is_encoded_and_trained_on(tmp_path):
     bench("--quick", "--reports", tmp_path, *only("scale"))
     found = rows(tmp_path)["scale"]
@@ -153,7 +157,21 @@ def test_a_growing_corpus_is_encoded_and_trained_on(tmp_path):
     assert most / once == pytest.approx((16 + 2) / (1 + 2), rel=0.01)  # the train split grows, the other two do not
 
 
+@pytest.mark.long
 def test_the_pipeline_is_compared_in_a_project_that_is_up_to_date(project: TinyProject, tmp_path):
+    """With few stages: what a stage does is no part of it."""
+
+    def few(params):
+        params.update(probes=[], experiments={"mean": params["experiments"]["mean"]})
+        params.update(
+            baselines={"majority": params["baselines"]["majority"]},
+            comparisons={"level": 0.05, "against": ["majority"], "pairs": []},
+        )
+        del params["embeddings"]["random"]
+
+    project.edit("params.yaml", few)
+    project.dvc("repro")
+    project.commit()
     names = ["study", "nothing", "start"]
     command = [sys.executable, "-m", "benchmarks", "--quick", "--reports", str(tmp_path / "reports"), *only(*names)]
     before = project.lock()

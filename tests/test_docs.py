@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from textrnn.cli import commands
 
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
 STUDIES = [PROJECT / "params.yaml", *sorted((PROJECT / "studies").glob("*.yaml"))]
 
 
@@ -49,7 +49,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_commands_and_targets_exist(document: Path) -> None:
     known = get_command(commands).commands  # type: ignore[attr-defined]
-    targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for words in command_lines(document):
         if words[:1] == ["textrnn"]:
             assert words[1] in known, words

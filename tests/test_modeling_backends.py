@@ -18,6 +18,8 @@ import polars as pl
 import pytest
 from tiny_experiments import make_experiment
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("backends")]
+
 PROCESSOR = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TEXTRNN_PRECISION": "float32"}
 MIXED = "mixed_bfloat16"
 SHAPES: dict[str, dict[str, Any]] = {

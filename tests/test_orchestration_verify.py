@@ -26,6 +26,7 @@ def in_project(project, monkeypatch):
     return project
 
 
+@pytest.mark.long
 def test_again_from_nothing_gives_the_same_lock_and_report(in_project, tmp_path):
     """`dvc repro`, one stage after the other, against `textrnn repro` with trainings side by side."""
     again = tmp_path / "again"

@@ -1,21 +1,22 @@
-"""The stage `compare`, run as DVC runs it: a process of its own in the project's top folder."""
+"""The stage `compare`, run in the project's top folder."""
 
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import shutil
-import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from fake_runs import make_run, tiny_predictions
 from test_analysis_gradients import write_probe
-from tiny_experiments import CATALOG, write_plan
+from tiny_experiments import PLAIN, write_study
 
 from textrnn.config.params import load_params
 from textrnn.embeddings.matrix import Embedding
@@ -23,53 +24,16 @@ from textrnn.report import study
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import RESERVED, Vocabulary
 
-ROOT = Path(__file__).resolve().parents[1]
+STAGE = Path(__file__).resolve().parents[1] / "stages" / "compare.py"
 
-PARAMS = """\
-study: tiny
-corpus: reviews
-seeds: [0]
-comparisons: {level: 0.05, against: [nb-svm], pairs: []}
-probes: [lstm]
-promotion: {level: 0.05, margin: 0.005}
-data_check: {}
-published: []
-prepare: {valid: 0.2, test: 0.2, seed: 0, leakage: drop, unlabelled: false}
-encode: {vocabulary_size: 100, min_count: 1}
-embeddings:
-  random-4d: {source: random, dimension: 4}
-baselines:
-  nb-svm: {kind: nb_svm, ngrams: 2, min_count: 1, inverse_regularization: 1.0}
-train:
-  trainable_embedding: true
-  max_tokens: 10
-  keep: start
-  reverse: false
-  padding: right
-  cell: lstm
-  units: 2
-  layers: 1
-  bidirectional: false
-  readout: last
-  embedding_dropout: 0.0
-  spatial_dropout: 0.0
-  recurrent_dropout: 0.0
-  dropout: 0.0
-  l2: 0.0
-  label_smoothing: 0.0
-  gradient_clip: null
-  ema: null
-  early_stopping: null
-  train_examples: null
-  held_out: 0.0
-  optimizer: adam
-  learning_rate: 0.001
-  batch_size: 4
-  epochs: 2
-experiments:
-  lstm: {embedding: random-4d}
-  gru: {embedding: random-4d, cell: gru}
-"""
+
+class Ended(NamedTuple):
+    """Exit status of the stage, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
 
 QUALITY = {
     "corpus": "reviews",
@@ -103,9 +67,16 @@ def project(tmp_path: Path) -> Path:
     for name, content in reports.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(json.dumps(content))
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(CATALOG))
-    write_plan(tmp_path)
+    write_study(
+        tmp_path,
+        {"lstm": {}, "gru": {"cell": "gru"}},
+        ["lstm"],
+        seeds=[0],
+        embeddings={"random-4d": {"source": "random", "dimension": 4}},
+        baselines={"nb-svm": {"kind": "nb_svm", "ngrams": 2, "min_count": 1, "inverse_regularization": 1.0}},
+        comparisons={"level": 0.05, "against": ["nb-svm"], "pairs": []},
+        train={**PLAIN, "embedding": "random-4d"},
+    )
     write_tokens(tmp_path / "data")
     make_run(tmp_path / "runs", "lstm", epochs=2)
     make_run(tmp_path / "runs", "gru", failures={"0": "loss became NaN in epoch 1"}, epochs=1)
@@ -134,30 +105,39 @@ def write_tokens(data: Path) -> None:
     write_probe(data / "probes", "lstm", {0: [[1.0, 0.5], [0.5, 0.5]]})
 
 
-def _compare(project: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def compare(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], Ended]:
+    """Runs the stage."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "80")
     folders = ["plan/compare.json", "runs", "data/corpus", "data/tokens", "data/embeddings", "data/probes"]
-    return subprocess.run(
-        [sys.executable, str(ROOT / "stages" / "compare.py"), *folders, "reports/tiny"],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run() -> Ended:
+        monkeypatch.setattr(sys, "argv", [str(STAGE), *folders, "reports/tiny"])
+        with warnings.catch_warnings(action="ignore"), pytest.raises(SystemExit) as end:  # as in a process of its own
+            runpy.run_path(str(STAGE), run_name="__main__")
+        printed = capsys.readouterr()
+        return Ended(int(end.value.code or 0), printed.out, printed.err)
+
+    return run
 
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: Path) -> None:
+def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(
+    project: Path, compare: Callable[[], Ended]
+) -> None:
     # What the study does not declare is not its business.
     make_run(project / "runs", "left-over", predictions=tiny_predictions(4))
 
-    done = _compare(project)
+    done = compare()
 
-    assert done.returncode == 0
-    assert done.stderr == "warning: the study does not declare runs/left-over, and `textrnn repro` removes it\n"
+    assert (done.status, done.stderr) == (
+        0,
+        "warning: the study does not declare runs/left-over, and `textrnn repro` removes it\n",
+    )
     assert "lstm ranks first of 1 experiment: 75.0 % accuracy on validation" in " ".join(done.stdout.split())
     assert "gru failed and has no rank (seed 0: loss became NaN in epoch 1)" in " ".join(done.stdout.split())
     files = _files(project / "reports" / "tiny")
@@ -174,28 +154,27 @@ def test_writes_the_report_shows_the_leaderboard_and_repeats_its_bytes(project: 
     assert json.loads(files["metrics/lstm.json"])["valid_accuracy"] == 0.75
     assert not any(b"left-over" in content for content in files.values())
 
-    _compare(project)
+    compare()
 
     assert _files(project / "reports" / "tiny") == files
 
 
-def test_letters_that_no_font_has_are_reported_once(project: Path) -> None:
+def test_letters_that_no_font_has_are_reported_once(project: Path, compare: Callable[[], Ended]) -> None:
     for name, more in {"lstm": {"epochs": 2}, "gru": {}, "nb-svm": {"kind": "baseline"}}.items():
         shutil.rmtree(project / "runs" / name)
         make_run(project / "runs", name, classes=["\U00012000", "fresh"], **more)
 
-    done = _compare(project)
+    done = compare()
 
-    assert done.returncode == 0
+    assert done.status == 0
     (line,) = done.stderr.splitlines()
     assert line.startswith(
         "warning: pictures show boxes for Cuneiform letters such as \U00012000: no font here has them. "
     )
 
 
-def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _compare(project).returncode == 0
-    monkeypatch.chdir(project)
+def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, compare: Callable[[], Ended]) -> None:
+    assert compare().status == 0
     params = load_params()
     planned = json.loads(Path("plan/compare.json").read_text())["settings"]["params"]
     left_out = {"prepare", "encode", "train", "promotion", "data_check"}
@@ -207,28 +186,28 @@ def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, monkey
     assert _files(project / "again") == _files(project / "reports" / "tiny")
 
 
-def test_a_missing_run_is_named_and_nothing_is_written(project: Path) -> None:
+def test_a_missing_run_is_named_and_nothing_is_written(project: Path, compare: Callable[[], Ended]) -> None:
     shutil.rmtree(project / "runs" / "gru")
     shutil.rmtree(project / "runs" / "nb-svm")
 
-    done = _compare(project)
+    done = compare()
 
-    assert done.returncode == 1
+    assert done.status == 1
     assert "runs lacks 2 of the 3 runs that params.yaml declares: gru, nb-svm. Run `dvc repro`" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "reports").exists()
 
 
-def test_incomparable_runs_leave_the_old_report_alone(project: Path) -> None:
+def test_incomparable_runs_leave_the_old_report_alone(project: Path, compare: Callable[[], Ended]) -> None:
     report = project / "reports" / "tiny"
     report.mkdir(parents=True)
     (report / "report.md").write_text("of yesterday")
     shutil.rmtree(project / "runs" / "gru")
     make_run(project / "runs", "gru", classes=["fresh", "rotten"])
 
-    done = _compare(project)
+    done = compare()
 
-    assert done.returncode == 1
-    assert "runs/lstm and runs/gru (seed 0) cannot be compared" in done.stderr
+    assert done.status == 1
+    assert "runs/gru and runs/lstm (seed 0) cannot be compared" in done.stderr
     assert _files(report) == {"report.md": b"of yesterday"}
     assert [path.name for path in (project / "reports").iterdir()] == ["tiny"]

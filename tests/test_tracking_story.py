@@ -1,4 +1,7 @@
-"""From run folders to a served champion: the same story in the default store and on a server."""
+"""From run folders to a served champion: in the default store, and what a server may do otherwise on one, too.
+
+The tests are one story, in the order in which they are written: run the file, not a single test.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,13 @@ from textrnn.tracking.store import open_store
 MODEL = "textrnn-snippets"
 
 
+SERVER = pytest.param("postgresql", marks=[pytest.mark.long, pytest.mark.xdist_group("tracking story on PostgreSQL")])
+DEFAULT = pytest.param("sqlite", marks=pytest.mark.xdist_group("tracking story"))
+in_the_default_store = pytest.mark.parametrize("site", [DEFAULT], indirect=True)
+on_a_server = pytest.mark.parametrize("site", [SERVER], indirect=True)
+in_both = pytest.mark.parametrize("site", [DEFAULT, SERVER], indirect=True)
+
+
 @dataclass
 class Site:
     """A finished project, and what points it to its tracking store; `synced` is what the first `sync` said."""
@@ -51,7 +61,7 @@ class Site:
         return MlflowClient(self.variables.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.project.folder}/mlflow.db"))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def site(
     request: pytest.FixtureRequest, finished: TinyProject, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
@@ -86,12 +96,14 @@ def recorded(site: Site, name: str, seed: int, split: str) -> tuple[list[str], n
     return frame["text"].to_list(), probabilities
 
 
+@in_both
 def test_sync_says_what_it_did_and_does_nothing_the_second_time(site: Site) -> None:
     assert site.synced == "MLflow: 5 runs agree with the files (5 created)\n"
     assert site.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 unchanged)\n"
     assert (site.project.folder / "mlflow.db").exists() == (not site.variables)
 
 
+@in_the_default_store
 def test_a_parent_shows_pictures_mistakes_and_files(site: Site) -> None:
     client = site.client()
     shown = {
@@ -107,6 +119,7 @@ def test_a_parent_shows_pictures_mistakes_and_files(site: Site) -> None:
     }
 
 
+@in_the_default_store
 def test_each_seed_has_one_model_with_its_metrics(site: Site) -> None:
     client = site.client()
     child = run_of(site, "lstm seed 1")
@@ -119,6 +132,7 @@ def test_each_seed_has_one_model_with_its_metrics(site: Site) -> None:
     assert len(client.search_logged_models([experiment.experiment_id])) == 6
 
 
+@in_the_default_store
 def test_a_model_is_code_and_safe_files_and_tells_what_it_takes_and_needs(site: Site, tmp_path: Path) -> None:
     import mlflow
 
@@ -136,6 +150,7 @@ def test_a_model_is_code_and_safe_files_and_tells_what_it_takes_and_needs(site: 
     assert info.run_id == run_of(site, "gru seed 0").info.run_id
 
 
+@in_both
 def test_a_logged_model_predicts_as_the_training_did_without_this_projects_code(site: Site, tmp_path: Path) -> None:
     """In a process of its own, in an empty folder: the code comes with the model."""
     (output,) = run_of(site, "lstm seed 0").outputs.model_outputs
@@ -176,6 +191,7 @@ def names_of(node: ast.AST) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
+@in_both
 def test_the_gate_opens_for_the_first_and_explains_itself(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(site.project.folder)
     params = load_params()
@@ -200,6 +216,7 @@ def test_the_gate_opens_for_the_first_and_explains_itself(site: Site, monkeypatc
     assert version.tags["mlflow.source.git.commit"] == site.project.run("git", "rev-parse", "HEAD").text.strip()
 
 
+@in_the_default_store
 def test_a_worse_challenger_is_kept_out_and_ci_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """`lstm` is made to look best on validation; on the test examples it is not."""
     monkeypatch.chdir(site.project.folder)
@@ -215,6 +232,7 @@ def test_a_worse_challenger_is_kept_out_and_ci_is_told(site: Site, monkeypatch: 
     assert kept.text.endswith("mean (version 1) stays champion.\n")
 
 
+@in_the_default_store
 def test_a_champion_of_another_corpus_version_scores_the_same_split_anew(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,12 +253,14 @@ def test_a_champion_of_another_corpus_version_scores_the_same_split_anew(
     client.set_model_version_tag(MODEL, champion.version, "corpus.dvc", champion.tags["corpus.dvc"])
 
 
+@in_the_default_store
 def test_a_served_models_run_has_each_final_score_once(site: Site) -> None:
     client, child = site.client(), run_of(site, "lstm seed 0")
     for score in ("valid_accuracy", "test_log_loss"):
         assert len(client.get_metric_history(child.info.run_id, score)) == 1
 
 
+@in_both
 def test_the_champion_scores_and_is_served_as_it_was_trained(site: Site, tmp_path: Path) -> None:
     version = site.client().get_model_version_by_alias(MODEL, "champion")
     texts, expected = recorded(site, version.tags["experiment"], int(version.tags["seed"]), "test")
@@ -281,6 +301,7 @@ def test_the_champion_scores_and_is_served_as_it_was_trained(site: Site, tmp_pat
         stop(server)
 
 
+@in_both
 def test_a_killed_training_is_marked_and_those_side_by_side_stand_there_once(site: Site, tmp_path: Path) -> None:
     project = site.project.copy(tmp_path / "project")
     if not site.variables:  # its artifacts lie under the path of the project that was copied
@@ -326,9 +347,8 @@ def test_a_killed_training_is_marked_and_those_side_by_side_stand_there_once(sit
     assert runs() == sorted([*once, ("mean", "KILLED"), ("mean seed 0", "KILLED")])
 
 
+@in_the_default_store
 def test_a_clone_that_pulls_shows_the_same_runs_without_training(site: Site, tmp_path: Path) -> None:
-    if site.variables:
-        pytest.skip("a clone's default store is its own; a server is the same for all")
     origin = site.project
     clone = TinyProject(tmp_path / "clone", origin.home)
     for project in (origin, clone):
@@ -345,9 +365,8 @@ def test_a_clone_that_pulls_shows_the_same_runs_without_training(site: Site, tmp
         assert ours.data.params == theirs.data.params
 
 
+@on_a_server
 def test_a_stranger_is_refused(site: Site) -> None:
-    if not site.variables:
-        pytest.skip("the default store is a file of its owner")
     address = site.variables["MLFLOW_TRACKING_URI"]
     wrong = site.project.textrnn("sync", ok=False, **{**site.variables, "MLFLOW_TRACKING_PASSWORD": "wrong"})
     assert wrong.status == 1

@@ -6,16 +6,23 @@ The texts are made of two word lists, so that a network of three units learns th
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+from unittest import mock
 
 import yaml
+
+from textrnn.process import own_environment
 
 PROJECT = Path(__file__).parents[1]
 
@@ -142,13 +149,41 @@ class TinyProject:
         assert not ok or done.returncode == 0, result
         return result
 
-    def dvc(self, *arguments: str, ok: bool = True, timeout: float = 600, **variables: str) -> Result:
-        """Runs `dvc`."""
-        return self.run(sys.executable, "-m", "dvc", *arguments, ok=ok, timeout=timeout, **variables)
+    def dvc(self, *arguments: str, ok: bool = True, **variables: str) -> Result:
+        """Runs `dvc` within this process, since most of a command is importing DVC. Its stages are processes."""
+        from dvc.cli import main
+
+        return self._call(lambda: main(list(arguments)), ok, variables)
 
     def textrnn(self, *arguments: str, ok: bool = True, **variables: str) -> Result:
-        """Runs `textrnn`."""
-        return self.run(sys.executable, "-m", "textrnn", *arguments, ok=ok, **variables)
+        """Runs `textrnn` within this process: what takes seconds to import is imported once."""
+        from textrnn.cli import app
+
+        with mock.patch.object(sys, "argv", ["textrnn", *arguments]):
+            return self._call(app, ok, variables)
+
+    def _call(self, function: Callable[[], int | None], ok: bool, variables: dict[str, str]) -> Result:
+        """Calls `function` in the folder, with the environment that `run` gives to a process."""
+        import dvc  # noqa: F401, it sets up its logging
+
+        # DVC_TEST: else it prints JSON to where standard output was when DVC was imported.
+        environment = own_environment({**self.environment(), "DVC_TEST": "1", **variables})
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1) as output,
+            mock.patch.dict(os.environ, environment, clear=True),
+            warnings.catch_warnings(),
+            chdir(self.folder),
+        ):
+            warnings.simplefilter("ignore")
+            with _output_to(output):
+                try:
+                    status = function() or 0
+                except SystemExit as end:
+                    status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            output.seek(0)
+            result = Result(status, output.read())
+        assert not ok or status == 0, result
+        return result
 
     def commit(self) -> None:
         """Commits everything that git does not ignore."""
@@ -190,7 +225,11 @@ class TinyProject:
 
     def environment(self) -> dict[str, str]:
         """This project's code, this Python's DVC, no user's settings, nobody told."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DVC_", "MLFLOW_", "GIT_")) or key.startswith(MLFLOW_SETTINGS)
+        }
         return {
             **inherited,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
@@ -205,6 +244,35 @@ class TinyProject:
             **{f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in GIT_IDENTITY.items()},
         }
 
+
+@contextmanager
+def _output_to(file: TextIO) -> Iterator[None]:
+    """Sends to `file` what this process and the processes that it starts print."""
+    kept = [os.dup(number) for number in (1, 2)]
+    handlers = [
+        handler
+        for name in ("dvc", "dvc_objects", "dvc_data")
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    try:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        for handler in handlers:  # they keep the streams that were there when DVC was imported
+            handler.setStream(file)
+        with redirect_stdout(file), redirect_stderr(file):
+            yield
+            file.flush()
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.__stderr__)
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+MLFLOW_SETTINGS = ("MLFLOW_DISABLE_", "MLFLOW_SUPPRESS_", "MLFLOW_ENABLE_", "MLFLOW_HTTP_")
+"""Variables that `textrnn.tracking.store` sets when it is imported."""
 
 GIT_IDENTITY = {"NAME": "Tess Ter", "EMAIL": "tess@example.org"}
 
