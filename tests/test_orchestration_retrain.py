@@ -64,10 +64,7 @@ def test_another_folder_and_another_notation_are_told(project: TinyProject, tmp_
     assert "--set train.unit=3: " in said
     assert "starts with +" in said
     (tmp_path / "empty").mkdir()
-    elsewhere = TinyProject(tmp_path / "empty", project.home)
-    result = elsewhere.run(
-        "env", f"PYTHONPATH={project.folder / 'src'}", "python", "-m", "textrnn", "retrain", ok=False
-    )
+    result = TinyProject(tmp_path / "empty", project.home).textrnn("retrain", ok=False)
     assert (result.status, result.text.partition(":")[0]) == (1, "error")
     assert "Run this in the project's top folder" in result.text
 
@@ -128,9 +125,9 @@ def test_pictures_are_links_to_the_pushed_commit(
     assert _pictures_address(None) is None
 
 
-def test_a_commit_and_the_working_tree_are_read_alike(project: TinyProject) -> None:
-    commit = project.run("git", "rev-parse", "HEAD").text.strip()
-    there, here = Revision.read(project.folder, "main", commit), Revision.read(project.folder)
+def test_a_commit_and_the_working_tree_are_read_alike(finished: TinyProject) -> None:
+    commit = finished.run("git", "rev-parse", "HEAD").text.strip()
+    there, here = Revision.read(finished.folder, "main", commit), Revision.read(finished.folder)
     assert there.runs == here.runs
     assert set(there.runs) == {"lstm", "gru", "mean", "majority", "nb-svm"}
     assert there.metrics == here.metrics

@@ -199,19 +199,6 @@ def test_an_interrupted_training_leaves_no_run_folder(project: Path, monkeypatch
     assert statuses("stopped") == {"stopped": "KILLED", "stopped seed 0": "KILLED"}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Starts a Python with this code in `folder`."""
-    environment = {**os.environ, "PYTHONPATH": str(STAGE.parents[1] / "src")}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def test_a_training_killed_within_an_epoch_between_epochs_and_in_another_seed_ends_in_the_same_bytes(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,8 +212,15 @@ def test_a_training_killed_within_an_epoch_between_epochs_and_in_another_seed_en
 
     def run_until(death: int) -> list[str]:
         """How one more process goes on, in short, until it is killed at this opportunity; 0 is never."""
-        process = start(tmp_path / "killed", "-c", SAVE_AND_DIE, str(death), *command("killed"))
-        lines = process.communicate()[0].splitlines()
+        process = subprocess.run(
+            [sys.executable, "-c", SAVE_AND_DIE, str(death), *command("killed")],
+            cwd=tmp_path / "killed",
+            env={**os.environ, "PYTHONPATH": str(STAGE.parents[1] / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        lines = process.stdout.splitlines()
         assert process.returncode == (-signal.SIGKILL if death else 0), lines
         return [line.partition("  loss")[0] for line in lines if "epoch" in line]
 
@@ -236,14 +230,14 @@ def test_a_training_killed_within_an_epoch_between_epochs_and_in_another_seed_en
     def continues(seed: int, done: int) -> str:
         return f"seed {seed}  continues from a checkpoint, {done} of 4 epochs done"
 
-    with start(tmp_path / "whole", *command("killed")) as whole:
-        assert run_until(5) == epochs(0, 1)  # saved after the first step of epoch 2, lost the second
-        assert run_until(2) == [continues(0, 1), *epochs(0, 2)]  # between epochs, before it is saved
-        assert run_until(15) == [continues(0, 1), *epochs(0, 2, 3, 4), *epochs(1, 1, 2)]  # the same, in another seed
-        last = [continues(0, 4), continues(1, 1), *epochs(1, 2, 3), *epochs(2, 1, 2, 3, 4)]
-        assert run_until(0) == last
-        printed = whole.communicate()[0]
-    assert whole.returncode == 0, printed
+    with monkeypatch.context() as within:
+        within.chdir(tmp_path / "whole")
+        assert train("killed", within) == 0
+    assert run_until(5) == epochs(0, 1)  # saved after the first step of epoch 2, lost the second
+    assert run_until(2) == [continues(0, 1), *epochs(0, 2)]  # between epochs, before it is saved
+    assert run_until(15) == [continues(0, 1), *epochs(0, 2, 3, 4), *epochs(1, 1, 2)]  # the same, in another seed
+    last = [continues(0, 4), continues(1, 1), *epochs(1, 2, 3), *epochs(2, 1, 2, 3, 4)]
+    assert run_until(0) == last
     assert digest(tmp_path / "killed" / "runs" / "killed") == digest(tmp_path / "whole" / "runs" / "killed")
     assert not (tmp_path / "killed" / "checkpoints" / "killed").exists()
     alone, *continued = curves("killed seed 0")
