@@ -11,6 +11,7 @@ from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.comparisons import COLUMNS
 from textrnn.analysis.protocol import OPTIMISM, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
 from textrnn.report.sections import EVIDENCE, Report
+from textrnn.report.summary import summary
 
 PICTURES = ("leaderboard", "effects", "learning_curves", "memory", "slices", "reliability", "confusion", "words")
 
@@ -91,7 +92,7 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
             columns=["embedding", "question", "expected", "answers", "right"],
         ).astype({"right": "boolean"}),
     }
-    return Report("fake", "reviews", leaderboard.summary(board), board, study, QUALITY)
+    return Report("fake", "reviews", summary(board), board, study, QUALITY)
 
 
 def empty_report(folder: Path) -> Report:
@@ -114,7 +115,7 @@ def empty_report(folder: Path) -> Report:
     }
     more = {name: pd.DataFrame(columns=names) for name, names in columns.items()}
     quality = "# Data quality: reviews\n\nNo row was left out.\n"
-    return Report("empty", "reviews", leaderboard.summary(board), board, {**study, **more}, quality)
+    return Report("empty", "reviews", summary(board), board, {**study, **more}, quality)
 
 
 def _two_seeds() -> pd.DataFrame:

@@ -27,7 +27,7 @@ class Report:
     """What the report is made of. A table may be empty: its section then says why nothing is shown.
 
     Attributes:
-        summary: the answers in plain sentences, `leaderboard.summary(…)`.
+        summary: the answers in plain sentences, `summary.summary(…)`.
         board: `leaderboard.build(…)`.
         tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
             `analogies`, `published`, `protocol`, `optimism`.
