@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,14 +76,17 @@ def repro(
         from textrnn.config.studies import activate
 
         activate(study, Path())
+    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
+    Thread(target=import_module, args=["textrnn.report.summary"]).start()
     from textrnn.config.params import load_params
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.verify import against_commit
-    from textrnn.report.summary import show
 
     console = Console(highlight=False)
     with resumable():
         work = orchestration.repro(jobs, console)
+    from textrnn.report.summary import show
+
     params = load_params()
     show(Path("reports") / params.study, console)
     if work.was_due:
