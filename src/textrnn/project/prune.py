@@ -18,7 +18,7 @@ from textrnn.project.dvc_lock import read_stages
 FIRST = ("plan", "download_corpus", "prepare_corpus", "encode_corpus", "rehearse")
 """The stages that every study has, up to where it branches; `compare`, the last, comes after all."""
 
-SCRATCH = re.compile(r"\.(.+)\.\w{8}")
+SCRATCH = re.compile(r"^\.(.+)\.\w{8}$")
 """Names of the folders in which stages write until they are done: see `stage.write_folder`."""
 
 
