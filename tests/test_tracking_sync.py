@@ -71,7 +71,7 @@ def params(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 class Completed:
-    """Stands for pictures and models: remembers whom it was called for, and logs models without files."""
+    """In place of pictures and models: remembers the names of runs, and logs models without files."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -234,7 +234,7 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to score; or name a file with --input.")] = None,
     source: Annotated[Path | None, typer.Option("--input", help="A file with a column `text`; - reads stdin.")] = None,
     target: Annotated[Path, typer.Option("--output", help="Where to write; - is standard output.")] = Path("-"),
-    kind: Annotated[str | None, typer.Option("--format", help="csv, jsonl or parquet, if no suffix tells.")] = None,
+    kind: Annotated[str | None, typer.Option("--format", help="csv, jsonl or parquet, if no suffix says it.")] = None,
     run: Annotated[str | None, typer.Option(help="An experiment in runs/; without it, the champion.")] = None,
     seed: Annotated[int | None, typer.Option(help="Which of the run's seeds; without it, the first.")] = None,
 ) -> None:

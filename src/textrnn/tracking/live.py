@@ -50,7 +50,7 @@ class LiveRun:
         self._queue: list[Callable[[Store], object]] = []
         self._open: list[str] = []  # ids of the parent and of the child
         self._finals: list[dict[str, float]] = []
-        self._log(lambda store: self._open.append(store.open_parent(run, self._origin)))
+        self._log(lambda store: self._open.append(store.open(run, self._origin)))
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +62,7 @@ class LiveRun:
 
     def start_seed(self, seed: int) -> None:
         """Opens the child run of `seed`."""
-        self._log(lambda store: self._open.append(store.open_child(self._run, self._origin, self._open[0], seed)))
+        self._log(lambda store: self._open.append(store.open(self._run, self._origin, self._open[0], seed)))
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Logs one row of the history: a point on every curve."""

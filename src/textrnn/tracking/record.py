@@ -58,42 +58,31 @@ class TrackedRun:
         differs = f"differs from the study's defaults in {_listed(changes)}" if changes else "has the study's defaults"
         return f"Starts from the embedding {self.params['embedding']} and {differs}."
 
-
-def parent_tags(run: TrackedRun, origin: Origin) -> dict[str, str]:
-    """Returns the tags of the run for all seeds."""
-    return {**_tags(run, origin), "mlflow.runName": run.name, "mlflow.note.content": run.description}
-
-
-def child_tags(run: TrackedRun, origin: Origin, parent_id: str, seed: int) -> dict[str, str]:
-    """Returns the tags of the run for one seed."""
-    return {
-        **_tags(run, origin),
-        "mlflow.runName": f"{run.name} seed {seed}",
-        "mlflow.parentRunId": parent_id,
-        "seed": str(seed),
-    }
-
-
-def _tags(run: TrackedRun, origin: Origin) -> dict[str, str]:
-    regularization = [knob for knob in REGULARIZATION if run.params.get(knob)]
-    tags = {
-        "study": run.study,
-        "corpus": run.corpus,
-        "experiment": run.name,
-        "kind": run.kind,
-        "cell": run.params.get("cell"),
-        "embedding": run.params.get("embedding"),
-        "regularization": ", ".join(regularization) or "none",
-        "dvc.stage": run.stage,
-        "dvc.fingerprint": run.fingerprint,
-        "dvc.exp_name": origin.experiment,
-        "dvc.restore": origin.restore(run.stage),
-        "git.dirty": str(bool(origin.patch)).lower() if origin.commit else None,
-        "mlflow.source.git.commit": origin.commit,
-        "mlflow.source.name": f"dvc repro {run.stage}",
-        "mlflow.source.type": "LOCAL",
-    }
-    return {key: str(value) for key, value in tags.items() if value}
+    def tags(self, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> dict[str, str]:
+        """Returns the tags of the run for all seeds; with `parent_id` and `seed`, of that for one."""
+        name = self.name if seed is None else f"{self.name} seed {seed}"
+        tags = {
+            "study": self.study,
+            "corpus": self.corpus,
+            "experiment": self.name,
+            "kind": self.kind,
+            "cell": self.params.get("cell"),
+            "embedding": self.params.get("embedding"),
+            "regularization": ", ".join(knob for knob in REGULARIZATION if self.params.get(knob)) or "none",
+            "seed": None if seed is None else str(seed),
+            "dvc.stage": self.stage,
+            "dvc.fingerprint": self.fingerprint,
+            "dvc.exp_name": origin.experiment,
+            "dvc.restore": origin.restore(self.stage),
+            "git.dirty": str(bool(origin.patch)).lower() if origin.commit else None,
+            "mlflow.runName": name,
+            "mlflow.parentRunId": parent_id,
+            "mlflow.note.content": self.description if seed is None else None,
+            "mlflow.source.git.commit": origin.commit,
+            "mlflow.source.name": f"dvc repro {self.stage}",
+            "mlflow.source.type": "LOCAL",
+        }
+        return {key: str(tag) for key, tag in tags.items() if tag}
 
 
 def _listed(settings: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from textrnn.errors import TextrnnError
 from textrnn.project.origin import PATCH, Origin
-from textrnn.tracking.record import TrackedRun, child_tags, parent_tags
+from textrnn.tracking.record import TrackedRun
 
 for chatty in ("alembic", "mlflow"):  # what they raise is reported, once
     logging.getLogger(chatty).setLevel(logging.CRITICAL)
@@ -81,21 +81,15 @@ class Store:
     experiment_id: str
     uri: str
 
-    def open_parent(self, run: TrackedRun, origin: Origin) -> str:
-        """Opens the run for all seeds; returns its id."""
-        run_id = self._open(run, parent_tags(run, origin), run.params)
-        if origin.patch:
-            self.client.log_text(run_id, origin.patch, PATCH)
-        return run_id
-
-    def open_child(self, run: TrackedRun, origin: Origin, parent_id: str, seed: int) -> str:
-        """Opens the run for one seed; returns its id."""
-        return self._open(run, child_tags(run, origin, parent_id, seed), {**run.params, "seed": seed})
-
-    def _open(self, run: TrackedRun, tags: dict[str, str], params: dict[str, Any]) -> str:
-        run_id = str(self.client.create_run(self.experiment_id, tags={**tags, PROCESS: this_process()}).info.run_id)
+    def open(self, run: TrackedRun, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> str:
+        """Opens the run for all seeds, or with `parent_id` and `seed` that for one; returns its id."""
+        tags = {**run.tags(origin, parent_id, seed), PROCESS: this_process()}
+        params = run.params if seed is None else {**run.params, "seed": seed}
+        run_id = str(self.client.create_run(self.experiment_id, tags=tags).info.run_id)
         self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
         self.client.log_inputs(run_id, [_dataset(*item) for item in run.datasets.items()])
+        if origin.patch and seed is None:
+            self.client.log_text(run_id, origin.patch, PATCH)
         return run_id
 
     def log_metrics(self, run_id: str, rows: Iterable[tuple[int, dict[str, float]]]) -> None:

@@ -218,10 +218,10 @@ def _create(store: Store, project: Path, params: Params, run: RunFolder, same: l
     tracked = replace(tracked, datasets=data_by_stage(project / "dvc.lock").get(tracked.stage, {}))
     origin = _origin(store, project, run, same)
     timing = _timing(project, run)
-    parent_id = store.open_parent(tracked, origin)
+    parent_id = store.open(tracked, origin)
     finals, ids = [], {}
     for seed in run.seeds:
-        ids[seed] = store.open_child(tracked, origin, parent_id, seed)
+        ids[seed] = store.open(tracked, origin, parent_id, seed)
         store.log_metrics(ids[seed], [curve_point(row) for row in history(run, seed)])
         final = {**scores(run, seed), **timing.get(str(seed), {})}
         failure = run.failures.get(str(seed))
