@@ -39,6 +39,9 @@ STUDY = "study"
 DOWNLOAD, ABOUT = {"source", "sha256"}, {"licence", "citation"}
 """What of a catalog entry only the download reads, and only people."""
 
+READING = (CorpusEntry.model_fields.keys() | VectorsEntry.model_fields.keys()) - DOWNLOAD - {"sources"}
+"""What of it the download does not read."""
+
 AGAIN = "Run `dvc repro`, which plans anew."
 UNREPORTED = {"prepare", "encode", "train", "promotion", "data_check"}
 """What the report does not read."""
@@ -156,7 +159,7 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
     study = chosen(params)
     return {
         STUDY: study,
-        "download_corpus": _without(corpus, CorpusEntry.model_fields.keys() - DOWNLOAD - {"sources"}),
+        "download_corpus": _without(corpus, READING),
         "prepare_corpus": {
             "corpus": params.corpus,
             "prepare": study["prepare"],
@@ -164,10 +167,7 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
         },
         "encode_corpus": study["encode"],
         "rehearse": {},  # about the corpus: other experiments add nothing that could fail
-        **{
-            f"download_vectors@{name}": _without(entry, VectorsEntry.model_fields.keys() - DOWNLOAD)
-            for name, entry in vectors.items()
-        },
+        **{f"download_vectors@{name}": _without(entry, READING) for name, entry in vectors.items()},
         **{
             f"build_embeddings@{name}": {
                 "embedding": study["embeddings"][name],

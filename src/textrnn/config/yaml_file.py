@@ -1,7 +1,4 @@
-"""Reads YAML and JSON files that people and git merge: each fault is one message with file, line and a way out.
-
-YAML is read strictly: a key that stands twice is an error, not the last one's win.
-"""
+"""Reads YAML and JSON files that people and git merge: each mistake is one message with file, line and what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from textrnn.errors import TextrnnError
 
 
 class HalfMerged(TextrnnError):
-    """A file still holds two versions between which nobody has chosen yet."""
+    """A file still holds two versions that git could not merge."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -49,15 +46,11 @@ _StrictLoader.add_implicit_resolver(
 
 
 MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
-"""What git writes into a file of which it could not merge two versions."""
+"""What git writes into a file that it could not merge."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Returns the mapping in the YAML file at `path`.
-
-    Raises:
-        TextrnnError: the file is missing, is not YAML, repeats a key, or is not a mapping.
-    """
+    """Returns the mapping at `path`. Raises `TextrnnError`: no file, no YAML, a key that repeats, or no mapping."""
     if not path.is_file():
         raise TextrnnError(
             f"{path}: no such file in {Path.cwd()}. Run this in the project's top folder, "
@@ -70,14 +63,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, name: str, loader: Any = _StrictLoader) -> Any:
-    """Returns the content of the YAML in `text`; `name` opens each message.
-
-    Raises:
-        TextrnnError: it is not YAML, or holds the markers of a merge.
-    """
+    """Returns the content of the YAML in `text`; `name` opens each message. Raises `TextrnnError`."""
     check_merged(text, name)
     stream = io.StringIO(text)
-    stream.name = name  # by which YAML's own messages call it
+    stream.name = name  # for YAML's own messages
     try:
         return yaml.load(stream, loader)
     except yaml.YAMLError as error:
@@ -85,11 +74,7 @@ def parse_yaml(text: str, name: str, loader: Any = _StrictLoader) -> Any:
 
 
 def parse_json(text: str, name: str, way_out: str) -> dict[str, Any]:
-    """Returns the JSON object in `text`; `name` opens each message, and `way_out` ends it.
-
-    Raises:
-        TextrnnError: it is no JSON object, or holds the markers of a merge.
-    """
+    """Returns the JSON object in `text`; `name` opens each message, `way_out` ends it. Raises `TextrnnError`."""
     check_merged(text, name)
     try:
         content = json.loads(text)
@@ -101,11 +86,7 @@ def parse_json(text: str, name: str, way_out: str) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Returns the text in `path`.
-
-    Raises:
-        TextrnnError: it is not UTF-8.
-    """
+    """Returns the text in `path`. Raises `TextrnnError` if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -113,7 +94,7 @@ def read_text(path: Path) -> str:
 
 
 def check_merged(text: str, name: str) -> None:
-    """Raises `HalfMerged` where `text` still holds two versions between which nobody has chosen yet."""
+    """Raises `HalfMerged` where `text` still holds two versions that git could not merge."""
     if found := MARKER.search(text):
         line = text.count("\n", 0, found.start()) + 1
         file = shlex.quote(name)
