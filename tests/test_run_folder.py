@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from textrnn.config.params import OFF
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import (
     HISTORY_COLUMNS,
@@ -53,7 +54,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     rows = [make_rows(seed, split, seed) for seed in (4, 2) for split in ("valid", "test")]
     write_run(tmp_path, run, rows, [*make_history(4), *make_history(2)])
     loaded = RunFolder.load(tmp_path)
-    assert {key: getattr(loaded, key) for key in vars(run)} == vars(run)
+    assert {key: getattr(loaded, key) for key in vars(run)} == vars(run) | {"params": {**OFF, **run.params}}
     assert loaded.status == "finished"
     assert loaded.path == tmp_path
 
