@@ -54,6 +54,7 @@ def browser() -> Iterator[Chrome]:
         options.add_argument("--no-sandbox")  # the browser refuses to sandbox itself as root
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(300)  # axe, on a busy machine
     yield driver
     driver.quit()
 
