@@ -137,7 +137,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 
     def study(params: dict) -> None:
         params["embeddings"].pop("glove")
-        params["seeds"] = [0, 1, 2]
+        params["seeds"] = [0, 1, 2, 3, 4]
         params["baselines"] = {"majority": {"kind": "majority"}}
         params["comparisons"]["against"] = ["majority"]
         params["train"].update(trainable_embedding=True, epochs=20, learning_rate=0.0000001)
@@ -335,7 +335,7 @@ def test_chosen_params_are_committed_with_their_results(team: Team) -> None:
     assert "--set train.unit=2: " in refused.result.text
     assert project.git_status() == ""
     job = team.ci("main", PARAMS="+experiments.mean.dropout=0.1 seeds=[1]")
-    assert "`[0, 1, 2]`" in job.report and "`[1]`" in job.report
+    assert "`[0, 1, 2, 3, 4]`" in job.report and "`[1]`" in job.report
     assert "dropout: 0.1" in job.project.read("params.yaml")
     assert team.head("retrain-7") == job.project.run("git", "rev-parse", "HEAD").text.strip()
 
