@@ -119,3 +119,9 @@ def test_what_cannot_be_drawn_is_told_with_the_word_that_nothing_was_trained(
         assert raised.value is error
         assert capfd.readouterr().err.startswith("The report cannot be made for this corpus, and nothing was trained.")
     assert not Path("rehearsal").exists()
+
+
+def test_a_study_without_baselines_and_probes(main: Callable[..., None], tmp_path: Path) -> None:
+    write_study(tmp_path, {"lstm": {}, "gru": {"cell": "gru"}}, [])
+    main(*FOLDERS)
+    assert Path("rehearsal/rehearsed.txt").is_file()
