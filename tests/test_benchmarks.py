@@ -124,7 +124,7 @@ def test_equal_accuracy_is_claimed_on_evidence_alone():
 def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
     from benchmarks import training as benchmark
     from benchmarks.data import experiment
-    from textrnn.modeling import batches, classifier, training
+    from textrnn.modeling import batches, classifier, recurrence, training
     from textrnn.modeling.backend import keras
 
     def layers(cell):
@@ -132,7 +132,8 @@ def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
         return {type(layer) for layer in model.layers}
 
     monkeypatch.chdir(PROJECT)
-    monkeypatch.setattr(classifier, "CELLS", dict(classifier.CELLS))
+    for cell in recurrence.CELLS:  # restored after the test
+        monkeypatch.setitem(recurrence.CELLS, cell, recurrence.CELLS[cell])
     for module in (training, batches):
         monkeypatch.setattr(module, "length_buckets", batches.length_buckets)
     theirs = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}

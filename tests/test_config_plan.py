@@ -195,7 +195,7 @@ def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) 
         return str(error.value) == f"{stage} was written before a change of {name}. Run `dvc repro`, which plans anew."
 
     vocabulary, page, planner = (
-        f"src/textrnn/{name}" for name in ("text/vocabulary.py", "report/page.html", "config/plan.py")
+        f"src/textrnn/{name}" for name in ("text/vocabulary.py", "report/templates/page.html", "config/plan.py")
     )
     assert not concerned(before, append(vocabulary, "# a remark\n"))
     assert load_planned_stage(Path("plan/probe@lstm.json"), Strict, tmp_path).name == "lstm"

@@ -66,7 +66,7 @@ def test_runs_that_are_compared_belong_to_a_study(document: Path) -> None:
     names = set()
     for study in STUDIES:
         params = yaml.safe_load(study.read_text(encoding="utf-8"))
-        names |= {*params["experiments"], *params["baselines"]}
+        names |= {*params["experiments"], *params.get("baselines", ())}
     for words in command_lines(document):
         if words[:2] == ["textrnn", "compare"]:
             assert {word for word in words[2:4] if not word.startswith("--")} <= names, words

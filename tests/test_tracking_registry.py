@@ -60,7 +60,7 @@ def promote(monkeypatch: pytest.MonkeyPatch, client: Registry, is_recorded: bool
     monkeypatch.setattr(registry, "open_store", lambda *_: SimpleNamespace(client=client))
     monkeypatch.setattr(registry, "_test_split", lambda *_: pl.DataFrame({"id": ids}))
     monkeypatch.setattr(registry, "_candidate", candidate)
-    monkeypatch.setattr(registry, "units", lambda corpus, split, ids: ids)
+    monkeypatch.setattr(registry, "groups", lambda corpus, split, ids: ids)
     params: Any = SimpleNamespace(study="tiny", corpus="tiny", promotion=Promotion(level=0.05, margin=0.02))
     return registry.promote(Path(), params, **options)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from textrnn.analysis.run_tables import DIGITS
 from textrnn.embeddings.matrix import Embedding
-from textrnn.modeling.saved_model import EMBEDDING
+from textrnn.modeling.model_files import EMBEDDING
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.forward import Network
-from textrnn.modeling.saved_model import mismatch, read_model
+from textrnn.modeling.model_files import mismatch, read_model
 from textrnn.text.encoder import never_empty
 from textrnn.text.vocabulary import UNKNOWN
 

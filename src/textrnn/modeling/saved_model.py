@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textrnn.config.params import Experiment
-from textrnn.errors import TextrnnError
+from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.layers import FIXED
+from textrnn.modeling.model_files import EMBEDDING, mismatch, read_model
 from textrnn.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     import keras
-
-EMBEDDING = "00-embeddings"
-"""The first of the weights, in any model."""
 
 
 def save_model(
@@ -41,8 +40,6 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
     Raises:
         TextrnnError: files are missing, or do not belong together.
     """
-    from textrnn.modeling.classifier import build_classifier  # prediction needs no Keras
-
     weights, encoder, experiment = read_model(folder)
     model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)
     shapes = {name: weight.shape for name, weight in _named(model, model.weights).items()}
@@ -52,36 +49,11 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
     return model, encoder, experiment
 
 
-def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:
-    """Returns the weights by name, in the model's order, the encoder and the experiment; raises as `load_model`."""
-    try:
-        experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
-        encoder = TextEncoder.load(folder)
-        with np.load(folder / "weights.npz", allow_pickle=False) as file:
-            weights = dict(file)
-    except FileNotFoundError as error:
-        raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
-    embedding = weights.setdefault(EMBEDDING, np.empty((0, 0), np.float32))
-    if len(embedding) != len(encoder.vocabulary):
-        raise TextrnnError(
-            f"{folder}: weights.npz has {len(embedding)} embedding rows and vocabulary.txt {len(encoder.vocabulary)} "
-            "words: they were not saved together. Run `dvc repro` again."
-        )
-    return weights, encoder, experiment
-
-
-def mismatch(folder: Path) -> TextrnnError:
-    """Returns the error for a `folder` whose weights have another architecture than its experiment."""
-    return TextrnnError(f"{folder}: weights.npz was not saved from experiment.json. Run `dvc repro` again.")
-
-
 def _named(model: keras.Model, weights: list[Any]) -> dict[str, Any]:
     """`00-embeddings`, `01-kernel`, …: Keras' own paths hold numbers that depend on what the process built before.
 
     The embedding's fixed rows join the others.
     """
-    from textrnn.modeling.layers import FIXED
-
     by_name = [(weight.name, value) for weight, value in zip(model.weights, weights, strict=True)]
     fixed = [value for name, value in by_name if name == FIXED]
     kept = [(name, value) for name, value in by_name if name != FIXED]

@@ -15,7 +15,7 @@ import polars as pl
 
 from textrnn.config.params import Params
 from textrnn.embeddings.matrix import Embedding
-from textrnn.modeling.saved_model import EMBEDDING
+from textrnn.modeling.model_files import EMBEDDING
 from textrnn.report import run_report, study
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
 from textrnn.text.encoder import TextEncoder
