@@ -47,6 +47,7 @@ class Workplace:
     say: Callable[[str], None]
 
     def repeats(self, full: int) -> int:
+        """Returns how often a measurement is repeated: `full` times, or once where all is quick."""
         return 1 if self.quick else full
 
     def reviews(self) -> Path:

@@ -44,6 +44,7 @@ class Test:
 
     @property
     def units(self) -> np.ndarray:
+        """Returns the number of each example's group."""
         return np.repeat(np.arange(len(self.films)), self.films)
 
 

@@ -134,6 +134,7 @@ class Total:
 
     @property
     def seconds(self) -> float:
+        """Returns how long it took."""
         return self.imports + self.work + self.gaps
 
 

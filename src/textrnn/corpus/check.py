@@ -47,6 +47,7 @@ class Change:
 
     @property
     def is_forbidden(self) -> bool:
+        """Whether the value is above the limit."""
         return self.value is not None and self.limit is not None and self.value > self.limit
 
 

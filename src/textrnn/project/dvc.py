@@ -135,6 +135,7 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
+        """Whether the process lives."""
         return self._process.poll() is None
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ class CorpusCheck:
 
     @property
     def forbidden(self) -> list[Change]:
+        """Returns the changes above their limits."""
         return [change for change in self.changes if change.is_forbidden]
 
     def __str__(self) -> str:
