@@ -6,17 +6,42 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 from filelock import FileLock
 from tiny_project import TinyProject, make_project
+from xdist.scheduler import LoadScopeScheduling
 
 from textrnn.process import own_environment
 
 # A stage that a test runs in its own process would start that process once more.
 for name in os.environ.keys() - own_environment(os.environ).keys():
     del os.environ[name]
+
+
+STORIES = {
+    "test_modeling_backends.py",
+    "test_report_page_in_browser.py",
+    "test_retraining_story.py",
+    "test_tracking_data_check.py",
+    "test_tracking_story.py",
+}
+"""Files whose tests depend on their order, or share what is slow to start."""
+
+
+class Stories(LoadScopeScheduling):
+    """Keeps a story, in each of its variants, on one worker. Every other test goes to whatever worker is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return f"{file} {'[postgresql' in test}" if Path(file).name in STORIES else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Stories(config, log)
 
 
 @pytest.hookimpl(trylast=True)
@@ -27,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     do not: by then it is there, and no worker waits for it.
     """
     long = [item for item in items if item.get_closest_marker("long")]
-    grouped = [item for item in items if item.get_closest_marker("xdist_group") and item not in long]
+    grouped = [item for item in items if item.path.name in STORIES and item not in long]
     short = [item for item in items if item not in long and item not in grouped]
     others = [item for item in [*long, *grouped, *short] if not _needs_finished(item)]
     needing = [item for item in [*long, *grouped, *short] if _needs_finished(item)]

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from tiny_experiments import make_experiment
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("backends")]
+pytestmark = pytest.mark.long
 
 PROCESSOR = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TEXTRNN_PRECISION": "float32"}
 MIXED = "mixed_bfloat16"

@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.skipif(
         not (BROWSER and DRIVER), reason="needs chromium (or google-chrome) and chromedriver on the PATH"
     ),
-    pytest.mark.xdist_group("browser"),
 ]
 
 

@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 from tiny_project import BAD, GOOD, NEUTRAL, Result, TinyProject, make_project, sha256
 from workflow_steps import gitlab_script, script
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("retraining story")]
+pytestmark = pytest.mark.long
 
 CSV = "tiny/snippets.csv"
 TRAININGS = ["train@lstm", "train@mean"]

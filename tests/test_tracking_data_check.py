@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from tiny_project import Result, TinyProject, sha256
 
-pytestmark = pytest.mark.xdist_group("data check")  # they share a champion
-
 CSV = "tiny/snippets.csv"
 PREPARE = ("repro", "--quiet", "prepare_corpus")
 

@@ -39,8 +39,7 @@ from textrnn.tracking.store import open_store
 MODEL = "textrnn-snippets"
 
 
-SERVER = pytest.param("postgresql", marks=[pytest.mark.long, pytest.mark.xdist_group("tracking story on PostgreSQL")])
-DEFAULT = pytest.param("sqlite", marks=pytest.mark.xdist_group("tracking story"))
+SERVER, DEFAULT = pytest.param("postgresql", marks=pytest.mark.long), "sqlite"
 in_the_default_store = pytest.mark.parametrize("site", [DEFAULT], indirect=True)
 on_a_server = pytest.mark.parametrize("site", [SERVER], indirect=True)
 in_both = pytest.mark.parametrize("site", [DEFAULT, SERVER], indirect=True)
