@@ -154,6 +154,7 @@ def run(study: str | None, jobs: int, folder: Path, say: Callable[[str], None]) 
     with empty_runs(folder, lambda copy: instrument(copy / "src/textrnn/stage.py", log)) as variables:
         command = [*TEXTRNN, "repro", "--jobs", str(jobs), *(["--study", study] if study else [])]
         printed: list[str] = []
+        log.unlink(missing_ok=True)  # the copy was planned already
         called = time.time()
         with subprocess.Popen(
             command,

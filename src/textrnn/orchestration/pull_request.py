@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from statsmodels.stats.multitest import multipletests
 
+from textrnn import wording
 from textrnn.analysis.pairwise import PairwiseComparison, compare
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
@@ -24,6 +25,7 @@ from textrnn.report import compared
 from textrnn.report.summary import si
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.data_check import CorpusCheck
+from textrnn.wording import duration, points
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 
@@ -91,11 +93,6 @@ def forbidden(base: Revision, corpus: CorpusCheck, effort: Effort) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """`75.2` -> `75 s`, `130.0` -> `2 min`"""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
 def _headline(project: Path, here: Revision, base: Revision, changed: Sequence[str]) -> tuple[str, str]:
     """Returns the verdict in a few words, and a paragraph on the best run of either side."""
     ours, theirs = here.best, base.best
@@ -113,12 +110,11 @@ def _headline(project: Path, here: Revision, base: Revision, changed: Sequence[s
         return "cannot be compared", f"{chosen}{str(error).replace(base.commit, base.label)}"
     verdict = FLIPPED[found.verdict]
     words = f"cannot be told apart from {base.label}" if verdict == "unclear" else f"{verdict} than {base.label}"
-    p_value = found.difference.p_value
     notes = " ".join(compared.notes(found))
     return words, (
         f"{chosen}On the test split `{ours}` has {compared.side(found.first)}, "
         f"`{theirs}` at {base.label} {compared.side(found.second)}: "
-        f"a difference of {_difference(found)}, {'p < 0.001' if p_value < 0.001 else f'p = {p_value:.3f}'}. "
+        f"a difference of {_difference(found)}, {wording.p_value(found.difference.p_value, 'p')}. "
         f"**At level {found.level:g} it {'is ' if verdict != 'unclear' else ''}{words}.** {notes}".strip()
     )
 
@@ -142,7 +138,7 @@ def _runs(
         tested = ["", "", "new" if name not in base.runs else "cannot be compared"]
         if name in found:
             verdict = FLIPPED[found[name].verdict] if adjusted[name] <= found[name].level else "unclear"
-            tested = [_difference(found[name]), f"{adjusted[name]:.3f}", verdict]
+            tested = [_difference(found[name]), wording.p_value(adjusted[name]), verdict]
         metrics = [_before_and_after(base, here, name, f"{split}_accuracy") for split in ("valid", "test")]
         rows.append([f"`{name}`", *metrics, *tested])
     return rows, reasons
@@ -192,9 +188,5 @@ def _saved(project: Path, params: Params, effort: Effort) -> dict[str, Any]:
 def _difference(found: PairwiseComparison) -> str:
     """Returns this branch minus the base, in points, with its interval."""
     low, high = found.difference.interval()
-    interval = f" ({_points(-high)} to {_points(-low)})" if isfinite(low) else ""
-    return f"{_points(-found.difference.value)}{interval}"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+z.1f}".replace("-", "−")
+    interval = f" ({points(-high)} to {points(-low)})" if isfinite(low) else ""
+    return f"{points(-found.difference.value)}{interval}"
