@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +254,23 @@ def test_a_plan_that_is_not_one_is_an_error() -> None:
     file.unlink()
     with pytest.raises(TextrnnError, match=r"plan/encode_corpus.json: the plan in .* has no stage 'encode_corpus'"):
         load_planned_stage(file, Encode)
+
+
+def test_plans_are_the_same_bytes_in_every_process() -> None:
+    """Python gives strings another hash, and sets another order, in each."""
+    script = (
+        "from textrnn.config import catalog, params, plan\n"
+        "known = catalog.load_catalog()\n"
+        "print(plan.make_plan(params.load_params(catalog=known), known))"
+    )
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    )
+    assert first == second

@@ -120,9 +120,9 @@ def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict
         project: the folder with the code, in `stages` and `src`.
     """
     settings = _settings(params, catalog)
-    code = {group: _code(group, project) for group in {stage.partition("@")[0] for stage in settings}}
+    code = {group: _code(group, project) for group in dict.fromkeys(stage.partition("@")[0] for stage in settings)}
     contents = {stage: {"settings": read, "code": code[stage.partition("@")[0]]} for stage, read in settings.items()}
-    contents[STUDY]["bytes"] = {name: _sha256(project / name) for part in code.values() for name in part}
+    contents[STUDY]["bytes"] = {name: _sha256(project / name) for name in sorted(set().union(*code.values()))}
     return {stage: json.dumps(content, indent=2) + "\n" for stage, content in contents.items()}
 
 
