@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
+import polars  # noqa: F401, it takes over SIGINT when it is imported, so that has to be before our handlers
 import psutil
 
 from textrnn.project import dvc
