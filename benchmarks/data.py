@@ -16,7 +16,8 @@ import polars as pl
 
 from benchmarks.measure import Skipped
 from textrnn.config.catalog import CorpusEntry, VectorsEntry
-from textrnn.config.params import Experiment, load_params
+from textrnn.config.experiment import Experiment
+from textrnn.config.params import load_params
 from textrnn.corpus.formats import read_corpus
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.tokenizer import tokenize

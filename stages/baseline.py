@@ -25,7 +25,7 @@ SEED = 0
 
 def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> None:
     """Fits the baseline of PLAN."""
-    name, settings, study = load_planned_stage(plan, BaselineParams)
+    name, settings, study, _ = load_planned_stage(plan, BaselineParams)
     corpus = Corpus.load(corpus_folder)
     classes = pl.Enum(corpus.classes)
     labels = {
@@ -40,6 +40,7 @@ def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> No
         corpus=study.corpus,
         name=name,
         kind="baseline",
+        stage=study.stage(name),
         params=resolved,
         fingerprint=fingerprint(plan, inputs),
         datasets=hashes(Path("dvc.lock"), [corpus_folder]),

@@ -13,13 +13,16 @@ from textrnn.project.prune import undeclared
 from textrnn.report import study
 from textrnn.report.plots import lettering
 from textrnn.report.summary import show
+from textrnn.search.winner import with_winners
 from textrnn.stage import run_stage, write_folder
 
 
-def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, report: Path) -> None:
+def main(
+    plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, searches: Path, report: Path
+) -> None:
     """Compares the RUNS that PLAN declares, and writes the REPORT folder."""
     settings = load_planned_stage(plan, ReportPlan).settings
-    params = settings.params
+    params = with_winners(settings.params, searches)
     names = [*params.experiments, *params.baselines]
     missing = [name for name in names if not (runs / name / "run.json").is_file()]
     if missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.config.plan import load_planned_stage
 from textrnn.config.validation import Strict
 from textrnn.errors import TextrnnError

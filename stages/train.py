@@ -9,28 +9,38 @@ from typing import Any
 import polars as pl
 
 from textrnn.config.plan import TrainingPlan, load_planned_stage
-from textrnn.embeddings.matrix import Embedding
-from textrnn.errors import TextrnnError
 from textrnn.modeling.batches import Tokens, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
+from textrnn.modeling.inputs import load_start
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder
 from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
+from textrnn.search.winner import read_winner
 from textrnn.stage import run_stage, write_folder, write_timings
-from textrnn.text.encoder import TextEncoder
-from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking.live import LiveRun
 from textrnn.tracking.record import TrackedRun
 
 
-def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: Path, checkpoints: Path) -> None:
-    """Trains the experiment of PLAN."""
-    name, settings, study = load_planned_stage(plan, TrainingPlan)
+def main(
+    plan: Path,
+    tokens: Path,
+    embedding: Path,
+    run_folder: Path,
+    timings: Path,
+    checkpoints: Path,
+    winner: Path | None = None,
+) -> None:
+    """Trains the experiment of PLAN, or that in WINNER, which starts from one of the embeddings in EMBEDDING."""
+    name, settings, study, _ = load_planned_stage(plan, TrainingPlan)
     experiment = settings.experiment
-    encoder, start = _load_inputs(tokens, embedding)
+    if experiment is None:
+        assert winner is not None, "a plan without an experiment is that of a winner"
+        experiment = read_winner(winner)
+        embedding /= experiment.embedding
+    encoder, start = load_start(tokens, embedding)
     splits = load_splits(tokens, experiment, encoder.vocabulary)
     unknown = {split: texts.unknown() for split, texts in splits.items()}
     if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
@@ -40,11 +50,14 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
         )
     resolved = experiment.model_dump()
     inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
+    if winner is not None:
+        inputs["winner"] = digest(winner)
     tracked = TrackedRun(
         study=study.study,
         corpus=study.corpus,
         name=name,
         kind="experiment",
+        stage=study.stage(name),
         params=resolved,
         fingerprint=fingerprint(plan, inputs),
         datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
@@ -81,18 +94,6 @@ def main(plan: Path, tokens: Path, embedding: Path, run_folder: Path, timings: P
     saved.delete()
     if run.failure is not None:
         sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard reports it.\n")
-
-
-def _load_inputs(tokens: Path, embedding: Path) -> tuple[TextEncoder, Embedding]:
-    """Returns the encoder, with the words that only the embedding knows, and the embedding."""
-    study, start = TextEncoder.load(tokens), Embedding.load(embedding)
-    rows = len(start.of_vocabulary.matrix)
-    if rows != len(study.vocabulary):
-        raise TextrnnError(
-            f"{embedding} has {rows} rows and the vocabulary {len(study.vocabulary)} words: "
-            "they were not built together. Run `dvc repro`."
-        )
-    return TextEncoder(Vocabulary((*study.vocabulary.words, *start.file_words)), study.classes), start
 
 
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:

@@ -11,7 +11,8 @@ import yaml
 from tiny_experiments import PLAIN
 
 from textrnn.config.catalog import load_catalog
-from textrnn.config.params import Experiment, Params, load_params
+from textrnn.config.experiment import Experiment
+from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 
 PROJECT = Path(__file__).parents[1]

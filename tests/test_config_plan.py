@@ -17,7 +17,8 @@ from tiny_experiments import CATALOG, PLAIN, STUDY, make_experiment, write_study
 from textrnn import run_folder
 from textrnn.config import params
 from textrnn.config.catalog import Source, load_catalog
-from textrnn.config.params import BaselineParams, Encode, Experiment, Params, load_params
+from textrnn.config.experiment import OFF, Experiment
+from textrnn.config.params import BaselineParams, Encode, Params, load_params
 from textrnn.config.plan import (
     PROJECT,
     CorpusDownload,
@@ -138,7 +139,7 @@ def test_a_new_setting_that_is_off_changes_no_plan_and_no_run(
     old = {"name": "lstm", "kind": "experiment", "params": load_params().experiments["lstm"].model_dump()}
     monkeypatch.setattr(params, "Experiment", Newer)
     monkeypatch.setattr(params, "Params", NewerParams)
-    monkeypatch.setattr(run_folder, "OFF", {**params.OFF, "label_noise": value})
+    monkeypatch.setattr(run_folder, "OFF", {**OFF, "label_noise": value})
     assert load_params().experiments["lstm"].model_dump()["label_noise"] == value
     after = now()
     assert not concerned(before, after)
@@ -216,7 +217,7 @@ def test_a_change_of_code_but_not_of_comments_or_of_how_to_plan(tmp_path: Path) 
 def test_a_stage_has_the_settings_of_its_plan_and_not_those_of_an_edit_since() -> None:
     edited = yaml.safe_load(Path("params.yaml").read_text())
     Path("params.yaml").write_text(yaml.safe_dump({**edited, "study": "other", "seeds": [1]}))
-    name, settings, study = load_planned_stage(Path("plan/train@lstm.json"), TrainingPlan)
+    name, settings, study, _ = load_planned_stage(Path("plan/train@lstm.json"), TrainingPlan)
     assert (name, settings.experiment, settings.seeds) == ("lstm", make_experiment(epochs=7), [0, 1, 2])
     assert (study.study, study.corpus, study.train["units"]) == ("tiny", "reviews", 2)
     assert study.experiments == load_params().experiments

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from textrnn.config.params import load_params
+from textrnn.config.plan import SCRIPTS
 from textrnn.project.source_code import import_closure
 
 PROJECT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ def declared(stage: dict) -> dict:
 
 def code_of(stage: str) -> set[str]:
     """Paths of the modules that a stage imports, its entry point included."""
-    files = import_closure(PROJECT / "stages" / f"{stage}.py", PROJECT / "src")
+    files = import_closure(PROJECT / "stages" / f"{SCRIPTS.get(stage, stage)}.py", PROJECT / "src")
     return {file.relative_to(PROJECT).as_posix() for file in files}
 
 
@@ -34,7 +35,7 @@ def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
     stage = declared(STAGES[name])
     instance = "" if "do" not in STAGES[name] else "@${item}" if name == "probe" else "@${key}"
     assert stage["deps"][0] == f"plan/{name}{instance}.json"
-    assert stage["cmd"].split()[1:4] == ["python", f"stages/{name}.py", stage["deps"][0]]
+    assert stage["cmd"].split()[1:4] == ["python", f"stages/{SCRIPTS.get(name, name)}.py", stage["deps"][0]]
     assert "params" not in stage
     assert not [dep for dep in stage["deps"] if dep.endswith(".py")]
 
@@ -60,16 +61,16 @@ def paths_of(out):
 
 def test_every_entry_point_is_a_stage():
     scripts = {path.stem for path in (PROJECT / "stages").glob("*.py")}
-    assert scripts == set(STAGES)
+    assert scripts == {SCRIPTS.get(stage, stage) for stage in STAGES}
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_heavy_libraries_stay_where_they_belong(name):
     """TensorFlow and Keras where networks run, MLflow where runs are logged: data stages start at once."""
     text = "".join((PROJECT / file).read_text(encoding="utf-8") for file in code_of(name))
-    assert ("import keras" in text) == (name in ("train", "probe"))
-    assert ("from mlflow" in text) == (name in ("train", "baseline"))
-    assert "import tensorflow" not in text or name in ("train", "probe")
+    assert ("import keras" in text) == (name in ("train", "winner", "search", "probe"))
+    assert ("from mlflow" in text) == (name in ("train", "winner", "baseline"))
+    assert "import tensorflow" not in text or name in ("train", "winner", "search", "probe")
 
 
 def test_the_committed_results_are_those_of_the_default_study():

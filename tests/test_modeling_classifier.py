@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_experiments import CELLS, RECURRENT_CELLS, make_experiment
 from tiny_models import LABELS, TEXTS, make_embedding, make_tokens, scramble, set_constant
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.config.validation import validate
 from textrnn.errors import TextrnnError
 from textrnn.modeling import batches, optimizers, recurrence

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrnn.config.params import OFF
+from textrnn.config.experiment import OFF
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import (
     HISTORY_COLUMNS,

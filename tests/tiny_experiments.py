@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from textrnn.config.catalog import load_catalog
-from textrnn.config.params import Experiment, load_params
+from textrnn.config.experiment import Experiment
+from textrnn.config.params import load_params
 from textrnn.config.plan import make_plan
 
 CELLS = ("simple_rnn", "lstm", "gru", "conv1d", "feedforward")

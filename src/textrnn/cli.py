@@ -41,10 +41,10 @@ commands.add_typer(data, name="data")
 def active_study() -> Iterator[Params]:
     """Yields the study's params; errors of MLflow inside are readable ones."""
     # Deferred, as in every command: slow imports.
-    from textrnn.config.params import load_params
+    from textrnn.search.winner import load_study
     from textrnn.tracking.failures import readable_mlflow_errors
 
-    params = load_params()
+    params = load_study()
     with readable_mlflow_errors():
         yield params
 
@@ -78,7 +78,6 @@ def repro(
         activate(study, Path())
     # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
     Thread(target=import_module, args=["textrnn.report.summary"]).start()
-    from textrnn.config.params import load_params
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.verify import against_commit
 
@@ -86,8 +85,9 @@ def repro(
     with resumable():
         work = orchestration.repro(jobs, console)
     from textrnn.report.summary import show
+    from textrnn.search.winner import load_study
 
-    params = load_params()
+    params = load_study()
     show(Path("reports") / params.study, console)
     if work.was_due:
         _try_sync(console)
@@ -100,6 +100,22 @@ def repro(
             + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
             + "\nLower learning_rate, or set gradient_clip, for these experiments."
         )
+
+
+@commands.command()
+def search(
+    name: Annotated[str, typer.Argument(help="A search of the study: `searches` in params.yaml.")], jobs: Jobs = 1
+) -> None:
+    """Run one search and what it needs, and show the best settings that it found."""
+    from textrnn.orchestration import repro as orchestration
+
+    console = Console(highlight=False)
+    with resumable():
+        orchestration.search(name, jobs, console)
+    from textrnn.report.searches import show
+    from textrnn.search.winner import FOLDER
+
+    show(FOLDER / name, console)
 
 
 @commands.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,11 +13,12 @@ import polars as pl
 from rich.console import Console
 from rich.progress import track
 
-from textrnn.config.params import load_params
 from textrnn.corpus.table_file import read_table as parse_table
 from textrnn.corpus.table_file import strings
 from textrnn.errors import TextrnnError
 from textrnn.modeling.predictor import Predictor, output_columns
+from textrnn.process import cores
+from textrnn.search.winner import load_study
 from textrnn.stage import check_writable
 
 TEXT = "text"
@@ -54,7 +54,7 @@ def predict(
     check_writable(None if target == STANDARD else target)
     table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
     with tempfile.TemporaryDirectory() as scratch:
-        predictor = Predictor(_model(run, seed, Path(scratch)), _cores())
+        predictor = Predictor(_model(run, seed, Path(scratch)), cores())
     parts = list(table.iter_slices(CHUNK)) or [table]
     shown = track(parts, "scoring", console=Console(stderr=True), disable=table.height <= CHUNK)
     scored = [part.hstack(predictor.table(part[TEXT])) for part in shown]
@@ -76,7 +76,7 @@ def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
         from textrnn.tracking.registry import champion_model
 
         with readable_mlflow_errors():
-            return champion_model(Path.cwd(), load_params(), scratch)
+            return champion_model(Path.cwd(), load_study(), scratch)
     models = Path("runs") / run / "model"
     seeds = sorted(int(folder.name) for folder in models.glob("*") if folder.name.isdigit())
     if not seeds:
@@ -86,10 +86,6 @@ def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
     if seed is not None and seed not in seeds:
         raise TextrnnError(f"{models} has no seed {seed}. It has: {', '.join(map(str, seeds))}.")
     return models / str(seeds[0] if seed is None else seed)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_table(source: Path, kind: str | None) -> pl.DataFrame:

@@ -46,6 +46,15 @@ def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+JOBS = "TEXTRNN_JOBS"
+"""How many processes a search has, as `textrnn repro --jobs` sets it: on a command line it would change results."""
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def begin() -> None:
     """Makes this process independent of the user's settings, and its output printable on any terminal.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from textrnn.config.params import OFF
+from textrnn.config.experiment import OFF
 from textrnn.errors import TextrnnError, first_line
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import polars as pl
 
 from textrnn.analysis.examples import check_same_examples, groups
 from textrnn.analysis.significance import Estimate, SeedPrior, contrast
-from textrnn.config.params import Params, load_params
+from textrnn.config.params import Params
 from textrnn.errors import TextrnnError, first_line
 from textrnn.project.remote import copy_run
 from textrnn.run_folder import RunFolder
+from textrnn.search.winner import load_study
 
 SPLIT = "test"
 RUNS, CORPUS = "runs", "data/corpus"
@@ -84,7 +85,7 @@ def compare(project: Path, first: str, second: str | None = None, rev: str | Non
     Raises:
         TextrnnError: there are not two runs, one is unavailable, or they cannot be compared.
     """
-    params = load_params(project / "params.yaml")
+    params = load_study(project)
     other = second or first
     if rev is None and other == first:
         raise TextrnnError(

@@ -1,32 +1,28 @@
 """`params.yaml`: the active study, validated before anything runs.
 
 An experiment is the `train` section with what the experiment changes laid over it. What a study does not name has
-the default that its model states here. To add a setting, add a field whose default is off (0, None, false or empty)
-and means what the code did before: then studies stay valid, and plans and runs stay current.
+the default that its model states.
 
 Models hold settings and rules, and compute nothing: the plan of a stage covers its settings, not this code.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from textrnn.config.catalog import Catalog
-from textrnn.config.validation import Name, Strict, validate
+from textrnn.config.experiment import Experiment
+from textrnn.config.search import Search
+from textrnn.config.validation import Count, Name, Positive, Seed, Strict, validate
 from textrnn.config.yaml_file import read_yaml
 from textrnn.errors import TextrnnError
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Limit = Annotated[float, Field(ge=0, le=1)] | None
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-RECURRENT_CELLS = ("simple_rnn", "lstm", "gru")
 
 
 class Prepare(Strict):
@@ -83,82 +79,6 @@ class BaselineParams(Strict):
         if self.kind == "majority" and given:
             raise ValueError(f"majority has no settings: delete {', '.join(given)}")
         return self
-
-
-class Experiment(Strict):
-    """One trained model: what it starts from, what it reads, its architecture, regularization and training.
-
-    The defaults train a small LSTM that learns its embedding. What regularizes is off, except `rare_word_dropout`.
-
-    Of a text longer than `max_tokens`, `keep` says which end is read; `reverse` reads it from there backwards. With
-    `padding: right` a network never sees padding, whose length is that of the batch; with `left` every text is filled
-    up to `max_tokens` with zeros in front, which the network reads like a word, as Keras' `pad_sequences` and layers
-    without a mask do. The readout `flatten` joins all positions, so it needs `left`.
-
-    `train_examples` trains on so many examples, drawn anew for every seed; `held_out` is the share of the train split
-    that is drawn, also for every seed, to measure each epoch on instead: validation at random, to compare with the
-    validation split, which is drawn by group.
-
-    `gradient_clip` is the largest global norm, `ema` the momentum of the averaged weights, `early_stopping` the number
-    of epochs without a better validation loss after which training stops and the best epoch's weights come back;
-    `null` switches each off. `embedding_dropout` drops whole words, `spatial_dropout` whole embedding channels,
-    `dropout` parts of the readout.
-
-    `rare_word_dropout` lets training read unknown words: a word that occurs n times in what is read of the training
-    texts is taken as unknown with probability a / (a + n), drawn anew for every batch (Kiperwasser & Goldberg, TACL
-    2016). With a = 1 that is one half for a word that occurs once, as in Dyer et al. (ACL 2015). A frozen embedding
-    keeps the unknown word's vector, and the layers behind it learn to read it. 0 switches it off; it is on by default,
-    because a vocabulary without rare words left out would never train the unknown word, which every new text has.
-    """
-
-    embedding: Name
-    trainable_embedding: bool = True
-    max_tokens: Count = 256
-    keep: Literal["start", "end", "both"] = "both"
-    reverse: bool = False
-    padding: Literal["left", "right"] = "right"
-    cell: Literal["simple_rnn", "lstm", "gru", "conv1d", "feedforward"] = "lstm"
-    units: Annotated[int, Field(ge=1, le=4096)] = 32
-    layers: Annotated[int, Field(ge=0, le=8)] = 1
-    bidirectional: bool = False
-    readout: Literal["last", "max", "mean", "flatten"] = "last"
-    rare_word_dropout: Annotated[float, Field(ge=0)] = 1.0
-    embedding_dropout: Fraction = 0.0
-    spatial_dropout: Fraction = 0.0
-    recurrent_dropout: Fraction = 0.0
-    dropout: Fraction = 0.0
-    l2: Annotated[float, Field(ge=0)] = 0.0
-    label_smoothing: Fraction = 0.0
-    gradient_clip: Positive | None = None
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    early_stopping: Count | None = None
-    train_examples: Count | None = None
-    held_out: Fraction = 0.0
-    optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
-    batch_size: Count = 256
-    epochs: Count = 4
-
-    @model_validator(mode="after")
-    def _settings_fit_each_other(self) -> Self:
-        if self.cell not in RECURRENT_CELLS:
-            for knob in ("bidirectional", "recurrent_dropout"):
-                if getattr(self, knob):
-                    raise ValueError(
-                        f"{knob} needs a recurrent cell ({', '.join(RECURRENT_CELLS)}), and cell is "
-                        f"{self.cell}: switch {knob} off or change the cell"
-                    )
-        if self.layers == 0 and self.cell != "feedforward":
-            raise ValueError(f"layers is 0, which only cell feedforward can do without, and cell is {self.cell}")
-        if self.readout == "flatten" and self.padding != "left":
-            raise ValueError("readout flatten needs texts of one length: set padding to left, or change the readout")
-        if self.readout == "flatten" and self.cell == "conv1d" and self.layers > 1:
-            raise ValueError("readout flatten cannot join what conv1d pools: set layers to 1, or change the readout")
-        return self
-
-
-OFF = {name: field.default for name, field in Experiment.model_fields.items() if not field.default}
-"""The settings of an experiment that are off by default, and their values."""
 
 
 class Promotion(Strict):
@@ -218,7 +138,7 @@ class Published(Strict):
 
 
 class Params(Strict):
-    """The whole study. dvc.yaml itself reads `study`, `embeddings`, `baselines`, `probes` and `experiments`.
+    """The whole study. dvc.yaml itself reads its name, and the names under the sections that it runs stages for.
 
     `train` and each of `experiments` are complete, defaults merged in. `probes`, which may be empty, names
     experiments in whose networks the gradient is followed back through the text.
@@ -238,23 +158,30 @@ class Params(Strict):
     published: list[Published] = []
     train: dict[str, Any] = {}
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
+    searches: dict[Name, Search] = {}
 
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} holds a seed twice, and seeds are unique: delete one")
-        for name in sorted(set(self.experiments) & set(self.baselines)):
-            raise ValueError(
-                f"{name!r} names a baseline and an experiment, and both would write runs/{name}: rename one"
-            )
+        kinds: dict[str, dict[str, Any]] = {
+            "a baseline": self.baselines,
+            "an experiment": self.experiments,
+            "a search": self.searches,
+        }
+        for (kind, these), (other, those) in combinations(kinds.items(), 2):
+            for name in sorted(these.keys() & those.keys()):
+                raise ValueError(f"{name!r} names {kind} and {other}, and both would write runs/{name}: rename one")
         for name, experiment in self.experiments.items():
             if experiment.embedding not in self.embeddings:
                 raise ValueError(
                     f"experiments.{name}.embedding: no embedding {experiment.embedding!r}. "
                     f"Known: {', '.join(sorted(self.embeddings))}"
                 )
-        runs = {*self.experiments, *self.baselines}
-        named = {"comparisons.against": self.comparisons.against, "probes": self.probes}
+        for name, search in self.searches.items():
+            self._check_search(name, search)
+        runs = {*self.experiments, *self.baselines, *self.searches}
+        named: dict[str, list[str]] = {"comparisons.against": self.comparisons.against, "probes": self.probes}
         named["published"] = [figure.experiment for figure in self.published]
         named["comparisons.pairs"] = [name for pair in self.comparisons.pairs for name in pair]
         for key, names in named.items():
@@ -268,6 +195,28 @@ class Params(Strict):
                     f"probes: {name} has padding left, and would be probed on padding: name one with padding right"
                 )
         return self
+
+    def _check_search(self, name: str, search: Search) -> None:
+        where = f"searches.{name}"
+        if search.start not in self.experiments:
+            known = ", ".join(sorted(self.experiments))
+            raise ValueError(f"{where}.start: no experiment {search.start!r}. Known: {known}")
+        search.check(where, self.experiments[search.start])
+        embeddings = search.space["embedding"].choices if "embedding" in search.space else []
+        for missing in [each for each in embeddings if each not in self.embeddings]:
+            known = ", ".join(sorted(self.embeddings))
+            raise ValueError(f"{where}.space.embedding: no embedding {missing!r}. Known: {known}")
+        if shared := sorted({*search.seeds_in(search.rungs - 1)} & {*self.seeds}):
+            raise ValueError(
+                f"{where}.seed: seeds {shared} are the study's, and its winner is to be trained with fresh ones: "
+                "choose another seed"
+            )
+
+    def stage(self, run: str) -> str:
+        """Returns the name of the stage that makes a run."""
+        if run in self.searches:
+            return f"winner@{run}"
+        return f"baseline@{run}" if run in self.baselines else f"train@{run}"
 
     def check_against(self, catalog: Catalog) -> None:
         """Raises `TextrnnError` for a corpus or source the catalog lacks, or a setting that does not fit it."""

@@ -19,7 +19,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import ValidationInfo, field_validator
 
 from textrnn.config.catalog import Address, Catalog, CorpusEntry, Source, Split, VectorsEntry
-from textrnn.config.params import EmbeddingParams, Experiment, Params, Prepare
+from textrnn.config.experiment import Experiment
+from textrnn.config.params import EmbeddingParams, Params, Prepare
+from textrnn.config.search import Search
 from textrnn.config.validation import Strict, chosen, validate
 from textrnn.config.yaml_file import parse_json
 from textrnn.errors import TextrnnError
@@ -35,6 +37,9 @@ TEMPLATES = (".html", ".j2", ".md", ".css", ".js")
 
 STUDY = "study"
 """The name of the file with the whole study."""
+
+SCRIPTS = {STUDY: "plan", "winner": "train"}
+"""Stages whose script has another name."""
 
 DOWNLOAD, ABOUT = {"source", "sha256"}, {"licence", "citation"}
 """What of a catalog entry only the download reads, and only people."""
@@ -89,10 +94,17 @@ class EmbeddingPlan(Strict):
 
 
 class TrainingPlan(Strict):
-    """What is trained, with which seeds."""
+    """What is trained, with which seeds; of the winner of a search only the seeds are known."""
 
-    experiment: Experiment
+    experiment: Experiment | None = None
     seeds: list[int]
+
+
+class SearchPlan(Strict):
+    """What is searched, from the complete experiment that is trial 0."""
+
+    start: Experiment
+    search: Search
 
 
 class ReportPlan(Strict):
@@ -106,11 +118,15 @@ Settings = TypeVar("Settings", bound=Strict)
 
 
 class Planned(NamedTuple, Generic[Settings]):
-    """A stage's `name` behind the @ (`lstm` of `train@lstm`, else empty), its `settings`, and the whole `study`."""
+    """A stage's `name` behind the @ (`lstm` of `train@lstm`, else empty), its `settings`, the `study`, and its `code`.
+
+    `code` holds a hash for each file.
+    """
 
     name: str
     settings: Settings
     study: Params
+    code: dict[str, str]
 
 
 def make_plan(params: Params, catalog: Catalog, project: Path = PROJECT) -> dict[str, str]:
@@ -140,7 +156,7 @@ def load_planned_stage(file: Path, model: type[Settings], project: Path = PROJEC
             raise TextrnnError(f"{file} was written before a change of {name}. {AGAIN}")
     _, _, name = file.stem.partition("@")
     whole = validate(Params, study["settings"], f"{STUDY}.json")
-    return Planned(name, validate(model, own["settings"], file.name), whole)
+    return Planned(name, validate(model, own["settings"], file.name), whole, own["code"])
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -177,6 +193,11 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
         },
         **{f"baseline@{name}": baseline for name, baseline in study.get("baselines", {}).items()},
         **{f"train@{name}": {"experiment": one, "seeds": seeds} for name, one in study["experiments"].items()},
+        **{
+            f"search@{name}": {"start": study["experiments"][search.start], "search": study["searches"][name]}
+            for name, search in params.searches.items()
+        },
+        **{f"winner@{name}": {"seeds": seeds} for name in params.searches},
         **{f"probe@{name}": {} for name in params.probes},
         "compare": {
             "params": {key: value for key, value in study.items() if key not in UNREPORTED},
@@ -199,7 +220,7 @@ def _code(group: str, project: Path) -> dict[str, str]:
 
     The study's are the modules of `PLANNING`, and no others.
     """
-    script = project / "stages" / f"{'plan' if group == STUDY else group}.py"
+    script = project / "stages" / f"{SCRIPTS.get(group, group)}.py"
     modules = import_closure(script, project / "src")
     folders = {file.parent for file in modules}
     others = {file for folder in folders for part in ("*", "templates/*") for file in folder.glob(part)}

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.text.encoder import with_known
 from textrnn.text.reading import read, truncation
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
@@ -125,13 +125,18 @@ class Tokens:
             yield self._values[places], starts
 
 
-def load_splits(folder: Path, experiment: Experiment, vocabulary: Vocabulary) -> dict[str, Tokens]:
-    """Returns what the network of `experiment` reads of the splits in `folder`; it knows the words of `vocabulary`.
+def load_splits(
+    folder: Path,
+    experiment: Experiment,
+    vocabulary: Vocabulary,
+    splits: tuple[str, ...] = ("train", "valid", "test"),
+) -> dict[str, Tokens]:
+    """Returns what the network of `experiment` reads of `splits` in `folder`; it knows the words of `vocabulary`.
 
     Fine-tuning changes the vectors of the study's vocabulary only, so in its training all other words are unknown.
     """
-    known = {"train": None if experiment.trainable_embedding else vocabulary, "valid": vocabulary, "test": vocabulary}
-    return {split: Tokens.load(folder / f"{split}.parquet", experiment, known[split]) for split in known}
+    known = {split: vocabulary if split != "train" or not experiment.trainable_embedding else None for split in splits}
+    return {split: Tokens.load(folder / f"{split}.parquet", experiment, known[split]) for split in splits}
 
 
 def rare_word_chances(counts: np.ndarray, rate: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.modeling.backend import jit_compile, keras, on_cpu_tensorflow, on_gpu_tensorflow
 from textrnn.modeling.convolution import CONVOLUTION_WIDTH, POOLED
 from textrnn.modeling.layers import Embedding, PoolText, Readout, ReverseText, ZeroPadding

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.modeling.convolution import POOLED
 from textrnn.text.vocabulary import PADDING
 

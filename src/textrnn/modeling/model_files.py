@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.errors import TextrnnError
 from textrnn.text.encoder import TextEncoder
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.layers import FIXED
 from textrnn.modeling.model_files import EMBEDDING, mismatch, read_model

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.modeling.backend import keras, predict_function, train_function
 from textrnn.modeling.batches import Tokens, length_buckets, predict, rare_word_chances
 from textrnn.modeling.checkpoint import Checkpoints
@@ -53,7 +53,7 @@ class Trainer:
     (weights, optimizer, random states), so a seed's result does not depend on the seeds before it.
 
     Attributes:
-        splits: `train`, `valid` and `test`.
+        splits: `train`, `valid` and, unless nothing is to be measured on it, `test`.
         draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
         classes: their number.
         checkpoints: where a killed training continues from.
@@ -77,11 +77,13 @@ class Trainer:
         seed: int,
         on_epoch: Callable[[Row], None] = lambda row: None,
         on_continue: Callable[[list[Row]], None] = lambda history: None,
+        until: int | None = None,
     ) -> SeedResult:
         """Trains with `seed`, calling `on_epoch` with each row of the history.
 
         With a checkpoint it calls `on_continue` with the history so far, and continues to the same result. A loss that
-        is not a finite number ends the training and sets `failure`.
+        is not a finite number ends the training and sets `failure`. After the epoch `until` a training that is not at
+        its end stops at a checkpoint, from which the next call continues.
         """
         started = time.perf_counter()
         saved = self.checkpoints.load(seed) if self.checkpoints else None
@@ -101,7 +103,8 @@ class Trainer:
         texts, unseen = train.take(rows), train.take(held_out)
         rate = self.experiment.rare_word_dropout
         chances = rare_word_chances(texts.counts(), rate) if rate else None
-        for epoch in range(len(result.history) + 1, self.experiment.epochs + 1):
+        last = min(until or self.experiment.epochs, self.experiment.epochs)
+        for epoch in range(len(result.history) + 1, last + 1):
             save = partial(self._save_if_due, result, started, rng.bit_generator.state)
             batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
             read = partial(self._read, chances, (seed, DROP_WORDS, epoch))
@@ -133,7 +136,11 @@ class Trainer:
                 break
             done = 0
             self._save_if_due(result, started, rng.bit_generator.state, done)
-        if result.failure is None:
+        else:
+            if last < self.experiment.epochs:
+                self._save(result, started, rng.bit_generator.state)
+                return result
+        if result.failure is None and "test" in self.splits:
             result.probabilities["test"] = self._predict(model, result.weights, self.splits["test"])
         result.seconds = time.perf_counter() - started
         if self.checkpoints:
@@ -210,6 +217,10 @@ class Trainer:
     def _save_if_due(self, result: SeedResult, started: float, rng_state: Any, done: int) -> None:
         """Offers a checkpoint after `done` of the batches that a generator in `rng_state` draws next."""
         if self.checkpoints and self.checkpoints.due(within_epoch=done > 0):
+            self._save(result, started, rng_state, done)
+
+    def _save(self, result: SeedResult, started: float, rng_state: Any, done: int = 0) -> None:
+        if self.checkpoints:
             variables = [keras.ops.convert_to_numpy(variable) for variable in _training_state(self.fitted)]
             position = {"rng": rng_state, "done": done, "variables": variables}
             result.seconds = time.perf_counter() - started

@@ -14,6 +14,9 @@ from rich.text import Text
 EPOCH = re.compile(r"seed (\d+) +epoch +(\d+)/(\d+) +loss (\S+) .*\bval_accuracy (\S+)")
 """The line that `stages/train.py` prints after each epoch."""
 
+SEARCH = re.compile(r"^(\d+)/(\d+) epochs  (.+)$")
+"""The line that `stages/search.py` prints after each training: how far it is, and what happened."""
+
 WIDE = 72
 """Columns of a terminal on which a whole row fits; a narrower one shows name, epoch and time."""
 
@@ -71,6 +74,10 @@ class LiveView(Progress):
 
     def line(self, stage: str, text: str) -> None:
         """`stage` printed a line."""
+        if search := SEARCH.match(text):
+            done, total, news = search.groups()
+            self.update(self._running[stage], completed=int(done) / int(total), epoch=news)
+            return
         match = EPOCH.search(text)
         if match is None or int(match[1]) not in self._seeds:  # params.yaml may have changed meanwhile
             return

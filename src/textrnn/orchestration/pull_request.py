@@ -174,13 +174,14 @@ def _saved(project: Path, params: Params, effort: Effort) -> dict[str, Any]:
     folders = [project / "runs" / name for name in params.experiments]
     runs = [RunFolder.load(folder) for folder in folders if (folder / "run.json").is_file()]
     flops = {run.name: float(run.flops["training"]) * len(run.seeds) for run in runs if run.flops["training"]}
-    ran = [f"train@{name}" for name in flops if f"train@{name}" in effort.work.ran]
-    spared = [name for name in flops if f"train@{name}" not in ran]
+    stages = {name: params.stage(name) for name in flops}
+    ran = [stage for stage in stages.values() if stage in effort.work.ran]
+    spared = [name for name, stage in stages.items() if stage not in ran]
     if not spared:
         return {}
     # A step takes its time however little it computes, so seconds are estimated from the relative cost.
     pace = sum(effort.work.ran[stage] for stage in ran) / max(sum(relative_cost(stage, params) for stage in ran), 1)
-    seconds = pace * sum(relative_cost(f"train@{name}", params) for name in spared) / effort.jobs
+    seconds = pace * sum(relative_cost(stages[name], params) for name in spared) / effort.jobs
     total = si(sum(flops[name] for name in spared), "FLOP")
     return {"trainings": len(spared), "of": len(flops), "flops": total, "seconds": seconds}
 

@@ -7,9 +7,10 @@ can run `dvc repro --single-item train@x` at once, and `dvc.lock` has the same e
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.supervisor import Stopped, Supervisor
+from textrnn.process import JOBS
 from textrnn.project import dvc, git
 from textrnn.project.prune import prune, prune_lock
 from textrnn.project.remote import lacks_only_downloads, pull, restore
@@ -31,7 +33,7 @@ LOCK = Path(".dvc/tmp/textrnn.lock")
 BUSY_SECONDS = 600
 """How long a stage is tried again whose files another DVC process reads or writes."""
 
-PARALLEL = ("baseline", "train", "probe")
+PARALLEL = ("baseline", "search", "train", "winner", "probe")
 """Stages that run side by side; those with the same name after the @ in this order: a probe reads a training's run."""
 
 UPSTREAM = ("encode_corpus", "rehearse", "build_embeddings")
@@ -70,11 +72,32 @@ def repro(jobs: int, console: Console, fetch: bool = False, before_training: Cal
             failed (what did not depend on it was run, and the next call resumes).
         Stopped: by a signal. Nothing is half done, and the next call resumes.
     """
+    with _working(jobs, console, fetch) as call:
+        return call.run(before_training)
+
+
+def search(name: str, jobs: int, console: Console) -> None:
+    """Brings the search `name` and what it reads up to date, with `jobs` trainings at once, and nothing else.
+
+    Raises:
+        TextrnnError: the study has no such search; or as `repro`.
+        Stopped: as `repro`.
+    """
+    with _working(jobs, console) as call:
+        if name not in call.params.searches:
+            known = ", ".join(call.params.searches) or "none: add `searches` to params.yaml, see docs/search.md"
+            raise TextrnnError(f"the study has no search {name!r}. Known: {known}.")
+        call.search(name)
+
+
+@contextmanager
+def _working(jobs: int, console: Console, fetch: bool = False) -> Iterator[_Repro]:
     params = load_params(catalog=load_catalog())
+    os.environ[JOBS] = str(jobs)
     # The supervisor stops DVC before the pool waits for the threads that run it.
     with _alone(), ThreadPoolExecutor(jobs) as pool, Supervisor() as supervisor:
         try:
-            return _Repro(params, jobs, console, pool, supervisor, fetch).run(before_training)
+            yield _Repro(params, jobs, console, pool, supervisor, fetch)
         except Stopped:
             console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
             raise
@@ -117,6 +140,7 @@ class _Repro:
     supervisor: Supervisor
     fetch: bool
     work: Work = field(default_factory=Work)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, before_training: Callable[[], None]) -> Work:
         pruned = prune(Path(), self.params)
@@ -126,12 +150,7 @@ class _Repro:
             pull(self._dvc)
         changed = self._changed_stages()
         self.work.was_due = bool(pruned or changed)
-        if any(not name.startswith(PARALLEL) and name != "compare" for name in changed):
-            started = time.monotonic()
-            self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *UPSTREAM)
-            seconds = time.monotonic() - started
-            self.console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
-            changed = self._changed_stages()
+        changed = self._bring_upstream_up_to_date(changed)
         before_training()
         side_by_side = [name for name in changed if name.startswith(PARALLEL)]
         if self.fetch and side_by_side:
@@ -141,6 +160,22 @@ class _Repro:
             prune_lock(Path("dvc.lock"), self.params)  # orders what ran side by side
             self._dvc("repro", *(("--allow-missing",) if self.fetch else ()))
         return self.work
+
+    def search(self, name: str) -> None:
+        """Brings one search up to date."""
+        if (stage := f"search@{name}") in self._bring_upstream_up_to_date(self._changed_stages()):
+            self._run_chains([[stage]], jobs=1)
+            self._check()
+
+    def _bring_upstream_up_to_date(self, changed: list[str]) -> list[str]:
+        """Runs what comes before searches and trainings, if it is among the `changed` stages; returns those left."""
+        if all(name.startswith(PARALLEL) or name == "compare" for name in changed):
+            return changed
+        started = time.monotonic()
+        self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *UPSTREAM)
+        seconds = time.monotonic() - started
+        self.console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
+        return self._changed_stages()
 
     def _changed_stages(self) -> list[str]:
         """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
@@ -177,22 +212,53 @@ class _Repro:
         return status
 
     def _run_side_by_side(self, stages: list[str]) -> None:
-        """Runs each stage by itself, `jobs` at once, and those with the same name one after the other."""
-        # DVC cannot tell that a probe has changed before its training has run.
+        """Runs each stage by itself, `jobs` at once, and those with the same name one after the other.
+
+        Before them it runs the searches, one after the other, because each uses all jobs.
+        """
+        # DVC cannot tell that these have changed before what they read has run.
         probes = [f"probe@{name}" for name in self.params.probes if f"train@{name}" in stages]
-        chains: dict[str, list[str]] = {}
-        for stage in sorted({*stages, *probes}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
-            chains.setdefault(stage.partition("@")[2], []).append(stage)
-        work = {stage: relative_cost(stage, self.params) for chain in chains.values() for stage in chain}
+        winners = [f"winner@{name}" for name in self.params.searches if f"search@{name}" in stages]
+        searches, chains = [], dict[str, list[str]]()
+        for stage in sorted({*stages, *probes, *winners}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
+            if stage.startswith("search@"):
+                searches.append([stage])
+            else:
+                chains.setdefault(stage.partition("@")[2], []).append(stage)
+        self._run_chains(searches, jobs=1)
+        failed = {f"winner@{name.partition('@')[2]}" for name in self.failed}
+        self._run_chains([[stage for stage in chain if stage not in failed] for chain in chains.values()], self.jobs)
+        self._check()
+
+    def _run_chains(self, chains: list[list[str]], jobs: int) -> None:
+        """Runs the stages of each chain one after the other, `jobs` chains at once; what fails is in `failed`."""
+        work = {stage: relative_cost(stage, self.params) for chain in chains for stage in chain}
+        if not work:
+            return
         # The longest first: at the end no core waits for one that started late.
-        order = sorted(chains.values(), key=lambda chain: -sum(work[stage] for stage in chain))
-        with LiveView(work, self.params.seeds, self.jobs, self.console) as view:
-            for done in as_completed([self.pool.submit(self._run_chain, chain, view) for chain in order]):
-                done.result()
-        if view.failed:
+        order = sorted(chains, key=lambda chain: -sum(work[stage] for stage in chain))
+        with LiveView(work, self.params.seeds, jobs, self.console) as view:
+            running: set[Future[None]] = set()
+            for chain in order:
+                if len(running) == jobs:
+                    running = self._wait(running)
+                running.add(self.pool.submit(self._run_chain, chain, view))
+            while running:
+                running = self._wait(running)
+        self.failed |= view.failed
+
+    @staticmethod
+    def _wait(running: set[Future[None]]) -> set[Future[None]]:
+        done, others = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        return others
+
+    def _check(self) -> None:
+        if self.failed:
             raise TextrnnError(
-                f"{len(view.failed)} of {len(work)} stages failed:\n"
-                + "\n".join(f"  {name}: {reason}" for name, reason in view.failed.items())
+                f"{len(self.failed)} stages failed:\n"
+                + "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
                 + "\nWhat succeeded is kept: fix the cause and run this again."
             )
 
@@ -225,12 +291,17 @@ class _Repro:
 
 
 def relative_cost(stage: str, params: Params) -> float:
-    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions."""
+    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions.
+
+    That of a search, and of its winner, is estimated from the experiment that it starts from.
+    """
     group, _, name = stage.partition("@")
-    if group != "train":
+    if group not in ("train", "search", "winner"):
         return 1
-    experiment = params.experiments[name]
-    return len(params.seeds) * experiment.epochs * max(experiment.layers, 1) * (1 + experiment.bidirectional)
+    experiment = params.experiments[name if group == "train" else params.searches[name].start]
+    passes = params.searches[name].planned_epochs(experiment) if group == "search" else 0
+    passes = passes or len(params.seeds) * experiment.epochs
+    return passes * max(experiment.layers, 1) * (1 + experiment.bidirectional)
 
 
 def is_due() -> bool:

@@ -19,7 +19,6 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.pull_request import Effort, forbidden, report
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
@@ -27,6 +26,7 @@ from textrnn.project import dvc, git
 from textrnn.project.origin import RESULTS
 from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, override, pull
 from textrnn.project.revision import Revision
+from textrnn.search.winner import load_study
 from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"
@@ -95,7 +95,7 @@ def retrain(
         problem = f"the study forbids this change of the corpus, and nothing was trained. Fix it, or raise {keys}."
         effort = Effort(Work(), time.monotonic() - started, jobs)
         return Retrained(forbidden(before, found, effort), [problem])
-    params = load_params()
+    params = load_study()
     problems = []
     if work.was_due:
         sync()
@@ -129,7 +129,7 @@ def _run(
     def check_corpus() -> None:
         if corpus(Revision.read(project)) != corpus(before):
             with readable_mlflow_errors():
-                found.append(check(project, load_params()))
+                found.append(check(project, load_study()))
             if found[0].forbidden:
                 raise _Forbidden(found[0])
 
@@ -232,7 +232,7 @@ def _publish(branch: str, results: Sequence[str], work: Work, console: Console) 
     _push_data(console)
     if has_results:
         _git("add", "--", *results)
-        trained = sorted(name.partition("@")[2] for name in work.done if name.startswith("train@"))
+        trained = sorted(name.partition("@")[2] for name in work.done if name.startswith(("train@", "winner@")))
         what = f" of {', '.join(trained)}" if 0 < len(trained) <= 5 else ""
         _git("commit", "--quiet", "--message", f"Bring results up to date{what}", "--", *results)
     # Not forced, so it moves the branch only from where it was when this began.

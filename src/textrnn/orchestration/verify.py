@@ -19,7 +19,7 @@ from textrnn.project.revision import Revision
 TOLERANCE = 0.02
 """The largest difference of a metric that another kind of processor explains."""
 
-RUNS = ("train@", "baseline@")
+RUNS = ("train@", "winner@", "baseline@")
 
 SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 
@@ -120,7 +120,8 @@ def _verdict(stage: str, left: Revision, right: Revision, tolerance: float) -> s
         return SAME
     group, _, name = stage.partition("@")
     whole = sorted(left.metrics)
-    names = {"train": [name], "baseline": [name], "build_embeddings": whole, "compare": whole}.get(group, [])
+    is_run = group in ("train", "winner", "baseline", "search")  # of a search, its winner's
+    names = [name] if is_run else whole if group in ("build_embeddings", "compare") else []
     close = [_is_close(left.metrics.get(one), right.metrics.get(one), tolerance) for one in names]
     return CLOSE if close and all(close) else DIFFERENT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from textrnn.config.params import Experiment
+from textrnn.config.experiment import Experiment
 from textrnn.text.vocabulary import PADDING
 
 

@@ -28,6 +28,7 @@ class TrackedRun:
 
     Attributes:
         kind: `experiment` or `baseline`.
+        stage: DVC's name of the stage that makes it.
         params: complete, defaults merged in.
         fingerprint: a digest of params, inputs and code together.
         datasets: DVC's hash by data folder.
@@ -38,15 +39,11 @@ class TrackedRun:
     corpus: str
     name: str
     kind: str
+    stage: str
     params: dict[str, Any]
     fingerprint: str
     datasets: dict[str, str]
     defaults: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def stage(self) -> str:
-        """DVC's name of the stage that makes it."""
-        return f"{'train' if self.kind == 'experiment' else 'baseline'}@{self.name}"
 
     @property
     def description(self) -> str:

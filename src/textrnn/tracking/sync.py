@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -210,12 +210,12 @@ def _create(store: Store, project: Path, params: Params, run: RunFolder, same: l
         corpus=params.corpus,
         name=run.name,
         kind=run.kind,
+        stage=params.stage(run.name),
         params={key: run.params[key] for key in declared if key in run.params},  # run.json sorts them
         fingerprint=run.fingerprint,
-        datasets={},
+        datasets=data_by_stage(project / "dvc.lock").get(params.stage(run.name), {}),
         defaults=params.train if run.kind == "experiment" else {},
     )
-    tracked = replace(tracked, datasets=data_by_stage(project / "dvc.lock").get(tracked.stage, {}))
     origin = _origin(store, project, run, same)
     timing = _timing(project, run)
     parent_id = store.open(tracked, origin)

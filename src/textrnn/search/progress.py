@@ -1,0 +1,48 @@
+"""The lines that a search prints: `orchestration.live_view` reads them."""
+
+from __future__ import annotations
+
+import sys
+
+from textrnn.config.experiment import Experiment
+from textrnn.config.search import Search
+from textrnn.search.halving import Task, Training
+from textrnn.search.proposals import CUT, Trial
+
+
+class Progress:
+    """Counts what is done; each training that ends prints a line.
+
+    Args:
+        trials: those of the search, to which it adds.
+    """
+
+    def __init__(self, search: Search, start: Experiment, trials: list[Trial]) -> None:
+        self._total, self._trials = search.planned_epochs(start), trials
+        self._epochs: dict[str, int] = {}
+        self._running: list[int] = []
+        self._lowest: tuple[float, int] | None = None
+
+    def start(self, task: Task) -> None:
+        """A training starts."""
+        self._running.append(task.trial)
+
+    def end(self, task: Task, training: Training) -> None:
+        """A training has reached the end of its rung."""
+        self._running.remove(task.trial)
+        self.known(task, training)
+        failure = training.failure_until(task.until)
+        result = failure or f"{training.kept(task.experiment, task.until)['val_loss']:.4f} after epoch {task.until}"
+        lowest = f"lowest {self._lowest[0]:.4f} (trial {self._lowest[1]}), " if self._lowest else ""
+        cut = sum(trial.outcome == CUT for trial in self._trials)
+        running = f", running: {', '.join(map(str, sorted(self._running)))}" if self._running else ""
+        done = min(sum(self._epochs.values()), self._total)
+        sys.stdout.write(f"{done}/{self._total} epochs  trial {task.trial}: {result}, {lowest}{cut} cut{running}\n")
+        sys.stdout.flush()
+
+    def known(self, task: Task, training: Training) -> None:
+        """A training is done, perhaps by a process before this one."""
+        self._epochs[task.key] = task.until  # also if it stopped early: nothing is left to do
+        if not training.failure_until(task.until):
+            value = float(training.kept(task.experiment, task.until)["val_loss"])
+            self._lowest = min(self._lowest or (value, task.trial), (value, task.trial))

@@ -1,0 +1,58 @@
+"""What a process of a search keeps between trainings: tokens, vectors and traced graphs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from textrnn.config.experiment import Experiment
+from textrnn.embeddings.matrix import Embedding
+from textrnn.modeling.batches import Tokens, load_splits
+from textrnn.modeling.checkpoint import Checkpoints
+from textrnn.modeling.inputs import load_start
+from textrnn.modeling.training import Trainer
+from textrnn.search.halving import Task, Training
+from textrnn.search.trainings import Inputs
+from textrnn.text.encoder import TextEncoder
+
+READINGS = 4
+"""How many readings of the texts are kept in memory: they differ where the search varies what is read."""
+
+
+class Trainers:
+    """Trains for a search, on the train split, measured on the validation split. No test text is read."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._batch = 0
+        self._trainers: dict[Experiment, Trainer] = {}
+        self._start = lru_cache(None)(self._load_start)
+        self._splits = lru_cache(READINGS)(self._load_splits)
+
+    def train(self, task: Task) -> Training:
+        """Trains, or continues from a checkpoint, up to the epoch that `task` names."""
+        if task.batch != self._batch:  # those of the last one are decided
+            self._trainers.clear()
+            self._batch = task.batch
+        if task.experiment not in self._trainers:
+            self._trainers[task.experiment] = self._trainer(task.experiment)
+        trainer = self._trainers[task.experiment]
+        trainer.checkpoints = Checkpoints(self._inputs.checkpoints / task.key, self._inputs.key)
+        result = trainer.run(task.seed, until=task.until)
+        epochs = len(result.history)
+        is_over = result.failure is not None or epochs < task.until or epochs == task.experiment.epochs
+        flops = trainer.flops([result])["training"] / max(epochs, 1)
+        return Training(result.history, flops, is_over, result.failure)
+
+    def _trainer(self, experiment: Experiment) -> Trainer:
+        encoder, start = self._start(experiment.embedding)
+        reading = ("max_tokens", "keep", "reverse", "padding", "embedding", "trainable_embedding")
+        plain = Experiment(**experiment.model_dump(include={*reading}))
+        fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
+        return Trainer(experiment, self._splits(plain), start.draw, len(encoder.classes), None, fixed_rows)
+
+    def _load_start(self, embedding: str) -> tuple[TextEncoder, Embedding]:
+        return load_start(self._inputs.tokens, self._inputs.embeddings / embedding)
+
+    def _load_splits(self, experiment: Experiment) -> dict[str, Tokens]:
+        vocabulary = self._start(experiment.embedding)[0].vocabulary
+        return load_splits(self._inputs.tokens, experiment, vocabulary, ("train", "valid"))

@@ -1,0 +1,176 @@
+"""The trainings of a search: what was done is kept in a file, and the rest is done by processes that stay.
+
+Each process imports the libraries, and loads tokens and vectors, once. A training that goes on to the next rung
+continues from its checkpoint, in the process that has its graph if that is free.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections import defaultdict
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from textrnn.config.experiment import Experiment
+from textrnn.errors import TextrnnError
+from textrnn.search.halving import Task, Training
+from textrnn.search.progress import Progress
+
+RECORD = "trainings.jsonl"
+
+TRAINING = ("src/textrnn/modeling/", "src/textrnn/embeddings/", "src/textrnn/text/", "src/textrnn/search/trainers.py")
+"""Code on which a training depends."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where a process finds what it trains on, and where it saves.
+
+    Attributes:
+        key: of inputs and of the code in `TRAINING`: what was made with another one is void.
+    """
+
+    tokens: Path
+    embeddings: Path
+    checkpoints: Path
+    key: str
+
+
+class Record:
+    """The trainings that were done, a line of JSON each. A line that a kill cut short is ignored."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._file = folder, folder / RECORD
+        self.known: dict[str, Training] = {}
+        lines = self._file.read_text(encoding="utf-8").split("\n")[:-1] if self._file.is_file() else []
+        if lines and lines[0] != json.dumps({"key": key}):
+            sys.stderr.write(f"warning: {folder} was made with other inputs or code: deleted, the search starts anew\n")
+            shutil.rmtree(folder)
+            lines = []
+        for line in lines[1:]:
+            content = json.loads(line)
+            self.known[content.pop("training")] = Training(**content)
+        if not lines:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+
+    def add(self, key: str, training: Training) -> None:
+        """Keeps a training, on disk before this returns."""
+        self.known[key] = training
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"training": key, **asdict(training)}) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def delete_checkpoints(self) -> None:
+        """Deletes what a training would continue from: those of a batch that is decided."""
+        for folder in self._folder.glob("*/"):
+            shutil.rmtree(folder)
+
+
+class Workers:
+    """Processes that train; they end with this context, at once where that raises.
+
+    Args:
+        jobs: how many; one starts when there is work for it.
+        progress: is informed of each training.
+    """
+
+    def __init__(self, jobs: int, inputs: Inputs, record: Record, progress: Progress) -> None:
+        self._jobs, self._inputs, self._record, self._progress = jobs, inputs, record, progress
+        self._pools: list[ProcessPoolExecutor] = []
+        self._graphs: defaultdict[int, set[Experiment]] = defaultdict(set)  # by process, of which settings it has one
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        for pool in self._pools:
+            for process in (pool._processes or {}).values() if kind else ():  # no public way before Python 3.14
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+
+    def train(self, tasks: list[Task]) -> dict[str, Training]:
+        """Does those of `tasks` that are not done yet, and returns all by key.
+
+        Raises:
+            TextrnnError: a process was killed.
+        """
+        waiting = []
+        for task in tasks:
+            known = self._record.known.get(task.key)
+            if known is not None and known.is_enough(task):
+                self._progress.known(task, known)
+            else:
+                waiting.append(task)
+        busy: dict[Future[Training], tuple[int, Task]] = {}
+        while waiting or busy:
+            for process in set(range(self._jobs)) - {process for process, _ in busy.values()}:
+                if waiting:
+                    task = self._choose(process, waiting)
+                    waiting.remove(task)
+                    busy[self._submit(process, task)] = process, task
+                    self._progress.start(task)
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                _, task = busy.pop(future)
+                try:
+                    training = future.result()
+                except BrokenProcessPool:
+                    raise TextrnnError(
+                        f"a process was killed while it trained trial {task.trial}, perhaps because memory ran out. "
+                        "What was finished is kept: run this again, with fewer --jobs."
+                    ) from None
+                self._record.add(task.key, training)
+                self._progress.end(task, training)
+        return {task.key: self._record.known[task.key] for task in tasks}
+
+    def _choose(self, process: int, waiting: list[Task]) -> Task:
+        """A task whose graph `process` has, else one whose graph no other process has."""
+        own = self._graphs[process]
+        elsewhere = set().union(*(graphs for each, graphs in self._graphs.items() if each != process))
+        task = min(waiting, key=lambda task: (task.experiment not in own, task.experiment in elsewhere))
+        own.add(task.experiment)
+        return task
+
+    def _submit(self, process: int, task: Task) -> Future[Training]:
+        while len(self._pools) <= process:
+            context = multiprocessing.get_context("spawn")
+            self._pools.append(ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._inputs,)))
+        return self._pools[process].submit(_train, task)
+
+
+_worker: Any = None
+"""The `Trainers` of this process, if it is one that trains."""
+
+
+def _begin(inputs: Inputs) -> None:
+    """Prepares a process that trains. It ends with its parent, however that ends; signals are the parent's."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    from textrnn.search.trainers import Trainers  # deferred: the parent does without TensorFlow
+
+    _worker = Trainers(inputs)
+
+
+def _train(task: Task) -> Training:
+    training: Training = _worker.train(task)
+    gc.collect()
+    return training

@@ -1,0 +1,64 @@
+"""Stage `search@<name>`: tries settings for an experiment, and writes what it tried and what won."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from textrnn.config.plan import SearchPlan, load_planned_stage
+from textrnn.errors import TextrnnError
+from textrnn.process import JOBS, cores
+from textrnn.project.origin import project_folder
+from textrnn.run_folder import digest
+from textrnn.search.halving import Halving
+from textrnn.search.progress import Progress
+from textrnn.search.proposals import Trial
+from textrnn.search.result import write
+from textrnn.search.storage import Storage
+from textrnn.search.trainings import TRAINING, Inputs, Record, Workers
+from textrnn.stage import run_stage, write_folder
+
+
+def main(plan: Path, tokens: Path, embeddings: Path, result: Path, checkpoints: Path) -> None:
+    """Runs the search of PLAN."""
+    name, settings, study, code = load_planned_stage(plan, SearchPlan)
+    search, start = settings.search, settings.start
+    used = search.space["embedding"].choices if "embedding" in search.space else [start.embedding]
+    read = {"tokens": digest(tokens), **{each: digest(embeddings / each) for each in used}}
+    of_training = {file: md5 for file, md5 in code.items() if file.startswith(TRAINING)}
+    key = _digest({"code": of_training, "inputs": read})
+    # More trials continue the same search.
+    asked = _digest({"key": key, "settings": settings.model_dump(mode="json", exclude={"search": {"trials"}})})
+    storage = Storage(project_folder(), f"{study.study}/{name}", asked, search)
+    record = Record(checkpoints, key)
+    trials: list[Trial] = []
+    progress = Progress(search, start, trials)
+
+    def on_batch(batch: list[Trial]) -> None:
+        storage.add(batch)
+        record.delete_checkpoints()
+
+    with (
+        write_folder(result) as folder,
+        Workers(_jobs(), Inputs(tokens, embeddings, checkpoints, key), record, progress) as workers,
+    ):
+        halving = Halving(search, start, workers.train, on_batch, trials)
+        write(folder, name, halving, halving.run())
+
+
+def _jobs() -> int:
+    """The jobs of `textrnn repro --jobs`, else every core."""
+    given = os.environ.get(JOBS, "") or str(cores())
+    if not given.isdecimal() or int(given) < 1:
+        raise TextrnnError(f"{JOBS} is a number of processes, at least 1. Received: {given!r}. Correct or unset it.")
+    return int(given)
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    run_stage(main)
