@@ -33,6 +33,12 @@ def test_counts_and_durations() -> None:
     assert [wording.duration(seconds) for seconds in (42.4, 720)] == ["42 s", "12 min"]
 
 
+def test_settings_are_written_as_in_yaml_with_three_digits() -> None:
+    settings = (None, nan, True, False, "lstm", 16, 16.0, 0.0, 0.00312345, 0.000012)
+    written = ["off", "off", "true", "false", "lstm", "16", "16", "0", "0.00312", "1.2e-05"]
+    assert [wording.setting(value) for value in settings] == written
+
+
 def test_names_are_code_whatever_backticks_they_hold() -> None:
     assert wording.listed(["lstm", "a``b"]) == "`lstm`, ``` a``b ```"
 

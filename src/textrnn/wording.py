@@ -56,6 +56,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
+def setting(value: object) -> str:
+    """Returns the value of a setting: `off` for None and NaN, `true` and `false`, a number with three digits."""
+    if value is None or value != value:
+        return "off"
+    if isinstance(value, bool | str):
+        return str(value).lower() if isinstance(value, bool) else value
+    figure = float(str(value))
+    return f"{figure:.0f}" if figure.is_integer() else f"{figure:.3g}"
+
+
 def code(text: object) -> str:
     """Returns `text` as code in Markdown, in a longer fence where it holds backticks (CommonMark)."""
     fence = "`" * (max(map(len, re.findall("`+", str(text))), default=0) + 1)
