@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from textrnn.report.plots import panels
+from textrnn.report.plots import panels, search
 from textrnn.report.plots.dots import effects, factors, leaderboard
 from textrnn.report.plots.insight import memory, slices, words
 from textrnn.report.plots.sheet import COLOURS, drawing, save
@@ -17,8 +17,8 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
     """Writes a study's pictures as `.svg` into `folder`.
 
     Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table has something to
-    show, `effects` (of `comparisons`), `memory`, `slices` and `words`. Runs are in the leaderboard's order; one without
-    a finished seed is only in the learning curves.
+    show, `effects` (of `comparisons`), `memory`, `slices`, `words`, `searches`, and for each search `search_<name>`.
+    Runs are in the leaderboard's order; one without a finished seed is only in the learning curves.
 
     Args:
         board: `leaderboard.build(…)`
@@ -39,6 +39,10 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
             save(folder, "slices", slices(shown, models))
         if "words" in more:
             save(folder, "words", words(more["words"]))
+        if "searches" in more:
+            save(folder, "searches", search.searches(more, tables["scores"], models))
+            for name in more["searches"]["search"]:
+                save(folder, f"search_{name}", search.knobs(name, more))
 
 
 def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length: pd.DataFrame) -> None:
