@@ -34,7 +34,7 @@ def main(
         study.write(
             fresh,
             params,
-            study.Folders(runs, corpus, tokens, embeddings, probes),
+            study.Folders(runs, corpus, tokens, embeddings, probes, searches),
             settings.not_stated,
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())

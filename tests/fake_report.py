@@ -6,14 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 from fake_runs import alone, make_run, make_study
+from fake_searches import make_search
 
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.comparisons import COLUMNS
 from textrnn.analysis.protocol import OPTIMISM, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
+from textrnn.analysis.searches import searches
 from textrnn.report.sections import EVIDENCE, Report
 from textrnn.report.summary import summary
 
-PICTURES = ("leaderboard", "effects", "learning_curves", "memory", "slices", "reliability", "confusion", "words")
+SEARCHES = {"lstm-glove-tuned": 40, "gru-glove-tuned": 20}
+"""Trials of each search; its winner is the run of that name."""
+
+PICTURES = (
+    "leaderboard",
+    "searches",
+    *(f"search_{name}" for name in SEARCHES),
+    "effects",
+    "learning_curves",
+    "memory",
+    "slices",
+    "reliability",
+    "confusion",
+    "words",
+)
 
 QUALITY = """\
 # Data quality: reviews
@@ -91,6 +107,9 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
             ],
             columns=["embedding", "question", "expected", "answers", "right"],
         ).astype({"right": "boolean"}),
+        **searches(
+            [make_search(folder / "searches", name, trials) for name, trials in SEARCHES.items()], study["scores"]
+        ),
     }
     return Report("fake", "reviews", summary(board), board, study, QUALITY)
 
@@ -115,7 +134,9 @@ def empty_report(folder: Path) -> Report:
     }
     more = {name: pd.DataFrame(columns=names) for name, names in columns.items()}
     quality = "# Data quality: reviews\n\nNo row was left out.\n"
-    return Report("empty", "reviews", summary(board), board, {**study, **more}, quality)
+    return Report(
+        "empty", "reviews", summary(board), board, {**study, **more, **searches([], study["scores"])}, quality
+    )
 
 
 def _two_seeds() -> pd.DataFrame:

@@ -13,11 +13,11 @@ from tiny_experiments import PLAIN
 from textrnn.search.result import SearchResult
 
 SPACE: dict[str, dict[str, Any]] = {
-    "units": {"low": 16, "high": 256, "log": True, "off": False},
-    "learning_rate": {"low": 0.0003, "high": 0.01, "log": True, "off": False},
-    "layers": {"low": 1, "high": 3, "log": False, "off": False},
-    "dropout": {"low": 0.0, "high": 0.7, "log": False, "off": False},
-    "gradient_clip": {"low": 0.1, "high": 10.0, "log": True, "off": True},
+    "units": {"low": 16, "high": 256, "log": True, "optional": False},
+    "learning_rate": {"low": 0.0003, "high": 0.01, "log": True, "optional": False},
+    "layers": {"low": 1, "high": 3, "log": False, "optional": False},
+    "dropout": {"low": 0.0, "high": 0.7, "log": False, "optional": False},
+    "gradient_clip": {"low": 0.1, "high": 10.0, "log": True, "optional": True},
     "bidirectional": {"choices": [False, True]},
     "readout": {"choices": ["last", "max", "mean"]},
     "embedding": {"choices": ["glove-50d", "word2vec-50d", "random-50d"]},
@@ -46,7 +46,7 @@ def make_search(
                 spent += (cost := 1e11 * epochs * seeds * own[trial]["units"] / 16)
                 row[trial] |= {
                     "rung": rung,
-                    "epochs": epochs,
+                    "trained_epochs": epochs,
                     "seeds": " ".join(str(1000 + seed) for seed in range(seeds)),
                     "flops": row[trial].get("flops", 0.0) + cost,
                     "value": None,
@@ -67,7 +67,7 @@ def make_search(
                 best.append({"trial": trial, "flops": spent, "value": lowest})
         rows += list(row.values())
     refused = {**rows[-1], "outcome": "refused", "reason": "dropout needs layers", "flops": 0.0, "seeds": None}
-    rows[-1] = refused | dict.fromkeys(("rung", "epochs", "value", "val_accuracy"))
+    rows[-1] = refused | dict.fromkeys(("rung", "trained_epochs", "value", "val_accuracy"))
     shares = {"learning_rate": 0.41, "embedding": 0.22, "units": 0.17, "dropout": 0.09, "readout": 0.06}
     winner = best[-1]["trial"]
     outcomes = [each["outcome"] for each in rows]
@@ -92,13 +92,14 @@ def make_search(
 def write_search(
     folder: Path, trials: list[dict[str, Any]], values: list[tuple[Any, ...]], **content: Any
 ) -> SearchResult:
-    """Writes the files of the search `folder.name`: rows of trials.csv and values.csv, and search.json."""
+    """Writes the files of the search `folder.name`: rows of trials.csv and values.csv, search.json and winner.json."""
     folder.mkdir(parents=True)
     # Through text, so that `True` is written as Python does.
     text = [{key: None if value in (None, "") else str(value) for key, value in row.items()} for row in trials]
     pl.DataFrame(text, infer_schema_length=None).write_csv(folder / "trials.csv")
     columns = ["trial", "rung", "epochs", "seeds", "value", "val_accuracy"]
     pl.DataFrame(values, columns, orient="row").write_csv(folder / "values.csv")
+    (folder / "winner.json").write_text(json.dumps(content.pop("experiment")))
     (folder / "search.json").write_text(json.dumps({"name": folder.name, **content}))
     return SearchResult.load(folder)
 
@@ -106,7 +107,7 @@ def write_search(
 def _propose(rule: dict[str, Any], share: float) -> Any:
     if "choices" in rule:
         return rule["choices"][int(share * len(rule["choices"]))]
-    if rule["off"] and share > 0.7:
+    if rule["optional"] and share > 0.7:
         return None
     low, high = rule["low"], rule["high"]
     value = low * (high / low) ** share if rule["log"] else low + (high - low) * share

@@ -17,8 +17,8 @@ from textrnn.analysis.searches import COLUMNS, searches
 from textrnn.search.result import SearchResult
 
 SPACE: dict[str, dict[str, Any]] = {
-    "units": {"low": 2, "high": 64, "log": True, "off": False},
-    "early_stopping": {"low": 1, "high": 9, "log": False, "off": True},
+    "units": {"low": 2, "high": 64, "log": True, "optional": False},
+    "early_stopping": {"low": 1, "high": 9, "log": False, "optional": True},
     "bidirectional": {"choices": [False, True]},
 }
 
@@ -35,7 +35,12 @@ def make(folder: Path, name: str = "tuned", seeds: tuple[int, ...] = (1000, 1001
     columns = ("trial", *SPACE, "outcome", "rung", "value", "reason")
     spent = {"batch": 0, "seeds": "1000 1001", "flops": 1e9}
     trials = [
-        {**dict(zip(columns, row, strict=True)), **spent, "epochs": row[5], "val_accuracy": row[6] and 1 - row[6]}
+        {
+            **dict(zip(columns, row, strict=True)),
+            **spent,
+            "trained_epochs": row[5],
+            "val_accuracy": row[6] and 1 - row[6],
+        }
         for row in rows
     ]
     content: dict[str, Any] = {

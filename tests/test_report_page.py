@@ -100,7 +100,18 @@ def test_sections_are_in_the_order_in_which_a_reviewer_asks(html: str) -> None:
     parsed = Page(html)
 
     assert parsed.texts("h1") == ["Study fake on reviews"]
-    order = ["answer", "leaderboard", "published", "protocol", "effects", "learning-curves", "metrics", "memory"]
+    order = [
+        "answer",
+        "leaderboard",
+        "published",
+        "protocol",
+        "search",
+        "knobs",
+        "effects",
+        "learning-curves",
+        "metrics",
+        "memory",
+    ]
     order += ["errors", "hardest", "calibration", "embeddings", "data", "reproduce", "method"]
     assert [attributes["id"] for attributes, _ in parsed.all("section")] == order
     assert [attributes["href"] for attributes, _ in parsed.all("a")] == ["#report", *(f"#{name}" for name in order)]
@@ -316,6 +327,43 @@ def test_says_what_validation_adds_and_where_ours_differ_from_published_figures(
     assert "picking the epoch by its validation accuracy adds +1.2 points (−0.4 to +2.8) to the figure" in text
 
 
+def test_says_how_many_settings_were_tried_and_how_optimistic_the_search_was(
+    study: tuple[Path, Report], html: str
+) -> None:
+    tables, paragraphs, rows = study[1].tables, Page(html).texts("p"), _rows(html)
+    for row in tables["searches"].itertuples():
+        (said,) = (text for text in paragraphs if text.startswith(f"{row.search} tried {row.trials} settings ("))
+        assert f"Trial {row.winner} won: learning_rate: " in said
+        (cells,) = (cells for cells in rows if cells[0] == row.search and len(cells) == 9)
+        figures = [f"{100 * value:.1f}" for value in (row.accuracy, row.accuracy_again)]
+        assert cells[1:3] == figures
+        assert f"was {figures[0]} % in the search (2 seeds), and is {figures[1]} % with 3 other seeds" in said
+        assert said.endswith(f": an optimism of {cells[3]} points ({cells[4]}).")
+        assert f"The best trials of {row.search}" in Page(html).texts("caption")
+
+
+def test_importance_that_is_not_known_is_not_mentioned(study: tuple[Path, Report], html: str, tmp_path: Path) -> None:
+    tables = study[1].tables
+    unknown = tables["search_knobs"].assign(importance=None)
+
+    without = _html(tmp_path, replace(study[1], tables={**tables, "search_knobs": unknown}))
+
+    assert ["learning_rate", "41.0", "41.0"] in _rows(html) and "PED-ANOVA" in html
+    assert "PED-ANOVA" not in without and "Importance of each knob" not in without
+
+
+def test_of_a_search_whose_winner_failed_or_has_one_seed_nothing_is_made_up(
+    study: tuple[Path, Report], tmp_path: Path
+) -> None:
+    tables = study[1].tables
+    odd = tables["searches"].assign(seeds=[0, 1], accuracy_low=float("nan"), accuracy_high=float("nan"))
+
+    said = Page(_html(tmp_path, replace(study[1], tables={**tables, "searches": odd}))).texts("p")
+
+    assert any(text.endswith("Trained again, none of its seeds finished.") for text in said)
+    assert any(re.search(r"with 1 other seed: an optimism of [+−][\d.]+ points\.$", text) for text in said)
+
+
 def test_repeats_its_bytes(study: tuple[Path, Report], html: str, tmp_path: Path) -> None:
     for picture in study[0].glob("*.svg"):
         shutil.copy(picture, tmp_path)
@@ -327,11 +375,11 @@ def test_repeats_its_bytes(study: tuple[Path, Report], html: str, tmp_path: Path
         assert b"\r" not in (tmp_path / name).read_bytes()
 
 
-def test_sizes_for_a_study_of_28_runs(study: tuple[Path, Report], html: str) -> None:
+def test_sizes_for_a_study_of_28_runs_and_two_searches(study: tuple[Path, Report], html: str) -> None:
     short = (study[0] / "report.md").read_text(encoding="utf-8")
 
     assert len(study[1].board) == 28
-    assert len(html.encode()) < 2_500_000
+    assert len(html.encode()) < 2_700_000
     assert len(short) < 20_000
 
 
@@ -344,6 +392,7 @@ def test_the_short_report_is_a_part_of_the_page(study: tuple[Path, Report], html
         "Leaderboard",
         "Published figures and ours",
         "What the validation adds",
+        "Search",
         "What a factor is worth",
         "How to reproduce it",
     ]

@@ -79,9 +79,9 @@ def test_a_value_far_above_the_others_ends_at_the_edge(tmp_path: Path) -> None:
 
 def test_long_choices_take_two_lines(tmp_path: Path) -> None:
     names = ["glove-50d", "word2vec-50d", "random-50d", "glove-100d"]
-    space = {"embedding": {"choices": names}, "units": {"low": 16, "high": 256, "log": True, "off": False}}
-    more = {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True, "off": False}}
-    more |= {"dropout": {"low": 0.0, "high": 0.5, "log": False, "off": False}, "readout": {"choices": ["last"]}}
+    space = {"embedding": {"choices": names}, "units": {"low": 16, "high": 256, "log": True, "optional": False}}
+    more = {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True, "optional": False}}
+    more |= {"dropout": {"low": 0.0, "high": 0.5, "log": False, "optional": False}, "readout": {"choices": ["last"]}}
     embedding = {
         axes.get_title(loc="left"): axes
         for axes in knobs(

@@ -140,7 +140,9 @@ def test_what_diverged_is_a_result_and_wins_nothing(tmp_path: Path) -> None:
     assert (diverged["learning_rate"] > 0.01).all()
     assert set(diverged["reason"]) == {"seed 1000: the loss is no longer a finite number in epoch 2"}
     assert diverged["value"].isna().all()
-    assert (diverged["rung"] == 2).all() and (diverged["epochs"] == 1).all() and (diverged["flops"] == 100).all()
+    assert (
+        (diverged["rung"] == 2).all() and (diverged["trained_epochs"] == 1).all() and (diverged["flops"] == 100).all()
+    )
     assert winner.settings.learning_rate <= 0.01
 
 
@@ -192,7 +194,7 @@ def test_the_tables_say_what_was_tried_and_what_it_cost(tmp_path: Path) -> None:
     assert list(trials.columns[:7]) == ["trial", "batch", *SPACE]
     assert sum(result.outcomes.values()) == len(trials)
     assert result.flops == trials["flops"].sum() == 100 * len(lab.epochs) == 100 * len(result.curves)
-    assert (trials[trials["outcome"] == "finished"]["epochs"] == 9).all()
+    assert (trials[trials["outcome"] == "finished"]["trained_epochs"] == 9).all()
     assert result.best[-1]["trial"] == winner.number and result.best[-1]["value"] == winner.value
     assert [row["value"] for row in result.best] == sorted((row["value"] for row in result.best), reverse=True)
     assert sum(result.importance.values()) == pytest.approx(1)

@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from fake_runs import make_run, tiny_predictions
+from fake_searches import SPACE, make_search
 from test_analysis_gradients import write_probe
-from tiny_experiments import PLAIN, write_study
+from tiny_experiments import PLAIN, write_plan, write_study
 
 from textrnn.config.params import load_params
 from textrnn.embeddings.matrix import Embedding
@@ -110,7 +112,8 @@ def compare(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     """Runs the stage."""
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "80")
-    folders = ["plan/compare.json", "runs", "data/corpus", "data/tokens", "data/embeddings", "data/probes"]
+    data = [f"data/{name}" for name in ("corpus", "tokens", "embeddings", "probes", "searches")]
+    folders = ["plan/compare.json", "runs", *data]
 
     def run() -> Ended:
         monkeypatch.setattr(sys, "argv", [str(STAGE), *folders, "reports/tiny"])
@@ -179,11 +182,32 @@ def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, compar
     planned = json.loads(Path("plan/compare.json").read_text())["settings"]["params"]
     left_out = {"prepare", "encode", "train", "promotion", "data_check"}
     assert not left_out & planned.keys()
-    data = [Path("data", name) for name in ("corpus", "tokens", "embeddings", "probes")]
+    data = [Path("data", name) for name in ("corpus", "tokens", "embeddings", "probes", "searches")]
     blank = params.model_copy(update=dict.fromkeys(left_out))
     Path("again").mkdir()
     study.write(Path("again"), blank, study.Folders(Path("runs"), *data), ())
     assert _files(project / "again") == _files(project / "reports" / "tiny")
+
+
+def test_a_search_has_its_winner_on_the_leaderboard_and_its_own_tables_and_pictures(
+    project: Path, compare: Callable[[], Ended]
+) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    space = {**SPACE, "embedding": {"choices": ["random-4d"]}}
+    params["searches"] = {"tuned": {"start": "lstm", "space": {"units": {"low": 2, "high": 256}}, "rungs": 1}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    write_plan(project)
+    make_search(project / "data" / "searches", "tuned", trials=20, space=space)
+    assert "lacks 1 of the 4 runs that params.yaml declares: tuned. Run `dvc repro`" in compare().stderr
+    make_run(project / "runs", "tuned", epochs=2, seeds=[0, 1])
+
+    assert compare().status == 0
+
+    files = _files(project / "reports" / "tiny")
+    names = ("searches", "search_trials", "search_values", "search_best", "search_knobs")
+    assert {*(f"{name}.csv" for name in names), "searches.svg", "search_tuned.svg", "metrics/tuned.json"} < files.keys()
+    assert b"`tuned` tried 20 settings (" in files["report.md"]
+    assert files["search_trials.csv"].count(b"\ntuned,") == 20
 
 
 def test_a_missing_run_is_named_and_nothing_is_written(project: Path, compare: Callable[[], Ended]) -> None:

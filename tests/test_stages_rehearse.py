@@ -36,11 +36,25 @@ BASELINES = {
 }
 
 
+SEARCHES = {
+    "tuned-gru": {
+        "start": "gru",
+        "space": {
+            "units": {"low": 2, "high": 64, "log": True},
+            "early_stopping": {"low": 1, "high": 20, "optional": True},
+            "embedding": {"choices": ["tiny"]},
+        },
+        "rungs": 1,
+    },
+    "unheard": {"start": "probed", "space": {"dropout": {"low": 0.0, "high": 0.5}}, "rungs": 1},
+}
+
+
 @pytest.fixture
 def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The stage in a project that has a corpus and tokens, and nothing that was trained."""
     monkeypatch.chdir(tmp_path)
-    write_study(tmp_path, EXPERIMENTS, ["probed"], baselines=BASELINES)
+    write_study(tmp_path, EXPERIMENTS, ["probed"], baselines=BASELINES, searches=SEARCHES)
     rows = 40 * len(CLASSES)
     frames = {
         split: pl.DataFrame(
@@ -84,7 +98,10 @@ def test_draws_and_writes_what_the_study_and_mlflow_will_get_on_the_corpus_own_n
         assert "<!-- $5 to $10 -->" in Path(picture).read_text()
     assert "$20 up" in Path("mlflow/mistakes.csv").read_text()
     # Of the experiments one for each thing that there is to report, the probed one first.
-    assert {file.stem for file in Path("report/metrics").iterdir()} == {"probed", "frozen", "gru", *BASELINES}
+    chosen = {"probed", "frozen", "gru", "tuned-gru"}
+    assert {file.stem for file in Path("report/metrics").iterdir()} == {*chosen, *BASELINES}
+    assert {"searches.svg", "search_tuned-gru.svg", "search_trials.csv"} < report
+    assert "`tuned-gru` tried 6 settings (5 finished, 1 diverged)" in Path("report/report.md").read_text()
     assert not Path("runs").exists()
     assert capfd.readouterr().err == ""
 

@@ -27,7 +27,7 @@ COLUMNS = {
     "search_trials": ("search", "trial", "rank"),
     "search_values": ("search", "trial", "rung", "epochs", "seeds", "value", "val_accuracy"),
     "search_best": ("search", "trial", "flops", "value"),
-    "search_knobs": ("search", "knob", "importance", "low", "high", "log", "off", "choices"),
+    "search_knobs": ("search", "knob", "importance", "low", "high", "log", "optional", "choices"),
 }
 
 
@@ -84,7 +84,7 @@ def _summary(result: SearchResult, scores: pd.DataFrame) -> dict[str, Any]:
 
 def _ranked(result: SearchResult) -> pd.DataFrame:
     """The trials with their `rank`. Settings keep their digits, and whole numbers stay whole."""
-    trials = result.trials.astype({**dict.fromkeys(result.space, object), "rung": "Int64", "epochs": "Int64"})
+    trials = result.trials.astype({**dict.fromkeys(result.space, object), "rung": "Int64", "trained_epochs": "Int64"})
     valued = trials[trials["value"].notna()]
     order = valued.sort_values(["rung", "value"], ascending=[False, True], kind="stable").index
     return trials.assign(rank=pd.Series(range(1, len(order) + 1), order, dtype="Int64"))
@@ -95,7 +95,7 @@ def _knobs(result: SearchResult) -> pd.DataFrame:
         {
             "knob": knob,
             "importance": round(result.importance[knob], DIGITS) if knob in result.importance else None,
-            **{key: rule.get(key) for key in ("low", "high", "log", "off")},
+            **{key: rule.get(key) for key in ("low", "high", "log", "optional")},
             "choices": ", ".join(map(setting, rule.get("choices") or ())),
         }
         for knob, rule in result.space.items()

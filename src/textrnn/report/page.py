@@ -17,7 +17,7 @@ from textrnn.report.rendering import render
 from textrnn.report.sections import Report, numbers
 
 _SECTION = re.compile(r"^## (?P<title>.+) \{: #(?P<id>\S+) (?P<short>\.short )?\}\n(?P<text>(?s:.*?))(?=^## |\Z)", re.M)
-_PICTURE = re.compile(r'\n!\[(?P<alt>.+)\]\((?P<file>\w+\.svg) "(?P<caption>.+)"\)\n')
+_PICTURE = re.compile(r'\n!\[(?P<alt>.+)\]\((?P<file>[\w-]+\.svg) "(?P<caption>.+)"\)\n')
 _END = "The whole report, with pictures, is `index.html` next to this file.\n"
 
 

@@ -13,16 +13,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
+from textrnn.config.search import Search
 from textrnn.embeddings.matrix import Embedding
 from textrnn.modeling.model_files import EMBEDDING
 from textrnn.report import run_report, study
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
+from textrnn.search.halving import Halving, Task, Training
+from textrnn.search.result import write as write_search
+from textrnn.search.winner import with_winners
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
-ROWS, SEEDS, EPOCHS, DISTANCES = 120, 2, 2, 12
-"""How much is made up: texts of a split, seeds, epochs, and distances from a text's end."""
+ROWS, SEEDS, EPOCHS, DISTANCES, TRIALS = 120, 2, 2, 12, 6
+"""How much is made up: texts of a split, seeds, epochs, distances from a text's end, and trials of a search."""
 
 COVERED, DIMENSION = 2000, 4
 """How many of the most frequent words have a vector, and its dimension."""
@@ -45,10 +50,13 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         for split in ("valid", "test")
     }
     with TemporaryDirectory() as scratch:
-        folders = [Path(scratch, name) for name in ("runs", "embeddings", "probes", "report", "mlflow")]
+        folders = [Path(scratch, name) for name in ("runs", "embeddings", "probes", "searches", "report", "mlflow")]
         for folder in folders:
             folder.mkdir()
-        runs, embeddings, probes, report, mlflow = folders
+        runs, embeddings, probes, searches, report, mlflow = folders
+        for name, search in few.searches.items():
+            _write_search(searches / name, search, params.experiments[search.start])
+        few = with_winners(few, searches)
         for name, embedding in few.embeddings.items():
             _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
         for name in (*few.experiments, *few.baselines):
@@ -56,14 +64,14 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         for name in few.probes:
             (probes / name).mkdir()
             _gradients(few.seeds, splits["valid"]["id"]).write_parquet(probes / name / "gradients.parquet")
-        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes), ())
+        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes, searches), ())
         read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
         texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")
         run_report.write(mlflow, RunFolder.load(runs / next(iter(few.experiments))), texts)
 
 
 def _few(params: Params) -> Params:
-    """The study with two seeds, and only experiments that add something new to the report."""
+    """The study with two seeds, one search, and only experiments that add something new to the report."""
     chosen = {}
     known: set[tuple[str, object]] = set()
     for name in dict.fromkeys([*params.probes, *params.experiments]):
@@ -79,7 +87,9 @@ def _few(params: Params) -> Params:
             chosen[name] = experiment
             known |= adds
     probes = [name for name in params.probes if name in chosen]
-    return params.model_copy(update={"experiments": chosen, "probes": probes, "seeds": params.seeds[:SEEDS]})
+    searches = dict(list(params.searches.items())[:1])
+    update = {"experiments": chosen, "probes": probes, "searches": searches, "seeds": params.seeds[:SEEDS]}
+    return params.model_copy(update=update)
 
 
 def _write_embedding(folder: Path, vocabulary: Vocabulary, source: str) -> None:
@@ -122,6 +132,25 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
             history.append({"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)})
     folder.mkdir(exist_ok=True)
     write_run(folder, run, predictions, history)
+
+
+def _write_search(folder: Path, search: Search, start: Experiment) -> None:
+    """Writes what a search leaves, of a few trials that are not trained; one of them diverges."""
+
+    def train(tasks: list[Task]) -> dict[str, Training]:
+        return {task.key: _training(task) for task in tasks}
+
+    few = search.model_copy(update={"trials": TRIALS, "batch": TRIALS, "rungs": min(search.rungs, 2)})
+    halving = Halving(few, start, train)
+    folder.mkdir()
+    write_search(folder, folder.name, halving, halving.run())
+
+
+def _training(task: Task) -> Training:
+    measures = dict.fromkeys(HISTORY_COLUMNS[2:], 0.5 + task.trial / 100)
+    history = [{"seed": task.seed, "epoch": epoch, **measures} for epoch in range(1, 1 + task.until)]
+    failure = "made up" if task.trial == 1 else None
+    return Training([] if failure else history, 1.0, False, failure)
 
 
 def _gradients(seeds: list[int], ids: pl.Series) -> pl.DataFrame:

@@ -12,14 +12,18 @@ import pandas as pd
 from textrnn.analysis.calibration import BINS
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
 from textrnn.analysis.leaderboard import SCORES
+from textrnn.analysis.searches import OUTCOMES
 from textrnn.analysis.slices import EVIDENCE
 from textrnn.report.rendering import Row, grouped, rows
-from textrnn.report.summary import main_cells, score_text
-from textrnn.wording import code, estimate, percent, two_digits
+from textrnn.report.summary import main_cells, score_text, si
+from textrnn.wording import code, estimate, percent, setting, two_digits
 
 MEASURES = {"best_epoch": "validation, best epoch", "last_epoch": "validation, last epoch", "test": "test"}
 DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
 """Of the distances from a text's end, those in the table, besides the farthest."""
+
+MOST_TRIALS = 10
+"""So many of the best trials of a search are in its table."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Report:
         summary: the answers in plain sentences, `summary.summary(…)`.
         board: `leaderboard.build(…)`.
         tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
-            `analogies`, `published`, `protocol`, `optimism`.
+            `analogies`, `published`, `protocol`, `optimism`, and those of `searches.searches(…)`.
         data_quality: `data_quality.to_markdown(…)`.
     """
 
@@ -55,6 +59,7 @@ def numbers(report: Report) -> dict[str, Any]:
         **leaderboard(board),
         "published": rows(tables["published"].assign(figure=tables["published"]["measure"].map(MEASURES))),
         "added": {row["what"]: row for row in rows(tables["optimism"])},
+        **searches(tables),
         **effects(tables["comparisons"]),
         "curves": learning_curves(tables["learning_curves"], board),
         **memory(tables["memory"]),
@@ -74,6 +79,33 @@ def leaderboard(board: pd.DataFrame) -> dict[str, Any]:
     seeds = int(board.loc[board["kind"] == "experiment", "seeds"].max())
     reach = "over seeds and texts (of a single seed over texts only)" if seeds > 1 else "over texts only"
     return {"board": found, "seeds": seeds, "reach": reach}
+
+
+def searches(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Returns the searches with their winners in words, their `rungs`, best trials, and the importance of knobs."""
+    trials, knobs, values = tables["search_trials"], tables["search_knobs"], tables["search_values"]
+    own_knobs = knobs.groupby("search", sort=False)["knob"].agg(list).to_dict()
+    ranked = trials.sort_values("rank")
+    best = {}
+    for name, own in own_knobs.items():
+        shown = ranked[(ranked["search"] == name) & (ranked["rank"] <= MOST_TRIALS)]
+        best[name] = rows(shown.assign(**shown[own].map(setting)))
+    found = []
+    for row in rows(tables["searches"]):
+        (winner,) = (trial for trial in best[row["search"]] if trial["trial"] == row["winner"])
+        outcomes = ", ".join(f"{row[outcome]} {outcome}" for outcome in OUTCOMES if row[outcome])
+        settings = ", ".join(code(f"{knob}: {winner[knob]}") for knob in own_knobs[row["search"]])
+        found.append({**row, "outcomes": outcomes, "settings": settings, "operations": si(row["flops"], "FLOP")})
+    budget = values.groupby(["search", "rung", "epochs", "seeds"], sort=False)["value"]
+    known = knobs.dropna(subset="importance")
+    shares = known.pivot(index="knob", columns="search", values="importance").reindex(known["knob"].unique())
+    return {
+        "searches": found,
+        "rungs": rows(budget.agg(["size", "min", "median"]).reset_index()),
+        "best_trials": [(name, own, {knob: f"{{{knob}}}" for knob in own_knobs[name]}) for name, own in best.items()],
+        "importance": rows(shares.reset_index()),
+        "importance_columns": {code(name): f"{{{name}:percent}}" for name in known["search"].unique()},
+    }
 
 
 def effects(comparisons: pd.DataFrame) -> dict[str, Any]:

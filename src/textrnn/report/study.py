@@ -18,6 +18,7 @@ from textrnn.analysis.comparisons import comparisons
 from textrnn.analysis.examples import groups
 from textrnn.analysis.gradients import memory
 from textrnn.analysis.protocol import protocol, published
+from textrnn.analysis.searches import searches
 from textrnn.analysis.slices import hardest, log_count_ratios, slices
 from textrnn.analysis.word_vectors import MAP_COLUMNS, analogies, neighbours, trained_embedding, word_map
 from textrnn.config.params import Params
@@ -27,6 +28,7 @@ from textrnn.report.plots import draw
 from textrnn.report.sections import Report
 from textrnn.report.summary import summary
 from textrnn.run_folder import RunFolder
+from textrnn.search.result import SearchResult
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import Vocabulary
 
@@ -43,12 +45,14 @@ class Folders:
     tokens: Path
     embeddings: Path
     probes: Path
+    searches: Path
 
 
 def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str] = ()) -> None:
     """Writes the report into the folder `report`.
 
     Args:
+        params: the study, with the winners of its searches among the experiments.
         not_stated: what the catalog does not say of the corpus, such as its licence.
 
     Raises:
@@ -70,6 +74,7 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
         **_errors(ranked, params, folders, ratios),
         **_words(ranked, params, folders, encoder.vocabulary, ratios),
         "published": published(runs, params, board),
+        **searches([SearchResult.load(folders.searches / name) for name in params.searches], study["scores"]),
     }
     study["protocol"], study["optimism"] = protocol(runs, of_corpus)
     read = data_quality.read_report

@@ -32,7 +32,7 @@ from textrnn.search.winner import WINNER, read_winner
 
 RESULT = "search.json"
 
-TRIAL_COLUMNS = ("outcome", "rung", "epochs", "seeds", "value", "val_accuracy", "flops", "reason")
+TRIAL_COLUMNS = ("outcome", "rung", "trained_epochs", "seeds", "value", "val_accuracy", "flops", "reason")
 """Of `trials.csv`, after `trial`, `batch` and the knobs."""
 
 FEW = 10
@@ -148,7 +148,7 @@ def _trial(halving: Halving, trial: Trial) -> Row:
         **trial.values,
         "outcome": trial.outcome,
         "rung": len(rungs) + (trial.outcome == DIVERGED) or None,
-        "epochs": max(epochs, default=None),
+        "trained_epochs": max(epochs, default=None),
         "seeds": " ".join(str(task.seed) for task in tasks),
         "value": reached and reached.value,
         "val_accuracy": reached and reached.val_accuracy,

@@ -212,7 +212,7 @@ def _places(axes: Axes, knob: Any, trials: pd.DataFrame) -> pd.Series:
     locator = LogLocator(subs=steps) if knob["log"] else MaxNLocator(4)
     ticks = {float(scale(tick)): setting(tick) for tick in locator.tick_values(*ends) if ends[0] <= tick <= ends[1]}
     margin, off = 0.06 * (high - low), low - 0.2 * (high - low)
-    is_off = knob["off"] or numbers.isna().any()
+    is_off = knob["optional"] or numbers.isna().any()
     axes.set_xticks([off, *ticks] if is_off else [*ticks], ["off", *ticks.values()] if is_off else [*ticks.values()])
     axes.set_xlim(off - 2 * margin if is_off else low - margin, high + margin)
     return pd.Series(scale(numbers), trials.index).fillna(off + 4 * margin * jitter)
