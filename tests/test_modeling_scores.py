@@ -15,7 +15,7 @@ from sklearn import metrics
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.calibration import calibration
 from textrnn.modeling.scores import LEAST, METRICS, scores
-from textrnn.tracking import sync
+from textrnn.tracking import runs
 
 LABELS = np.array([0, 1, 1, 0])
 # Right, right, wrong, right; the probabilities of class 1 rank 3 of the 4 pairs correctly.
@@ -78,7 +78,7 @@ def test_a_confident_mistake_costs_the_same_in_mlflow_metrics_files_leaderboard_
     run = make_run(tmp_path, "lstm", predictions=dict.fromkeys(("valid", "test"), (list("abcd"), [1, 1, 0, 0], rows)))
     expected = (cost - 2 * log(0.75) + log(2)) / 4
 
-    logged = sync.scores(run, 0)  # the metrics of the MLflow run
+    logged = runs.scores(run, 0)  # the metrics of the MLflow run
     board = leaderboard.build([run], run_tables.seed_scores([run]), alone)
     (written,) = leaderboard.to_metrics(board).values()
     written = json.loads(json.dumps(written))

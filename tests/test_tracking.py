@@ -32,6 +32,7 @@ def make_run(**changes: Any) -> TrackedRun:
         "corpus": "reviews",
         "name": "lstm-glove",
         "kind": "experiment",
+        "stage": "train@lstm-glove",
         "params": {"cell": "lstm", "embedding": "glove", "ema": None, "units": 4},
         "fingerprint": FINGERPRINT,
         "datasets": {"data/tokens": "0123456789abcdef0123456789abcdef.dir", "data/embeddings/glove": "77"},
@@ -238,7 +239,7 @@ def test_a_short_training_neither_logs_nor_imports_mlflow(tmp_path: Path) -> Non
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}; from pathlib import Path\n"
         "from textrnn.tracking.live import LiveRun\n"
         "from textrnn.tracking.record import TrackedRun\n"
-        "live = LiveRun(TrackedRun('tiny', 'reviews', 'lstm', 'experiment', {}, '0', {}), Path())\n"
+        "live = LiveRun(TrackedRun('tiny', 'reviews', 'lstm', 'experiment', 'train@lstm', {}, '0', {}), Path())\n"
         "live.start_seed(0); live.epoch({'epoch': 1, 'loss': 1.0}); live.end_seed({'loss': 1.0}); live.end({})\n"
         "live.__exit__(KeyboardInterrupt)\n"
         "assert 'mlflow' not in sys.modules"

@@ -22,7 +22,7 @@ from textrnn.tracking.live import LIVE_AFTER, LiveRun
 from textrnn.tracking.record import TrackedRun
 from textrnn.tracking.store import open_store
 
-RUN = TrackedRun("tiny", "snippets", "lstm", "experiment", make_experiment().model_dump(), "f" * 64, {})
+RUN = TrackedRun("tiny", "snippets", "lstm", "experiment", "train@lstm", make_experiment().model_dump(), "f" * 64, {})
 SERVER = "that the server runs"
 
 

@@ -21,16 +21,18 @@ from mlflow.entities import LoggedModelOutput, Run
 from rich.console import Console
 from tiny_project import PARAMS
 
-from textrnn.config.params import Params, load_params
+from textrnn.config.params import BaselineParams, Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.project.origin import Origin
 from textrnn.run_folder import RunFolder
-from textrnn.tracking import artifacts
+from textrnn.tracking import runs, source
 from textrnn.tracking.lineage import lineage
 from textrnn.tracking.live import LIVE_AFTER, LiveRun
-from textrnn.tracking.record import TrackedRun
+from textrnn.tracking.record import PARENT, TrackedRun
+from textrnn.tracking.runs import history, scores, versions
+from textrnn.tracking.source import ARTIFACTS, SYNCED, Recorded
 from textrnn.tracking.store import PROCESS, REMOTE_SECONDS, Store, is_alive, open_store, this_process
-from textrnn.tracking.sync import ARTIFACTS, PARENT, SYNCED, Recorded, Synced, history, scores, sync, versions
+from textrnn.tracking.sync import Synced, sync
 
 NAN = "the loss is no longer a finite number in epoch 2"
 NAMES = ["lstm", "gru", "mean", "majority", "nb-svm"]
@@ -113,6 +115,7 @@ def train_live(folder: Path, params: Params, name: str, *, epochs: int = 3, lost
         corpus=params.corpus,
         name=name,
         kind="experiment",
+        stage=f"train@{name}",
         params=params.experiments[name].model_dump(),
         fingerprint=run.fingerprint,
         datasets={},
@@ -297,6 +300,22 @@ def test_runs_of_other_params_or_without_files_are_not_shown_as_the_studys(tmp_p
     assert str(done) == "3 runs agree with the files (3 created, 2 outdated)"
 
 
+def test_a_setting_that_is_newer_than_a_baseline_is_off(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Newer(BaselineParams):
+        lower: bool = False
+
+    def is_current(lower: bool) -> bool:
+        newer = Newer(**params.baselines["nb-svm"].model_dump(), lower=lower)
+        study = params.model_copy(update={"baselines": {"nb-svm": newer}})
+        return runs.current_run(tmp_path, study, "nb-svm") is not None
+
+    monkeypatch.setattr(runs, "BaselineParams", Newer)
+    assert is_current(lower=False)
+    assert not is_current(lower=True)
+
+
 def test_a_sync_that_was_interrupted_goes_on(tmp_path: Path, params: Params) -> None:
     def interrupt(store: Store, run: RunFolder, recorded: Recorded) -> None:
         if run.name == "gru":
@@ -314,9 +333,9 @@ def test_artifacts_are_digested_once_each_sync(tmp_path: Path, params: Params, m
     sync(tmp_path, params, Completed())
     asked: list[str] = []
 
-    def contents(store: Store, parent: Run, seeds: list[Run]) -> str:
-        asked.append(parent.info.run_name)
-        return artifacts.contents(store, parent, seeds)
+    def contents(store: Store, record: Recorded) -> str:
+        asked.append(record.parent.info.run_name)
+        return source.contents(store, record)
 
     monkeypatch.setattr("textrnn.tracking.sync.contents", contents)
     assert sync(tmp_path, params, Completed()) == Synced(unchanged=NAMES)

@@ -14,8 +14,9 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
+from textrnn.tracking.runs import scores
+from textrnn.tracking.source import Recorded
 from textrnn.tracking.store import Store
-from textrnn.tracking.sync import Recorded, scores
 
 FILES = ("run.json", "history.csv", "predictions.parquet")
 

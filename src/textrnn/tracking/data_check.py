@@ -18,7 +18,7 @@ from textrnn.project.remote import copy_version
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN
 from textrnn.tracking.registry import CORPUS, download, find_champion, label
-from textrnn.tracking.sync import registered_name
+from textrnn.tracking.runs import registered_name
 
 STAGE = "prepare_corpus"
 SCORED = 10_000

@@ -12,8 +12,8 @@ from rich.text import Text
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
+from textrnn.tracking.source import find
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import find
 
 SHORT = 7
 WIDE = 80
@@ -38,7 +38,10 @@ def lineage(project: Path, params: Params, name: str, width: int) -> RenderableT
     for record in records:
         rows.append(_row(record.parent, "all", "_mean", current))
         rows += [_row(child, str(seed), "", current) for seed, child in sorted(record.children.items())]
-    note = Text("valid and test: accuracy in percent; * as in runs/; + with uncommitted changes", style="italic")
+    winner = f"; winner of the search {name}" if name in params.searches else ""
+    note = Text(
+        f"valid and test: accuracy in percent; * as in runs/; + with uncommitted changes{winner}", style="italic"
+    )
     if width < WIDE:
         blocks = ("\n".join(f"{key} {value}" for key, value in row.items() if value) for row in rows)
         return Group(*(Text(f"{block}\n", overflow="fold") for block in blocks), note)

@@ -72,12 +72,12 @@ class LiveRun:
         """Closes the child run with its final `metrics`, or with the reason of its failure."""
         if failure is None:
             self._finals.append(metrics)
-        self._log(lambda store: store.close(self._open.pop(), metrics, failure))
+        self._log(lambda store: store.close(self._open.pop(), [(0, metrics)], failure))
 
     def end(self, metrics: dict[str, float], failure: str | None = None) -> None:
         """Closes the parent run with mean and standard deviation over the seeds, and `metrics`."""
         total = {**metrics, **over_seeds(self._finals)}
-        self._log(lambda store: store.close(self._open.pop(), total, failure))
+        self._log(lambda store: store.close(self._open.pop(), [(0, total)], failure))
 
     def _kill(self, store: Store) -> None:
         for run_id in self._open:

@@ -8,6 +8,14 @@ from typing import Any
 
 from textrnn.project.origin import Origin
 
+STAGE = "dvc.stage"
+"""The tag that every run of this project has."""
+
+PARENT = "mlflow.parentRunId"
+
+Tags = dict[str, str | None]
+"""Those that are None are left out."""
+
 REGULARIZATION = (
     "embedding_dropout",
     "spatial_dropout",
@@ -55,10 +63,9 @@ class TrackedRun:
         differs = f"differs from the study's defaults in {_listed(changes)}" if changes else "has the study's defaults"
         return f"Starts from the embedding {self.params['embedding']} and {differs}."
 
-    def tags(self, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> dict[str, str]:
+    def tags(self, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> Tags:
         """Returns the tags of the run for all seeds; with `parent_id` and `seed`, of that for one."""
-        name = self.name if seed is None else f"{self.name} seed {seed}"
-        tags = {
+        return {
             "study": self.study,
             "corpus": self.corpus,
             "experiment": self.name,
@@ -67,19 +74,25 @@ class TrackedRun:
             "embedding": self.params.get("embedding"),
             "regularization": ", ".join(knob for knob in REGULARIZATION if self.params.get(knob)) or "none",
             "seed": None if seed is None else str(seed),
-            "dvc.stage": self.stage,
             "dvc.fingerprint": self.fingerprint,
-            "dvc.exp_name": origin.experiment,
-            "dvc.restore": origin.restore(self.stage),
-            "git.dirty": str(bool(origin.patch)).lower() if origin.commit else None,
-            "mlflow.runName": name,
-            "mlflow.parentRunId": parent_id,
+            "mlflow.runName": self.name if seed is None else f"{self.name} seed {seed}",
+            PARENT: parent_id,
             "mlflow.note.content": self.description if seed is None else None,
-            "mlflow.source.git.commit": origin.commit,
-            "mlflow.source.name": f"dvc repro {self.stage}",
-            "mlflow.source.type": "LOCAL",
+            **source_tags(self.stage, origin),
         }
-        return {key: str(tag) for key, tag in tags.items() if tag}
+
+
+def source_tags(stage: str, origin: Origin) -> Tags:
+    """Returns the tags for the stage that makes a result, where it comes from, and how to restore it."""
+    return {
+        STAGE: stage,
+        "dvc.exp_name": origin.experiment,
+        "dvc.restore": origin.restore(stage),
+        "git.dirty": str(bool(origin.patch)).lower() if origin.commit else None,
+        "mlflow.source.git.commit": origin.commit,
+        "mlflow.source.name": f"dvc repro {stage}",
+        "mlflow.source.type": "LOCAL",
+    }
 
 
 def _listed(settings: dict[str, Any]) -> str:

@@ -29,9 +29,10 @@ from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
 from textrnn.project.dvc_lock import hashes
 from textrnn.run_folder import RunFolder
-from textrnn.tracking.artifacts import models_of
+from textrnn.tracking.record import PARENT
+from textrnn.tracking.runs import current_run, registered_name, scores, versions
+from textrnn.tracking.source import Recorded, find, models_of
 from textrnn.tracking.store import open_store
-from textrnn.tracking.sync import PARENT, Recorded, current_run, find, registered_name, scores, versions
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CORPUS = Path("data/corpus")

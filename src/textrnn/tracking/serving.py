@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from textrnn.modeling.predictor import output_columns
 from textrnn.run_folder import RunFolder
-from textrnn.tracking.artifacts import models_of
+from textrnn.tracking.source import models_of
 from textrnn.tracking.store import Store
 
 EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")

@@ -27,12 +27,13 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from textrnn.errors import TextrnnError
 from textrnn.project.origin import PATCH, Origin
-from textrnn.tracking.record import TrackedRun
+from textrnn.tracking.record import Tags, TrackedRun
 
 for chatty in ("alembic", "mlflow"):  # what they raise is reported, once
     logging.getLogger(chatty).setLevel(logging.CRITICAL)
@@ -72,6 +73,9 @@ PROCESS = "process"
 
 PAGE = 1000
 
+Row = tuple[int, dict[str, float]]
+"""A step, and the metrics there."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -83,33 +87,46 @@ class Store:
 
     def open(self, run: TrackedRun, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> str:
         """Opens the run for all seeds, or with `parent_id` and `seed` that for one; returns its id."""
-        tags = {**run.tags(origin, parent_id, seed), PROCESS: this_process()}
         params = run.params if seed is None else {**run.params, "seed": seed}
-        run_id = str(self.client.create_run(self.experiment_id, tags=tags).info.run_id)
+        patch = origin.patch if seed is None else ""
+        return self.create(run.tags(origin, parent_id, seed), params, run.datasets, patch)
+
+    def create(
+        self, tags: Tags, params: dict[str, Any], datasets: dict[str, str] | None = None, patch: str = ""
+    ) -> str:
+        """Opens a run; returns its id.
+
+        Args:
+            datasets: DVC's hash by data folder.
+            patch: what was changed in the checkout since its commit.
+        """
+        given = {**tags, PROCESS: this_process()}
+        run = self.client.create_run(self.experiment_id, tags={key: tag for key, tag in given.items() if tag})
+        run_id = str(run.info.run_id)
         self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-        self.client.log_inputs(run_id, [_dataset(*item) for item in run.datasets.items()])
-        if origin.patch and seed is None:
-            self.client.log_text(run_id, origin.patch, PATCH)
+        if datasets:
+            self.client.log_inputs(run_id, [_dataset(*item) for item in datasets.items()])
+        if patch:
+            self.client.log_text(run_id, patch, PATCH)
         return run_id
 
-    def log_metrics(self, run_id: str, rows: Iterable[tuple[int, dict[str, float]]]) -> None:
-        """Logs metrics at steps: `(step, {name: value})`, all in one request."""
-        self._log(run_id, rows, _now())
+    def log_metrics(self, run_id: str, rows: Iterable[Row], now: int | None = None) -> None:
+        """Logs metrics, in as few requests as MLflow allows, with the time `now` (milliseconds since 1970)."""
+        now = _now() if now is None else now
+        metrics = [Metric(key, value, now, step) for step, values in rows for key, value in values.items()]
+        for first in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+            self.client.log_batch(run_id, metrics=metrics[first : first + MAX_METRICS_PER_BATCH])
 
-    def close(self, run_id: str, metrics: dict[str, float], failure: str | None) -> None:
+    def close(self, run_id: str, rows: Iterable[Row], failure: str | None = None) -> None:
         """Ends a run with its last metrics: finished, or failed with the reason in the tag `failure`.
 
         The time of these metrics is the run's end, to the millisecond, so that they can be referred to.
         """
         now = _now()
-        self._log(run_id, [(0, metrics)], now)
+        self.log_metrics(run_id, rows, now)
         if failure is not None:
             self.client.set_tag(run_id, "failure", failure)
         self.client.set_terminated(run_id, "FINISHED" if failure is None else "FAILED", end_time=now)
-
-    def _log(self, run_id: str, rows: Iterable[tuple[int, dict[str, float]]], now: int) -> None:
-        metrics = [Metric(key, value, now, step) for step, values in rows for key, value in values.items()]
-        self.client.log_batch(run_id, metrics=metrics)
 
 
 def open_store(project: Path, experiment: str) -> Store:
