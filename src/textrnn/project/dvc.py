@@ -76,9 +76,15 @@ def ask(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[s
 
 
 def is_due(*stages: str, folder: Path = Path()) -> bool:
-    """Whether any of `stages`, by default of all, would run; outputs that are missing do not count."""
+    """Whether any of `stages`, by default of all, would run; outputs that are missing do not count.
+
+    Raises:
+        TextrnnError: DVC cannot say, with its reason.
+    """
     asked = ask("repro", "--dry", "--allow-missing", *stages, folder=folder)
-    # It fails where a stage is due whose inputs are not here yet.
+    # It fails to reproduce a stage that is due where inputs are not here yet.
+    if asked.returncode != 0 and "failed to reproduce" not in asked.stderr:
+        raise TextrnnError(f"`dvc repro --dry` failed:\n{asked.stderr.strip()}")
     return asked.returncode != 0 or bool(RUNS.search(asked.stdout))
 
 

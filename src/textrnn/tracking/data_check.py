@@ -55,10 +55,16 @@ def check(project: Path, params: Params) -> CorpusCheck:
     """Compares `data/corpus` with the version that the champion was trained on, which DVC's cache or remote has.
 
     Raises:
-        TextrnnError: `data/corpus` is not what catalog and params ask for, or the champion's version cannot be had.
+        TextrnnError: `data/corpus` is not what catalog and params ask for, DVC cannot say whether it is, or the
+            champion's version cannot be had.
     """
     present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS))
-    _check_prepared(project)
+    # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
+    if dvc.is_due(STAGE, folder=project):
+        raise TextrnnError(
+            f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
+            "again."
+        )
     client, champion = find_champion(project, params)
     if champion is None:
         name = registered_name(params.corpus)
@@ -106,15 +112,6 @@ def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
             words += len(ids)
             unknown += int((ids == UNKNOWN).sum())
     return unknown / words
-
-
-def _check_prepared(project: Path) -> None:
-    # What is missing, of DVC's cache or an archive that nobody needs any more, makes nothing stale.
-    if dvc.is_due(STAGE, folder=project):
-        raise TextrnnError(
-            f"{CORPUS} is not the corpus that catalog.yaml and params.yaml ask for. Run `dvc repro {STAGE}`, then this "
-            "again."
-        )
 
 
 def _fetch(project: Path, version: str, label: str, target: Path) -> None:
