@@ -48,7 +48,7 @@ searches:
 """
 
 TRIALS = """\
-trial,batch,units,dropout,early_stopping,cell,outcome,rung,epochs,seeds,value,val_accuracy,flops,reason
+trial,batch,units,dropout,early_stopping,cell,outcome,rung,trained_epochs,seeds,value,val_accuracy,flops,reason
 0,0,3,0.0,,lstm,cut,1,1,1000,0.7,0.5,100.0,
 1,0,16,0.25,2,gru,finished,2,2,1000 1001,0.5,0.75,600.0,
 2,0,64,0.1,,lstm,diverged,1,1,1000,,,50.0,the loss is no longer a finite number in epoch 1

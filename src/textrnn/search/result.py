@@ -90,9 +90,7 @@ class SearchResult:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Columns `trial`, `batch`, the knobs (empty where off), and `RESULT = "search.json"
-
-        TRIAL_COLUMNS`."""
+        """Columns `trial`, `batch`, the knobs (empty where off), and `TRIAL_COLUMNS`."""
         return pd.read_csv(self.path / "trials.csv")
 
     @cached_property

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from textrnn.report.plots import panels, search
+from textrnn.analysis.searches import FIGURES
+from textrnn.analysis.searches import searches as in_numbers
+from textrnn.report.plots import panels
 from textrnn.report.plots.dots import effects, factors, leaderboard
 from textrnn.report.plots.insight import memory, slices, words
+from textrnn.report.plots.search import knobs, searches
 from textrnn.report.plots.sheet import COLOURS, drawing, save
+from textrnn.search.result import SearchResult
 
 
 def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -40,9 +44,9 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
         if "words" in more:
             save(folder, "words", words(more["words"]))
         if "searches" in more:
-            save(folder, "searches", search.searches(more, tables["scores"], models))
+            save(folder, "searches", searches(more, tables["scores"], models))
             for name in more["searches"]["search"]:
-                save(folder, f"search_{name}", search.knobs(name, more))
+                save(folder, f"search_{name}", knobs(name, more))
 
 
 def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length: pd.DataFrame) -> None:
@@ -59,6 +63,15 @@ def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length:
             save(folder, "learning_curves", panels.learning_curves(tables["learning_curves"], models))
         _outcomes(folder, tables, models)
         save(folder, "accuracy_by_length", panels.accuracy_by_length(by_length, COLOURS[model]))
+
+
+def search(folder: Path, result: SearchResult) -> None:
+    """Writes the pictures of a single search: `searches`, without its winner trained again, and `search_<name>`."""
+    scores = pd.DataFrame(columns=["experiment", "seed", "split", *FIGURES.values()])
+    tables = in_numbers([result], scores)
+    with drawing():
+        save(folder, "searches", searches(tables, scores, {result.name: result.experiment.cell}))
+        save(folder, f"search_{result.name}", knobs(result.name, tables))
 
 
 def _outcomes(folder: Path, tables: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> None:
