@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import pipeline, prediction, report, scale, text, training
+from benchmarks import pipeline, prediction, report, scale, search, text, training
 from benchmarks.data import Workplace
 from benchmarks.measure import Result, Skipped
 
@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Workplace], Result]]] = {
     "encode": ("50,000 IMDB reviews to ids, vocabulary included", text.encode),
     "embed": ("GloVe 100d zip to embedding matrix", text.embed),
     "scale": ("IMDB 1x, 4x, 16x through encode and one epoch", scale.scale),
+    "search": ("a search of 7 settings on Rotten Tomatoes", search.search),
     "study": ("the study from empty runs, downloads present, 2 jobs", pipeline.study),
     "nothing": ("a study with nothing to do", pipeline.nothing_to_do),
     "start": ("start-up of a data stage", pipeline.start),

@@ -85,11 +85,13 @@ def test_any_number_of_processes_and_any_kill_give_the_same_bytes(project: TinyP
 
     shutil.rmtree(project.folder / "data/searches/tuned")
     record = project.folder / "checkpoints/tuned/trainings.jsonl"
-    for kills in range(3):  # at another moment each time: after so many trainings
+    for trainings in (0, 1, 4):  # at another moment each time
         with at_work(project, 2) as process:
-            while process.poll() is None and _trainings(record) < 3 * kills + 1:
-                time.sleep(0.05)
+            while _trainings(record) < trainings or not _children(process.pid):
+                time.sleep(0.02)
             os.killpg(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+    assert _trainings(record) < TRAININGS
     with at_work(project, 2) as process:
         text, _ = process.communicate(timeout=900)
     assert process.returncode == 0, text

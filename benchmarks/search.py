@@ -1,0 +1,121 @@
+"""A search: how soon it is as good as random trials that nothing cuts, its overhead, and what two processes bring.
+
+On the tokens and vectors of the project in the current folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import Workplace
+from benchmarks.measure import Claim, Figures, Result, Skipped, at_most, faster, in_process
+from textrnn.config.experiment import Experiment
+from textrnn.config.search import Search
+
+TOKENS, EMBEDDINGS, EMBEDDING = Path("data/tokens"), Path("data/embeddings"), "glove-50d"
+
+START = Experiment(embedding=EMBEDDING, max_tokens=64, epochs=27, batch_size=128)
+SPACE: dict[str, dict[str, Any]] = {
+    "units": {"low": 16, "high": 64, "log": True},
+    "cell": {"choices": ["lstm", "gru"]},
+    "readout": {"choices": ["last", "max"]},
+    "bidirectional": {"choices": [False, True]},
+    "learning_rate": {"low": 0.0003, "high": 0.01, "log": True},
+    "spatial_dropout": {"low": 0.0, "high": 0.6},
+    "dropout": {"low": 0.0, "high": 0.7},
+}
+TRIALS, FEW, BATCH = 64, 12, 16
+
+
+def search(work: Workplace) -> Result:
+    """A search by halving, compared with random trials and with trainings by themselves."""
+    if not (EMBEDDINGS / EMBEDDING).is_dir():
+        raise Skipped(f"needs {TOKENS} and {EMBEDDINGS / EMBEDDING}: run `make repro STUDY=cells` first")
+    trials, few = (4, 2) if work.quick else (TRIALS, FEW)
+    work.say(f"{trials} random trials")
+    uncut = in_process(_search, _settings(trials, sampler="random", rungs=1), 2, work.quick)
+    work.say("a search by halving")
+    halving = _settings(2 * trials, batch=min(BATCH, trials), rungs=1 if work.quick else 4)
+    cut = in_process(_search, halving, 2, work.quick, uncut["best"])
+    whole = _settings(few, sampler="random", rungs=1)
+    work.say(f"{few} trials by themselves")
+    bare = in_process(_trainings, whole, work.quick)
+    work.say(f"the same {few} in a search")
+    one, two = (in_process(_search, whole, jobs, work.quick)["seconds"] for jobs in (1, 2))
+    reached = cut["best"] <= uncut["best"]
+    name = f"{trials} random trials that nothing cuts: time to their best validation loss"
+    soon = faster(name, cut["seconds"], uncut["seconds"], 4)
+    return Result(
+        [
+            Claim(**{**vars(soon), "reached": soon.reached and reached}),
+            at_most(f"{few} trainings in one process, without a search", one, bare["seconds"], 1.1),
+            faster("one process, the same trials", two, one, 1.8),
+        ],
+        f"Rotten Tomatoes, {START.epochs} epochs, {len(SPACE)} settings, one seed. The random trials reach a validation "
+        f"loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, reduction 3) "
+        f"{'reaches' if reached else 'does not reach'} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. Time "
+        "counts from the start of the search to the end of the batch that reaches it, the start of the processes "
+        "included; so do the trainings by themselves include imports and loading. Each measured once.",
+    )
+
+
+def _settings(trials: int, batch: int | None = None, **changes: Any) -> Search:
+    size = {"trials": trials, "batch": batch or trials}
+    return Search.model_validate({"start": "lstm", "space": SPACE, **size, **changes})
+
+
+class _Reached(Exception):
+    """The search is as good as what it is compared with."""
+
+
+def _search(search: Search, jobs: int, quick: bool, until: float = 0.0) -> Figures:
+    """Runs `search` up to the batch in which a trial finishes with a value of at most `until`."""
+    from textrnn.search.halving import Halving
+    from textrnn.search.progress import Progress
+    from textrnn.search.proposals import FINISHED, Trial
+    from textrnn.search.trainings import Inputs, Record, Workers
+
+    trials: list[Trial] = []
+    started = time.perf_counter()
+
+    def best() -> float:
+        return min(trial.value for trial in trials if trial.outcome == FINISHED and trial.value is not None)
+
+    def on_batch(batch: list[Trial]) -> None:
+        if best() <= until:
+            raise _Reached
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        progress = Progress(search, _start(quick), trials)
+        try:
+            with Workers(jobs, Inputs(TOKENS, EMBEDDINGS, folder, ""), Record(folder, ""), progress) as workers:
+                Halving(search, _start(quick), workers.train, on_batch, trials).run()
+        except _Reached:
+            pass
+    return {"seconds": time.perf_counter() - started, "best": best(), "trials": len(trials)}
+
+
+def _trainings(search: Search, quick: bool) -> Figures:
+    """Trains what `search` proposes first, without a search: one network after the other."""
+    started = time.perf_counter()
+    from textrnn.modeling.batches import load_splits
+    from textrnn.modeling.inputs import load_start
+    from textrnn.modeling.training import Trainer
+    from textrnn.search.proposals import Proposals
+
+    trials = Proposals(search, _start(quick)).batch(0, search.trials)
+    encoder, start = load_start(TOKENS, EMBEDDINGS / EMBEDDING)
+    splits = load_splits(TOKENS, _start(quick), encoder.vocabulary, ("train", "valid"))
+    for trial in trials:
+        Trainer(trial.settings, splits, start.draw, len(encoder.classes), fixed_rows=len(start.file_words)).run(
+            search.seed
+        )
+    return {"seconds": time.perf_counter() - started}
+
+
+def _start(quick: bool) -> Experiment:
+    return START.model_copy(update={"epochs": 1, "train_examples": 200}) if quick else START
