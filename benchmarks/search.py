@@ -54,10 +54,10 @@ def search(work: Workplace) -> Result:
             at_most(f"{few} trainings in one process, without a search", one, bare["seconds"], 1.1),
             faster("one process, the same trials", two, one, 1.8),
         ],
-        f"Rotten Tomatoes, {START.epochs} epochs, {len(SPACE)} settings, one seed. The random trials reach a validation "
-        f"loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, reduction 3) "
-        f"{'reaches' if reached else 'does not reach'} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. Time "
-        "counts from the start of the search to the end of the batch that reaches it, the start of the processes "
+        f"Rotten Tomatoes, {START.epochs} epochs, {len(SPACE)} settings, one seed. The random trials reach a "
+        f"validation loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, reduction 3) "
+        f"{'reaches' if reached else 'does not reach'} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. "
+        "Time counts from the start of the search to the end of the batch that reaches it, the start of the processes "
         "included; so do the trainings by themselves include imports and loading. Each measured once.",
     )
 
