@@ -46,6 +46,7 @@ def search(work: Workplace) -> Result:
     work.say(f"the same {few} in a search")
     one, two = (in_process(_search, whole, jobs, work.quick)["seconds"] for jobs in (1, 2))
     reached = cut["best"] <= uncut["best"]
+    answer = "reaches" if reached else "does not reach"
     name = f"{trials} random trials that nothing cuts: time to their best validation loss"
     soon = faster(name, cut["seconds"], uncut["seconds"], 4)
     return Result(
@@ -55,8 +56,8 @@ def search(work: Workplace) -> Result:
             faster("one process, the same trials", two, one, 1.8),
         ],
         f"Rotten Tomatoes, {START.epochs} epochs, {len(SPACE)} settings, one seed. The random trials reach a "
-        f"validation loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, reduction 3) "
-        f"{'reaches' if reached else 'does not reach'} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. "
+        f"validation loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, "
+        f"reduction 3) {answer} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. "
         "Time counts from the start of the search to the end of the batch that reaches it, the start of the processes "
         "included; so do the trainings by themselves include imports and loading. Each measured once.",
     )

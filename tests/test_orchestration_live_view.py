@@ -53,6 +53,19 @@ def test_rows_show_what_each_training_last_reported(clock):
     ]
 
 
+def test_a_search_shows_how_far_it_is_what_runs_and_what_was_cut(clock):
+    view, _ = make_view(clock)
+    view.begin("train@lstm")  # a stage of this cost
+    clock.now = 50
+    news = "trial 7: 0.5100 after epoch 3, lowest 0.4400 (trial 2), 12 cut, running: 8, 9"
+    view.line("train@lstm", f"40/80 epochs  {news}")
+    assert rendered(view) == [
+        ["train@lstm", *news.split(), "0:50"],
+        # Half of 8 units took 50 s; 4 of it and 7 of the others are left for two jobs.
+        ["0", "done,", "1", "running,", "3", "waiting,", "about", "1:08", "left"],
+    ]
+
+
 def test_a_narrow_terminal_shows_names_first(clock):
     console = Console(file=StringIO(), width=40)
     view = LiveView(WORK, [5, 7], 2, console, clock)
