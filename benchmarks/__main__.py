@@ -1,11 +1,11 @@
-"""Measures this project beside the usual ways, and writes `reports/benchmarks.md`.
+"""Compares this project with the usual ways of doing the same work, and writes `reports/benchmarks.md`.
 
     python -m benchmarks --data FOLDER                  # everything: hours on two cores
     python -m benchmarks --data FOLDER --only encode    # one row; the page keeps the others
     python -m benchmarks --quick                        # miniature data: does everything run?
 
 FOLDER holds the published archives of IMDB (aclImdb_v1.tar.gz or .tar.xz) and GloVe (glove.6B.zip or
-glove.6B.100d.zip). What is missing is skipped, and told.
+glove.6B.100d.zip). What is missing is skipped and reported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="Miniature data, one repeat: the figures mean nothing.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Where the page goes: reports/, nowhere with --quick.")] = None,
 ) -> None:
-    """Measure this project beside the usual ways of doing the same work."""
+    """Compare this project with the usual ways of doing the same work."""
     unknown = sorted(set(only or []) - BENCHMARKS.keys())
     if unknown:
         raise typer.BadParameter(f"no benchmark {', '.join(unknown)}. Known: {', '.join(BENCHMARKS)}.")

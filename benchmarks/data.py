@@ -1,4 +1,4 @@
-"""What is measured on: full-size IMDB and GloVe from a folder, or made-up miniatures of both.
+"""The data of the benchmarks: full-size IMDB and GloVe from a folder, or made-up miniatures of both.
 
 Everything is written to a scratch folder in the stages' own formats, once for all benchmarks.
 """
@@ -35,11 +35,12 @@ VALID_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a benchmark finds its data and leaves its files, and whom it tells how far it is.
+    """Where a benchmark finds its data and writes its files, and where it reports progress.
 
-    data: folder with the published archives; None where there is none.
+    data: folder with the published archives, or None.
     scratch: a temporary folder, the same for all benchmarks of one call.
-    quick: miniature data, one repeat: to see that everything runs.
+    quick: miniature data and one repeat, to see that everything runs.
+    say: is called with what runs now.
     """
 
     data: Path | None
@@ -48,7 +49,7 @@ class Workplace:
     say: Callable[[str], None]
 
     def repeats(self, full: int) -> int:
-        """Returns how often a measurement is repeated: `full` times, or once where all is quick."""
+        """Returns how often a measurement is repeated: `full` times, or once if `quick`."""
         return 1 if self.quick else full
 
     def reviews(self) -> Path:
@@ -152,13 +153,13 @@ def _imdb(archive: Path, unlabelled: bool = False) -> pl.DataFrame:
 
 
 def _made_up_reviews() -> pl.DataFrame:
-    """240 texts of up to 60 words, `word0` to `word199` and what tells their label."""
+    """240 texts of up to 60 words, `word0` to `word199` and one that indicates their label."""
     draw = np.random.default_rng(0)
     rows = []
     for row in range(240):
         words = [f"word{number % 200}" for number in (row, *draw.zipf(1.5, int(draw.integers(2, 59))))]
-        told = ("dreadful", "wonderful")[row % 2]
-        rows.append({"text": f"It's {told}: {' '.join(words)}... {told}!<br />", "label": row % 2})
+        opinion = ("dreadful", "wonderful")[row % 2]
+        rows.append({"text": f"It's {opinion}: {' '.join(words)}... {opinion}!<br />", "label": row % 2})
     split = pl.Series("split", ["train", "train", "test", "test"] * 60)
     return pl.DataFrame(rows, schema={"text": pl.String, "label": pl.Int32}).with_columns(split)
 

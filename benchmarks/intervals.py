@@ -1,8 +1,8 @@
 """Do the intervals cover, and do the tests keep their level? Measured on simulated experiments whose truth is known.
 
-A seed is right about a text when a normal variable is above a bar: the sum of what films, texts, seeds
-and every single meeting of text and seed contribute. The bar is where it makes the accuracy that is
-wanted, so the truth is known, and experiments that share their texts resemble each other as real ones do.
+A seed classifies a text correctly if a normal variable exceeds a threshold. The variable is the sum of effects of
+films, texts, seeds, and pairs of text and seed; the threshold sets the accuracy. So the truth is known, and
+experiments that share their texts are correlated as real ones are.
 
     python -m benchmarks.intervals            # writes reports/intervals.md; minutes
     python -m benchmarks.intervals --quick    # few repeats, writes nothing: does everything run?
@@ -28,7 +28,7 @@ from textrnn.analysis.significance import Estimate, SeedPrior, contrast, vote
 
 ACCURACY = 0.76
 TEXT_SHARE, FILM_SHARE, COMMON = 0.5, 0.05, 0.7
-"""Of the variance what lies in texts and in films; and of these what two experiments have in common."""
+"""Shares of the variance due to texts and to films, and what share of both two experiments have in common."""
 
 REPEATS, QUICK_REPEATS = 2000, 20
 FAMILIES, MEMBERS = 500, 10
@@ -43,7 +43,7 @@ class Test:
     films: tuple[int, ...]
 
     @property
-    def units(self) -> np.ndarray:
+    def groups(self) -> np.ndarray:
         """Returns the number of each example's group."""
         return np.repeat(np.arange(len(self.films)), self.films)
 
@@ -59,20 +59,20 @@ def simulate(
     spreads: Sequence[float],
     accuracies: Sequence[float] | None = None,
 ) -> list[np.ndarray]:
-    """Returns for each experiment float [seeds, texts]: above 0 where a seed is right about a text.
+    """Returns for each experiment float [seeds, texts]: above 0 where a seed classifies a text correctly.
 
     Args:
-        seeds: how many each experiment has; 1 with a spread of 0 is a baseline.
-        spreads: for each the standard deviation of accuracy between seeds.
-        accuracies: for each in truth; without them `ACCURACY`.
+        seeds: the number of seeds of each experiment; 1 with a spread of 0 is a baseline.
+        spreads: the standard deviation of each one's accuracy between seeds.
+        accuracies: the true one of each; `ACCURACY` by default.
     """
-    units = test.units
-    texts, films = len(units), len(test.films)
-    common = sqrt(TEXT_SHARE) * draw.normal(size=texts) + sqrt(FILM_SHARE) * draw.normal(size=films)[units]
+    groups = test.groups
+    texts, films = len(groups), len(test.films)
+    common = sqrt(TEXT_SHARE) * draw.normal(size=texts) + sqrt(FILM_SHARE) * draw.normal(size=films)[groups]
     found = []
     for count, spread, accuracy in zip(seeds, spreads, accuracies or [ACCURACY] * len(seeds), strict=True):
         centre = float(norm.ppf(accuracy))
-        own = sqrt(TEXT_SHARE) * draw.normal(size=texts) + sqrt(FILM_SHARE) * draw.normal(size=films)[units]
+        own = sqrt(TEXT_SHARE) * draw.normal(size=texts) + sqrt(FILM_SHARE) * draw.normal(size=films)[groups]
         by_seed = (spread / float(norm.pdf(centre))) ** 2
         meeting = 1 - TEXT_SHARE - FILM_SHARE
         drawn = sqrt(by_seed) * draw.normal(size=(count, 1)) + sqrt(meeting) * draw.normal(size=(count, texts))
@@ -110,11 +110,11 @@ def over_texts(correct: Sequence[np.ndarray], weights: Sequence[float]) -> Inter
 
 
 WAYS: dict[str, Callable[[Sequence[np.ndarray], Sequence[float], np.ndarray], Interval]] = {
-    "used here": lambda correct, weights, units: contrast(correct, weights, units.tolist()).interval(1 - LEVEL),
-    "Satterthwaite": lambda correct, weights, units: satterthwaite(contrast(correct, weights, units.tolist())),
-    "films ignored": lambda correct, weights, units: contrast(correct, weights).interval(1 - LEVEL),
-    "seeds alone": lambda correct, weights, units: over_seeds(correct, weights),
-    "texts alone": lambda correct, weights, units: over_texts(correct, weights),
+    "used here": lambda correct, weights, groups: contrast(correct, weights, groups.tolist()).interval(1 - LEVEL),
+    "Satterthwaite": lambda correct, weights, groups: satterthwaite(contrast(correct, weights, groups.tolist())),
+    "films ignored": lambda correct, weights, groups: contrast(correct, weights).interval(1 - LEVEL),
+    "seeds alone": lambda correct, weights, groups: over_seeds(correct, weights),
+    "texts alone": lambda correct, weights, groups: over_texts(correct, weights),
 }
 
 
@@ -125,7 +125,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def repeated(repeats: int, what: str) -> Iterable[int]:
-    """Counts the repeats, and shows how far they are where somebody looks."""
+    """Counts the repeats, and shows progress in a terminal."""
     console = Console(stderr=True)
     return track(range(repeats), what, console=console, transient=True, disable=not console.is_terminal)
 
@@ -144,7 +144,7 @@ def missed(test: Test, seeds: Sequence[int], spreads: Sequence[float], repeats: 
     for _ in repeated(repeats, say):
         correct = [each > 0 for each in simulate(draw, test, seeds, spreads)]
         for place, way in enumerate(WAYS.values()):
-            low, high = way(correct, weights, test.units)
+            low, high = way(correct, weights, test.groups)
             misses[place] += not low <= truth <= high
         misses[-1] += half == 1 and mcnemar(correct[0], correct[1]) <= LEVEL
     return list(misses / repeats)
@@ -174,7 +174,7 @@ DIFFERENCES: dict[str, tuple[list[int], list[float]]] = {
 
 
 def differences(repeats: int) -> Iterable[list[str]]:
-    """Rows: how often experiments that are equally good seem to differ."""
+    """Rows: how often equally good experiments are found to differ."""
     for name, (seeds, spreads) in DIFFERENCES.items():
         *ways, single = missed(FILMS, seeds, spreads, repeats, name)
         yield [name, *(f"{100 * miss:.1f}" for miss in ways), f"{100 * single:.1f}" if len(seeds) == 2 else ""]
@@ -190,8 +190,8 @@ def votes(repeats: int) -> Iterable[list[str]]:
                 latent = simulate(draw, FILMS, [seeds], [spread])[0]
                 right = norm.cdf(latent)
                 probabilities = np.stack([right, 1 - right], axis=-1)
-                labels = np.zeros(len(FILMS.units), dtype=np.int64)
-                estimates.append(vote(probabilities, labels, FILMS.units.tolist()))
+                labels = np.zeros(len(FILMS.groups), dtype=np.int64)
+                estimates.append(vote(probabilities, labels, FILMS.groups.tolist()))
             truth = np.mean([estimate.value for estimate in estimates])
             parts = {"both": slice(None), "texts alone": slice(1)}
             cells = []
@@ -202,13 +202,13 @@ def votes(repeats: int) -> Iterable[list[str]]:
 
 
 def families(repeats: int) -> Iterable[list[str]]:
-    """Rows: how often at least one of `MEMBERS` equal experiments seems to differ from an eleventh."""
+    """Rows: how often at least one of `MEMBERS` equal experiments is found to differ from an eleventh."""
     for spread in (0.0, 0.015):
         draw = np.random.default_rng(int(1000 * spread))
         holm = plain = 0
         for _ in repeated(repeats, "families"):
             bar, *others = (each > 0 for each in simulate(draw, FILMS, [3] * (MEMBERS + 1), [spread] * (MEMBERS + 1)))
-            p_values = [contrast([bar, other], [-1, 1], FILMS.units.tolist()).p_value for other in others]
+            p_values = [contrast([bar, other], [-1, 1], FILMS.groups.tolist()).p_value for other in others]
             plain += min(p_values) <= LEVEL
             holm += bool(multipletests(p_values, LEVEL, method="holm")[0].any())
         yield [f"{100 * spread:g}", f"{100 * holm / repeats:.1f}", f"{100 * plain / repeats:.1f}"]
@@ -222,7 +222,7 @@ STUDIES: dict[str, np.ndarray] = {
 """The last is much like the study `cells`."""
 
 WORSE = 0.05
-"""In the simulated studies every second experiment is so much worse than the others and the baseline."""
+"""By how much every second experiment of a simulated study is worse than the others and the baseline."""
 
 
 def studies(repeats: int) -> Iterable[list[str]]:
@@ -239,7 +239,7 @@ def studies(repeats: int) -> Iterable[list[str]]:
             seeds = [1] + [3] * len(spreads)
             bar, *others = (each > 0 for each in simulate(draw, FILMS, seeds, [0.0, *spreads], truth))
             for way, prior in enumerate((SeedPrior(), SeedPrior.of_study(others))):
-                estimates = [contrast([bar, other], [-1, 1], FILMS.units.tolist(), prior) for other in others]
+                estimates = [contrast([bar, other], [-1, 1], FILMS.groups.tolist(), prior) for other in others]
                 limits = np.array([[one.interval(1 - level) for one in estimates] for level in levels])
                 found = (limits[..., 0] > 0) | (limits[..., 1] < 0)
                 rejected[way] += found

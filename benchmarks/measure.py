@@ -1,8 +1,8 @@
 """How everything here is measured: contenders in turn, each time in a process of its own.
 
 A fresh process has no warm caches of another contender, its own imports and thread settings, and a
-peak of memory that is its alone. Turns alternate in direction (A B, B A, …), so that a machine that
-slows down in between slows down both.
+peak of memory of its own. Turns alternate in direction (A B, B A, …), so that a machine that slows down
+slows down both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import psutil
 
 Figures = dict[str, float]
-"""What a contender tells of one run: `seconds`, and what else it has measured."""
+"""What a contender measures in one run: `seconds`, and others."""
 
 Contender = Callable[[int], Figures]
 """Runs once; the argument counts the repeats from 0 on, and serves as seed."""
@@ -29,10 +29,9 @@ Contender = Callable[[int], Figures]
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the page: two figures, what comes of them, and what was wanted.
+    """One line of the page: two figures, their result, and the target.
 
-    `shown` is that figure as text, such as `3.2x`. What is there only to be known has "no target" as `wanted`, which
-    is always reached.
+    `shown` is the result as text, such as `3.2x`. A `wanted` of "no target" is always reached.
     """
 
     compared_with: str
@@ -69,7 +68,7 @@ def at_most(name: str, ours: float, theirs: float, factor: float) -> Claim:
 def alternate(
     contenders: Mapping[str, Contender], repeats: int, say: Callable[[str], None]
 ) -> dict[str, list[Figures]]:
-    """Returns the figures of every repeat of every contender; `say` is told which one runs."""
+    """Returns the figures of every repeat of every contender; `say` is called with the one that runs."""
     measured: dict[str, list[Figures]] = {name: [] for name in contenders}
     for repeat in range(repeats):
         for name in list(contenders)[:: 1 if repeat % 2 == 0 else -1]:
@@ -79,7 +78,7 @@ def alternate(
 
 
 def best(repeats: Sequence[Figures], figure: str = "seconds", which: Literal["least", "most"] = "least") -> float:
-    """Returns the least (or most) of `figure`: what else ran on the machine can only make it worse."""
+    """Returns the least (or most) of `figure`: other load on the machine can only make it worse."""
     return (min if which == "least" else max)(figures[figure] for figures in repeats)
 
 
@@ -96,12 +95,12 @@ def side_by_side(calls: Sequence[tuple[Any, ...]], jobs: int) -> list[Figures]:
 
 
 def held_memory() -> float:
-    """Returns the bytes that this process holds now."""
+    """Returns the memory of this process now, in bytes."""
     return float(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> float:
-    """Returns the most bytes that this process ever held at once."""
+    """Returns the peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
@@ -129,7 +128,7 @@ def command(*arguments: str | Path, folder: Path | None = None, **variables: str
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of commands: their `python` is this Python, and nothing phones home."""
+    """Returns the environment of commands: their `python` is this Python, and DVC sends no statistics."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **variables}
 

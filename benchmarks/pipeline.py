@@ -33,7 +33,7 @@ from benchmarks.measure import (
 DATA_STAGES = ("download_corpus", "prepare_corpus", "encode_corpus", "download_vectors", "build_embeddings")
 SKLEARN, GENSIM = "sklearn.model_selection", "gensim.models"
 IMPORTED_LATER = {"prepare_corpus": SKLEARN, "build_embeddings": GENSIM}
-"""What these stages import inside of a function, since not every study needs it."""
+"""What these stages import inside of a function, because not every study needs it."""
 
 DVC = (sys.executable, "-m", "dvc")
 TEXTRNN = (sys.executable, "-m", "textrnn")
@@ -90,7 +90,7 @@ def _is_up_to_date() -> bool:
 
 
 def start(work: Workplace) -> Result:
-    """A data stage's way to its first line, and what the default study has two of them import later."""
+    """The start of each data stage, and the later imports of two of them in the default study."""
     contenders = {
         "pass": lambda _: command(sys.executable, "-c", "pass"),
         **{name: _start(name) for name in DATA_STAGES},
@@ -114,7 +114,7 @@ def start(work: Workplace) -> Result:
             )
         ],
         f"The slowest of the data stages, until the imports of its file are done. {each}. In the default study two "
-        "import more on their way, which the claim leaves out: with scikit-learn, which draws the splits, "
+        "import more later, which the claim leaves out: with scikit-learn, which draws the splits, "
         f"`prepare_corpus` {seconds[SKLEARN]:.2f} s; with gensim, which trains word2vec, `build_embeddings` "
         f"{seconds[GENSIM]:.2f} s.",
     )
@@ -135,7 +135,7 @@ def _from_empty_runs(work: Workplace, *arguments: str) -> Figures:
 
 @contextmanager
 def empty_runs(folder: Path, prepare: Callable[[Path], None] = lambda _: None) -> Iterator[dict[str, str]]:
-    """Makes `folder` a copy of the project, for a while: plan and downloads are up to date, and no other stage is.
+    """Makes `folder` a copy of the project with only plan and downloads up to date; deletes it at the end.
 
     Yields the environment variables of commands that are to work in the copy alone.
 

@@ -62,8 +62,8 @@ def predict(work: Workplace) -> Result:
         ],
         f"{texts.height:,} reviews from a Parquet file to one with label and probabilities: the whole command, "
         "imports included; and from texts to probabilities in a process that has loaded the model and scored once. "
-        f"Both encode with this project's tokenizer and score an LSTM(32), in batches of {BATCH} but where said, here "
-        "with a thread for each core, there with TensorFlow's own settings.",
+        f"Both encode with this project's tokenizer and score an LSTM(32), in batches of {BATCH} except where said, "
+        "here with a thread for each core, there with TensorFlow's own settings.",
     )
 
 
@@ -97,7 +97,7 @@ def _score_by_keras(model: Path, reviews: Path, batch_size: int) -> Figures:
 
 
 def _by_keras(model: Path, batch_size: int) -> tuple[Callable[[pl.Series], np.ndarray], TextEncoder]:
-    """What one writes with Keras alone for a model of this kind: encode, pad, predict."""
+    """The usual way to use such a model with Keras alone: encode, pad, predict."""
     keras = textbook.quiet_keras()
     encoder = TextEncoder.load(model)
     with np.load(model / "weights.npz") as file:

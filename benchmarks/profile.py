@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 import yaml
 from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+from tabulate import tabulate
 
 from benchmarks.measure import Skipped, environment
 from benchmarks.pipeline import TEXTRNN, empty_runs
@@ -76,16 +77,10 @@ COLOURS = {
 """The kinds of stages in the pipeline's order, in colours of Okabe & Ito, and of Tol."""
 
 AFTER = "after the last"
-"""What DVC, MLflow and the leaderboard on screen take when all stages are done."""
+"""DVC, MLflow and the leaderboard on screen, when all stages are done."""
 
-WIDTH, MARGIN, ROW = 10.0, 1.25, 0.27
-"""Inches: the picture, the room for labels at its left, and the height of a row of the bar chart."""
-
-LANE, TIMELINE = 1.5, 6.0
-"""Inches: the heights that a lane and all lanes have at most."""
-
-FILLED = 0.86
-"""How much of a lane's height its bars fill."""
+WIDTH, LANE, TIMELINE, ROW = 10.0, 1.5, 6.0, 0.27
+"""Inches: the picture, a lane and all lanes at most, and a row of the bar chart."""
 
 LABEL_SIZE = 6.5
 
@@ -94,10 +89,11 @@ LABEL_SIZE = 6.5
 class Stage:
     """A stage that ran. Points in time are seconds since `textrnn repro` was called.
 
-    kind, name: of DVC's name for it what is before the @, and what is behind it or "".
+    kind, name: of DVC's name for it the part before the @, and the part after it or "".
     called: when its imports were done, and its main function was called.
     cpu: seconds of all cores.
-    fitting: seconds that a training spent in its seeds' epochs, or a baseline in its fit; 0 for others.
+    fitting: seconds of a training's epochs, or of a baseline's fit; 0 for others.
+    lane, gap: its row in the picture, and the seconds in which nothing ran there before it (`lay_out`).
     """
 
     kind: str
@@ -107,41 +103,14 @@ class Stage:
     ended: float
     cpu: float
     fitting: float
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Where a stage stands in the picture.
-
-    gap: seconds in which nothing ran in its lane before it.
-    """
-
-    stage: Stage
-    lane: int
-    gap: float
-
-
-@dataclass(frozen=True)
-class Total:
-    """Sums over the stages of a kind, in seconds."""
-
-    runs: int
-    imports: float
-    work: float
-    fitting: float
-    gaps: float
-    cpu: float
-
-    @property
-    def seconds(self) -> float:
-        """Returns how long it took."""
-        return self.imports + self.work + self.gaps
+    lane: int = 0
+    gap: float = 0.0
 
 
 def run(study: str | None, jobs: int, folder: Path, say: Callable[[str], None]) -> tuple[str, list[Stage], float]:
-    """Runs a study from empty runs in the new folder `folder`, which is gone afterwards.
+    """Runs a study from empty runs in the new folder `folder`, which is deleted afterwards.
 
-    Returns the study's name, its stages in the order in which they began, and what all took, in seconds.
+    Returns the study's name, its stages in the order in which they began, and the seconds of all.
 
     Args:
         study: one of `studies/` instead of the active one.
@@ -184,8 +153,8 @@ def read(log: Path, project: Path, called: float) -> list[Stage]:
     """Returns the stages in `log`, in the order in which they began.
 
     Args:
-        project: where the stages ran, with the `timings/` that they left.
-        called: what to count from, in seconds since 1970.
+        project: where the stages ran, with the `timings/` that they wrote.
+        called: the beginning, in seconds since 1970.
     """
     stages = []
     for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
@@ -203,91 +172,74 @@ def _fitting(arguments: Sequence[str], project: Path) -> float:
     return float(sum(seed["seconds"] for seed in seeds))
 
 
-def lay_out(stages: Sequence[Stage]) -> list[Bar]:
-    """Returns a bar for each of `stages`, which are in the order in which they began.
+def lay_out(stages: Sequence[Stage]) -> list[Stage]:
+    """Returns `stages`, which are in the order in which they began, with lane and gap.
 
-    Lanes are filled as `textrnn repro` does it: what bears the same name behind the @ goes on in its
-    lane, any other of the stages that run side by side takes the one that has been free for longest.
-    A stage that waits for all others follows the last of them: how long other lanes had nothing to
-    do is no gap of its.
+    Lanes are filled as in `textrnn repro`: a stage with the name of another (behind the @) follows in its lane; any
+    other of the stages that run in parallel takes the lane that has been free for longest. A stage that waits for all
+    others follows the last of them, so the time in which other lanes were idle is not a gap.
     """
-    bars: list[Bar] = []
+    done: list[Stage] = []
     lanes: list[float] = []  # when the last stage in each ended
     for stage in stages:
         free = [lane for lane, ended in enumerate(lanes) if ended <= stage.began]
-        before = [bar for bar in bars if bar.stage.ended <= stage.began]
+        before = [other for other in done if other.ended <= stage.began]
         if not free:
             lane = len(lanes)
-            lanes.append(max((bar.stage.ended for bar in before), default=0.0))
+            lanes.append(max((other.ended for other in before), default=0.0))
         elif stage.kind not in PARALLEL:
             lane = max(free, key=lanes.__getitem__)
         else:
-            same = [bar.lane for bar in before if bar.stage.kind in PARALLEL and bar.stage.name == stage.name]
+            same = [other.lane for other in before if other.kind in PARALLEL and other.name == stage.name]
             lane = min(free, key=lambda lane: (lane not in same, lanes[lane]))
-        bars.append(Bar(stage, lane, stage.began - lanes[lane]))
+        done.append(replace(stage, lane=lane, gap=stage.began - lanes[lane]))
         lanes[lane] = stage.ended
-    return bars
+    return done
 
 
-def totals(bars: Sequence[Bar], seconds: float) -> dict[str, Total]:
-    """Returns sums by kind of stage in the order of `COLOURS`, and last what is `AFTER` all of them."""
-    found = {}
-    for kind in COLOURS:
-        own = [bar for bar in bars if bar.stage.kind == kind]
-        stages = [bar.stage for bar in own]
-        if own:
-            found[kind] = Total(
-                len(own),
-                sum(stage.called - stage.began for stage in stages),
-                sum(stage.ended - stage.called for stage in stages),
-                sum(stage.fitting for stage in stages),
-                sum(bar.gap for bar in own),
-                sum(stage.cpu for stage in stages),
-            )
-    rest = seconds - max(bar.stage.ended for bar in bars)
-    return {**found, AFTER: Total(0, 0.0, 0.0, 0.0, rest, 0.0)}
+def totals(stages: Sequence[Stage], seconds: float) -> pd.DataFrame:
+    """Returns a row per kind of stage, in the order of `COLOURS`, and one for the time `AFTER` the last stage.
+
+    Columns: `runs`, and the sums of `gaps`, `imports`, `work`, `fitting` (a part of `work`) and `cpu`, in seconds.
+    """
+    table = pd.DataFrame([asdict(stage) for stage in stages])
+    table = table.assign(
+        runs=1, gaps=table["gap"], imports=table["called"] - table["began"], work=table["ended"] - table["called"]
+    )
+    columns = ["runs", "gaps", "imports", "work", "fitting", "cpu"]
+    sums = table.groupby("kind")[columns].sum().reindex([kind for kind in COLOURS if kind in set(table["kind"])])
+    sums.loc[AFTER] = [0, seconds - table["ended"].max(), 0, 0, 0, 0]
+    return sums
 
 
-def draw(study: str, jobs: int, bars: Sequence[Bar], seconds: float) -> Figure:
+def draw(study: str, jobs: int, stages: Sequence[Stage], seconds: float) -> Figure:
     """Returns the picture: above what ran when, a lane for each stage at a time; below the seconds by kind of stage.
 
     Call it, and save what it returns, within `sheet.drawing()`.
     """
-    by_kind = totals(bars, seconds)
-    lanes = max(bar.lane for bar in bars) + 1
-    top, between, bottom = 0.75, 0.85, 0.5
-    heights = min(lanes * LANE, TIMELINE), len(by_kind) * ROW + 0.1
-    height = top + heights[0] + between + heights[1] + bottom
-    figure = Figure(figsize=(WIDTH, height))
-    imports, work, gaps = (
-        sum(getattr(total, part) for total in by_kind.values()) for part in ("imports", "work", "gaps")
-    )
-    sums = f"work {work:.0f} s, start and imports {imports:.0f} s, DVC and other gaps {gaps:.0f} s"
+    sums = totals(stages, seconds)
+    lanes = max(stage.lane for stage in stages) + 1
+    heights = min(lanes * LANE, TIMELINE), len(sums) * ROW + 0.1
+    figure = Figure(figsize=(WIDTH, sum(heights) + 2.1), layout="constrained")
+    parts = "work {work:.0f} s, start and imports {imports:.0f} s, DVC and other gaps {gaps:.0f} s".format(**sums.sum())
     runs = "one stage at a time" if lanes == 1 else f"summed over {lanes} lanes"
     title = f"Where the {seconds:.0f} seconds of the study {study} go, {jobs} job{'s' if jobs > 1 else ''}"
-    figure.text(0.15 / WIDTH, 1 - 0.32 / height, title, fontsize=12, fontweight="bold")
-    figure.text(0.15 / WIDTH, 1 - 0.53 / height, f"{sums}: {runs}", fontsize=8.5, color=sheet.MUTED)
-    width = (WIDTH - MARGIN - 0.2) / WIDTH
-    upper = figure.add_axes((MARGIN / WIDTH, 1 - (top + heights[0]) / height, width, heights[0] / height))
-    lower = figure.add_axes((MARGIN / WIDTH, bottom / height, width, heights[1] / height))
-    _timeline(upper, bars, seconds, heights[0] / lanes)
-    _sums(lower, by_kind)
+    upper, lower = figure.subplots(2, height_ratios=heights)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    upper.set_title(f"{parts}: {runs}", fontsize=8.5, fontweight="normal", color=sheet.MUTED)
+    _timeline(upper, stages, seconds)
+    _sums(lower, sums)
+    figure.draw_without_rendering()  # lays out, so that the size of a bar is known
+    _label(upper, stages)
     return figure
 
 
-def _timeline(axes: Axes, bars: Sequence[Bar], seconds: float, lane_height: float) -> None:
-    lanes, inches = max(bar.lane for bar in bars) + 1, (WIDTH - MARGIN - 0.2) / seconds
-    for bar in bars:
-        stage, colour = bar.stage, COLOURS[bar.stage.kind]
-        axes.barh(bar.lane, stage.called - stage.began, FILLED, stage.began, color=_pale(colour), linewidth=0)
-        axes.barh(bar.lane, stage.ended - stage.called, FILLED, stage.called, color=colour, linewidth=0)
-        label = stage.name or stage.kind
-        turned = _rotation(label, (stage.ended - stage.called) * inches, FILLED * lane_height)
-        if turned is not None:
-            place = ((stage.called + stage.ended) / 2, bar.lane)
-            ink = sheet.INK if _is_light(colour) else "white"
-            look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": LABEL_SIZE, "color": ink}
-            axes.text(*place, label, rotation=turned, **look)
+def _timeline(axes: Axes, stages: Sequence[Stage], seconds: float) -> None:
+    lanes = max(stage.lane for stage in stages) + 1
+    for stage in stages:
+        colour = COLOURS[stage.kind]
+        axes.barh(stage.lane, stage.called - stage.began, 0.86, stage.began, color=_pale(colour), linewidth=0)
+        axes.barh(stage.lane, stage.ended - stage.called, 0.86, stage.called, color=colour, linewidth=0)
     axes.set_xlim(0, seconds)
     axes.set_ylim(lanes - 0.5, -0.5)
     axes.set_yticks(range(lanes), [f"lane {lane + 1}" for lane in range(lanes)])
@@ -295,61 +247,55 @@ def _timeline(axes: Axes, bars: Sequence[Bar], seconds: float, lane_height: floa
     axes.set_xlabel("seconds since `textrnn repro` was called")
 
 
-def _sums(axes: Axes, by_kind: dict[str, Total]) -> None:
-    longest = max(total.seconds for total in by_kind.values())
-    for row, (kind, total) in enumerate(by_kind.items()):
-        colour = COLOURS.get(kind, sheet.MUTED)
-        axes.barh(row, total.gaps, 0.7, color="white", edgecolor=sheet.MUTED, linewidth=0.6)
-        axes.barh(row, total.imports, 0.7, total.gaps, color=_pale(colour), linewidth=0)
-        axes.barh(row, total.work, 0.7, total.gaps + total.imports, color=colour, linewidth=0)
-        words = f"{total.seconds:.0f} s"
-        if total.runs:
-            words += f", {total.runs} run{'s' if total.runs > 1 else ''}"
-        if total.fitting >= 1:
-            words += f", {total.fitting:.0f} s of it fitting"
-        axes.text(total.seconds + 0.006 * longest, row, words, va="center_baseline", fontsize=7.5, color=sheet.MUTED)
-    axes.set_xlim(0, 1.27 * longest)
-    axes.set_ylim(len(by_kind) - 0.5, -0.5)
-    axes.set_yticks(range(len(by_kind)), list(by_kind))
+def _label(axes: Axes, stages: Sequence[Stage]) -> None:
+    """Writes the names of the stages into their bars, turned where that fits better, none where none fits."""
+    point = axes.figure.dpi / 72
+    for stage in stages:
+        label = stage.name or stage.kind
+        corners = axes.transData.transform([(stage.called, stage.lane + 0.43), (stage.ended, stage.lane - 0.43)])
+        width, height = (corners[1] - corners[0]) / point
+        long, short = TextPath((0, 0), label, size=LABEL_SIZE).get_extents().width + 4, LABEL_SIZE + 2
+        fits = {0: long <= width and short <= height, 90: short <= width and long <= height}
+        turned = next((angle for angle in fits if fits[angle]), None)
+        if turned is not None:
+            red, green, blue = to_rgb(COLOURS[stage.kind])
+            ink = sheet.INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
+            place = (stage.called + stage.ended) / 2, stage.lane
+            axes.text(*place, label, rotation=turned, ha="center", va="center", fontsize=LABEL_SIZE, color=ink)
+
+
+def _sums(axes: Axes, sums: pd.DataFrame) -> None:
+    """Draws a bar per row of `totals`."""
+    seconds = sums[["gaps", "imports", "work"]].sum(axis=1)
+    outline: dict[str, Any] = {"facecolor": "white", "edgecolor": sheet.MUTED, "linewidth": 0.6}
+    for row, (kind, total) in enumerate(sums.iterrows()):
+        colour = COLOURS.get(str(kind), sheet.MUTED)
+        axes.barh(row, total["gaps"], 0.7, **outline)
+        axes.barh(row, total["imports"], 0.7, total["gaps"], color=_pale(colour), linewidth=0)
+        axes.barh(row, total["work"], 0.7, total["gaps"] + total["imports"], color=colour, linewidth=0)
+        words = f"{seconds[kind]:.0f} s"
+        if total["runs"]:
+            words += f", {total['runs']:.0f} run{'s' if total['runs'] > 1 else ''}"
+        if total["fitting"] >= 1:
+            words += f", {total['fitting']:.0f} s of it fitting"
+        place = seconds[kind] + 0.006 * seconds.max()
+        axes.text(place, row, words, va="center_baseline", fontsize=7.5, color=sheet.MUTED)
+    axes.set_xlim(0, 1.27 * seconds.max())
+    axes.set_ylim(len(sums) - 0.5, -0.5)
+    axes.set_yticks(range(len(sums)), list(sums.index))
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds, summed over lanes")
-    looks: dict[str, dict[str, Any]] = {
-        "DVC and other gaps": {"facecolor": "white", "edgecolor": sheet.MUTED, "linewidth": 0.6},
-        "start and imports": {"facecolor": _pale(sheet.MUTED), "linewidth": 0},
-        "work": {"facecolor": sheet.MUTED, "linewidth": 0},
-    }
-    handles = [Patch(label=label, **look) for label, look in looks.items()]
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-    axes.legend(handles=handles, ncols=3, frameon=False, fontsize=8, handlelength=1.2, **place)
+    handles = [
+        Patch(label="DVC and other gaps", **outline),
+        Patch(label="start and imports", facecolor=_pale(sheet.MUTED), linewidth=0),
+        Patch(label="work", facecolor=sheet.MUTED, linewidth=0),
+    ]
+    place_above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    axes.legend(handles=handles, ncols=3, frameon=False, fontsize=8, labelcolor=sheet.MUTED, **place_above)
 
 
 def _pale(colour: str) -> tuple[float, ...]:
     return tuple(1 - 0.4 * (1 - part) for part in to_rgb(colour))
-
-
-def _is_light(colour: str) -> bool:
-    red, green, blue = to_rgb(colour)
-    return 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-
-
-def _rotation(label: str, width: float, height: float) -> int | None:
-    """Returns by how many degrees to turn `label` to fit in a box (inches), None where it does not fit."""
-    extent = TextPath((0, 0), label, size=LABEL_SIZE).get_extents()
-    long, short = extent.width / 72 + 0.05, LABEL_SIZE / 72 + 0.02
-    if long <= width and short <= height:
-        return 0
-    return 90 if short <= width and long <= height else None
-
-
-def table(by_kind: dict[str, Total]) -> Table:
-    """Returns the sums for the terminal, in seconds."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("in seconds", "runs", "DVC, gaps", "imports", "work", "of it fitting", "CPU"):
-        shown.add_column(header, justify="left" if header == "in seconds" else "right")
-    for kind, total in by_kind.items():
-        numbers = (total.gaps, total.imports, total.work, total.fitting, total.cpu)
-        shown.add_row(kind, str(total.runs or ""), *(f"{number:.1f}" if number else "" for number in numbers))
-    return shown
 
 
 def main(
@@ -363,12 +309,13 @@ def main(
             name, stages, seconds = run(study, jobs, Path(scratch) / "study", lambda line: status.update(Text(line)))
         except Skipped as reason:
             sys.exit(f"error: {reason}")
-    bars = lay_out(stages)
+    stages = lay_out(stages)
     reports = Path("reports")
     reports.mkdir(exist_ok=True)
     with sheet.drawing():
-        sheet.save(reports, "profile", draw(name, jobs, bars, seconds))
-    Console(highlight=False).print(table(totals(bars, seconds)), f"\n{seconds:.0f} s in all: reports/profile.svg")
+        sheet.save(reports, "profile", draw(name, jobs, stages, seconds))
+    print(tabulate(totals(stages, seconds).rename_axis("in seconds"), "keys", floatfmt=".1f"))
+    print(f"\n{seconds:.0f} s in all: reports/profile.svg")
 
 
 if __name__ == "__main__":

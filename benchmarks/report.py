@@ -1,4 +1,4 @@
-"""`reports/benchmarks.json`, what has been measured, and `reports/benchmarks.md`, the page that shows it."""
+"""`reports/benchmarks.json`, the measurements, and `reports/benchmarks.md`, the page that shows them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Rows = dict[str, dict[str, Any]]
 _HEAD = """\
 # Benchmarks
 
-How fast this is, beside the usual way of doing the same work: measured by `make bench`, all that a row compares in one
+How fast this is, compared with the usual way of doing the same work. `make bench` measures what a row compares in one
 run on the same machine, in turn, each time in a fresh process. The best of the repeats counts; what takes long is
-measured once, and the row says so. Figures of different machines are not comparable; ratios are roughly.
+measured once, and the row says so. Figures of different machines are not comparable; ratios are, roughly.
 """
 
 

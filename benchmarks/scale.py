@@ -1,4 +1,4 @@
-"""Whether time and memory stay in proportion when the corpus grows: all of IMDB once, four and sixteen times."""
+"""Whether time and memory grow in proportion to the corpus: all of IMDB once, four and sixteen times."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _list(numbers: Iterator[float]) -> str:
 
 
 def _time_claims(name: str, measured: list[Figures]) -> list[Claim]:
-    """The largest size with each smaller one: what a process costs once is dear at the smallest, and hides a rise."""
+    """The largest size with each smaller one; fixed costs weigh most at the smallest, and would hide a rise."""
     *smaller, most = map(_rate, measured)
     return [
         at_most(f"{size}x: {name}, per million tokens", most, rate, 1.25)

@@ -38,8 +38,8 @@ def encode(work: Workplace) -> Result:
         ],
         f"A vocabulary of {SIZE:,} words from all reviews, then the indices of all reviews; all cores for each. Texts "
         "are in memory before the clock starts. The others read them twice, first for the vocabulary and then for the "
-        "indices (but the spellings for `tokenizers` are replaced once); here they are tokenized once, slice by slice, "
-        f"with the function of the stage `encode_corpus`. Tokens found: {tokens['textrnn']:,} here, "
+        "indices (except that the spellings for `tokenizers` are replaced once); here they are tokenized once, slice "
+        f"by slice, with the function of the stage `encode_corpus`. Tokens found: {tokens['textrnn']:,} here, "
         f"{tokens['tokenizers']:,} by `tokenizers` (spellings by `str.replace`, which is faster than its own), "
         f"{tokens['TextVectorization']:,} by `TextVectorization`, which deletes punctuation. That layer takes "
         f"{called:.3g} s called batch by batch, {mapped:.3g} s in `Dataset.map` with batches side by side; the faster "

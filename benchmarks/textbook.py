@@ -21,7 +21,7 @@ MAX_TOKENS = 500
 
 
 def quiet_keras(threads: int | None = None) -> Any:
-    """Imports Keras as any script does, with TensorFlow's own settings, but for the number of `threads`."""
+    """Imports Keras as any script does, with TensorFlow's own settings, except the number of `threads`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _without_standard_error():  # oneDNN announces itself before TensorFlow reads that variable
         import keras

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DIMENSION = 32
 CELLS = ("lstm", "gru", "simple_rnn")
-"""The longest training first, as `textrnn repro` has it."""
+"""The longest training first, as in `textrnn repro`."""
 
 ARITHMETIC_TEXTS = 6_400
 ARITHMETIC_UNITS, ARITHMETIC_DIMENSION = 128, 100
@@ -102,7 +102,8 @@ def nine(work: Workplace) -> Result:
         "predictions for the test split included. Here the three seeds of a cell share a process and two processes "
         "run side by side, one thread each: bare trainings, without DVC, MLflow, checkpoints and saved models. The "
         f"listing's processes follow each other, with TensorFlow's own settings, all cores. {_ACCURACY} "
-        "How far seeds spread is taken from all cells together, as in the reports (`analysis/significance.py`).",
+        "The variance between seeds is moderated by all cells together, as in the reports "
+        "(`analysis/significance.py`).",
     )
 
 
@@ -111,9 +112,9 @@ _SAME = (
     "from scratch, 32 units, batches of 128, RMSprop with a rate of 0.001."
 )
 _ACCURACY = (
-    "Accuracy is that on the test split after the epoch with the lowest validation loss, and beside the difference, "
-    "here minus there, stands its 95 % interval over seeds and texts. All of it has to lie above -0.5 points: too "
-    "little evidence does not pass."
+    "Accuracy is that on the test split after the epoch with the lowest validation loss. The difference, here minus "
+    "there, has a 95 % interval over seeds and texts. The whole interval has to be above -0.5 points: too little "
+    "evidence does not pass."
 )
 
 
@@ -201,7 +202,7 @@ def arithmetic(work: Workplace) -> Result:
 
 
 def _file(work: Workplace, *parts: str | int) -> Path:
-    """Where a training writes which texts it is right about."""
+    """Where a training writes which texts it classifies correctly."""
     return work.scratch / f"{'-'.join(map(str, parts))}.npy"
 
 
@@ -218,7 +219,7 @@ def _accuracy(
     Args:
         ours: for each cell bool [seeds, texts].
         theirs: the same, for the same cells.
-        prior: what is known of how far seeds spread, if anything.
+        prior: of the variances between seeds.
     """
     weight = 1 / len(ours)
     difference = contrast([*ours, *theirs], [weight] * len(ours) + [-weight] * len(theirs), prior=prior or SeedPrior())
@@ -267,14 +268,14 @@ def _trainer(tokens: Path, cell: str, epochs: int) -> Trainer:
     from textrnn.modeling.batches import Tokens
     from textrnn.modeling.training import Trainer
 
-    settings = experiment(cell=cell, epochs=epochs, early_stopping=epochs)  # stops never, but keeps the best epoch
+    settings = experiment(cell=cell, epochs=epochs, early_stopping=epochs)  # never stops, and keeps the best epoch
     splits = {split: Tokens.load(tokens / f"{split}.parquet", settings) for split in ("train", "valid", "test")}
     words = len((tokens / "vocabulary.txt").read_text(encoding="utf-8").split("\n")) - 1
     return Trainer(settings, splits, lambda seed: _drawn(seed, words, DIMENSION), 2)
 
 
 def _with_any_batches(function: Callable[..., Figures], *arguments: Any) -> Figures:
-    """As `function(*arguments)` in this process, but that every batch is a random sample."""
+    """Calls `function(*arguments)` in this process, with random samples as batches."""
     from textrnn.modeling import batches, training
 
     for module in (training, batches):  # that of training, that of validation
@@ -283,7 +284,7 @@ def _with_any_batches(function: Callable[..., Figures], *arguments: Any) -> Figu
 
 
 def _with_keras_loops(function: Callable[..., Figures], *arguments: Any) -> Figures:
-    """As `function(*arguments)` in this process, but with the recurrent layers as Keras has them."""
+    """Calls `function(*arguments)` in this process, with Keras' recurrent layers."""
     from textrnn.modeling import recurrence
     from textrnn.modeling.backend import keras
 

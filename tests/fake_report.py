@@ -60,7 +60,7 @@ COMPARISONS = [
 
 
 def make_report(folder: Path, hostile: str = "moving") -> Report:
-    """The report of 26 experiments and 2 baselines, whose runs lie in `folder`; `hostile` is what strangers wrote."""
+    """The report of 26 experiments and 2 baselines, whose runs are in `folder`; `hostile` is what strangers wrote."""
     runs = make_study(folder / "runs", valid=400, test=500)
     runs.append(make_run(folder / "runs", "two-seeds", failures={"0": "loss became NaN in epoch 1"}))
     study = run_tables.build(runs)

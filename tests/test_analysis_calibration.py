@@ -68,7 +68,7 @@ def test_temperature_by_hand() -> None:
     np.testing.assert_allclose(scale(answers(3, 0.9), 2.0), answers(3, 0.75), atol=1e-6)
 
 
-def test_who_is_always_right_gets_the_lowest_temperature() -> None:
+def test_a_perfect_model_gets_the_lowest_temperature() -> None:
     assert LOWEST <= fit_temperature(LABELS, answers(4, 0.6)) < 1.1 * LOWEST
 
 

@@ -150,12 +150,12 @@ def test_experiments_that_are_alike_are_pooled() -> None:
     assert prior.freedom > 50
 
 
-def test_a_moderated_variance_lies_between_its_own_and_the_studys() -> None:
+def test_a_moderated_variance_is_between_its_own_and_the_studys() -> None:
     assert SeedPrior(0.0004, 6.0).moderated(0.0001, 2) == (pytest.approx((6 * 0.0004 + 2 * 0.0001) / 8), 8.0)
     assert SeedPrior().moderated(0.0001, 2) == (0.0001, 2)
 
 
-def test_too_few_experiments_tell_nothing() -> None:
+def test_too_few_experiments_give_no_prior() -> None:
     two = _study([0.02, 0.01], 3, np.random.default_rng(10))
     single = [np.ones((1, 4), bool)] * 5
     assert SeedPrior.of_study([*two, *single]) == SeedPrior()

@@ -58,7 +58,7 @@ def test_log_count_ratios_by_hand() -> None:
     np.testing.assert_array_equal(ratios[1], -ratios[0])
 
 
-def test_each_of_three_classes_stands_against_the_two_others() -> None:
+def test_each_of_three_classes_is_compared_with_the_two_others() -> None:
     train = pl.DataFrame(
         {"ids": [[2], [3], [3]], "label": [0, 1, 2]}, schema={"ids": pl.List(pl.Int32), "label": pl.Int32}
     )

@@ -121,7 +121,7 @@ def test_analogies_are_answered_by_another_word() -> None:
 
 
 def test_the_map_by_hand(tmp_path: Path) -> None:
-    """Everything lies on one line: what training pulled apart is so on the map, to scale."""
+    """All words are on one line: words that training separated are separate on the map, to scale."""
     before = embedding_of(WORDS, {"awful": [0, 5], "superb": [0, 7]})
     after = np.zeros((7, 2), np.float32)
     after[[4, 6], 1] = [2, 10]

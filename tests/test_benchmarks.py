@@ -72,7 +72,7 @@ def test_vectors_become_the_same_matrix(tmp_path):
     assert "matrices are equal" in notes
 
 
-def test_vectors_are_not_unpacked_beside_the_archive(tmp_path):
+def test_vectors_are_not_unpacked_into_the_archives_folder(tmp_path):
     from benchmarks.data import MEMBER, _made_up_vectors
     from benchmarks.textbook import line_loop
 
@@ -190,10 +190,10 @@ def test_the_pipeline_is_compared_in_a_project_that_is_up_to_date(project: TinyP
     assert project.git_status() == ""
 
 
-def test_what_is_missing_is_skipped_and_told(tmp_path):
-    told = bench("--data", tmp_path, "--reports", tmp_path / "reports", *only("predict", "embed"))
-    assert "predict skipped: needs aclImdb_v1.tar.gz or aclImdb_v1.tar.xz" in told
-    assert "embed skipped: needs glove.6B.zip or glove.6B.100d.zip" in told
+def test_what_is_missing_is_skipped_and_reported(tmp_path):
+    printed = bench("--data", tmp_path, "--reports", tmp_path / "reports", *only("predict", "embed"))
+    assert "predict skipped: needs aclImdb_v1.tar.gz or aclImdb_v1.tar.xz" in printed
+    assert "embed skipped: needs glove.6B.zip or glove.6B.100d.zip" in printed
     assert not (tmp_path / "reports").exists()
 
 
@@ -331,7 +331,7 @@ def test_a_profile_reads_what_stages_noted(tmp_path):
     ]
 
 
-def profile_bars() -> list[Any]:
+def profiled() -> list[Any]:
     """Two lanes: `b`'s probe follows it while lane 1 is busy, `d` comes next there, and all wait for `compare`."""
     from benchmarks.profile import Stage, lay_out
 
@@ -349,7 +349,7 @@ def profile_bars() -> list[Any]:
 
 
 def test_bars_of_a_profile_go_on_in_the_lane_of_their_predecessor():
-    found = [(bar.stage.name or bar.stage.kind, bar.lane, bar.gap) for bar in profile_bars()]
+    found = [(stage.name or stage.kind, stage.lane, stage.gap) for stage in profiled()]
     assert found == [
         ("encode_corpus", 0, 5),
         ("glove", 0, 1),
@@ -363,16 +363,16 @@ def test_bars_of_a_profile_go_on_in_the_lane_of_their_predecessor():
 
 
 def test_a_profile_sums_by_kind_and_loses_no_second():
-    from benchmarks.profile import AFTER, Total, totals
+    from benchmarks.profile import AFTER, totals
 
-    bars = profile_bars()
-    found = totals(bars, 90)
+    found = totals(profiled(), 90)
     kinds = ["encode_corpus", "build_embeddings", "baseline", "train", "probe", "compare", AFTER]
-    assert list(found) == kinds
-    assert found["train"] == Total(3, 3 + 3 + 2.5, 33 + 30 + 2, 6.0, pytest.approx(10.9), 3.0)
-    assert found[AFTER] == Total(0, 0, 0, 0, 10, 0)
+    assert list(found.index) == kinds
+    assert list(found.columns) == ["runs", "gaps", "imports", "work", "fitting", "cpu"]
+    assert found.loc["train"].tolist() == pytest.approx([3, 10.9, 3 + 3 + 2.5, 33 + 30 + 2, 6, 3])
+    assert found.loc[AFTER].tolist() == [0, 10, 0, 0, 0, 0]
     # Lane 1 is full from the start to the end, lane 2 from the end of the embeddings to that of the probe.
-    assert sum(total.seconds for total in found.values()) == pytest.approx(90 + 64 - 20)
+    assert found[["gaps", "imports", "work"]].to_numpy().sum() == pytest.approx(90 + 64 - 20)
 
 
 @pytest.mark.parametrize("seconds", [90, 9000])
@@ -381,10 +381,10 @@ def test_a_profile_draws_labels_where_there_is_room(tmp_path, seconds):
     from textrnn.report.plots import sheet
 
     with sheet.drawing():
-        figure = draw("tiny", 2, profile_bars(), seconds)
+        figure = draw("tiny", 2, profiled(), seconds)
         figure.draw_without_rendering()
         for name in ("first", "second"):
-            sheet.save(tmp_path, name, draw("tiny", 2, profile_bars(), seconds))
+            sheet.save(tmp_path, name, draw("tiny", 2, profiled(), seconds))
     drawn = [text for axes in figure.axes for text in axes.texts]
     labels = {text.get_text() for text in drawn}
     assert ({"a", "compare"} & labels) == ({"a", "compare"} if seconds == 90 else set())

@@ -1,4 +1,4 @@
-"""The shipped catalog is valid and complete; a mistake in a catalog is told by key."""
+"""The shipped catalog is valid and complete; a mistake in a catalog is reported with its key."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_all_that_an_entry_lacks_is_named_at_once(tmp_path: Path) -> None:
     path.write_text("corpora: {mine: {source: 'https://a/b', format: csv}}\nvectors: {own: {format: glove}}\n")
     with pytest.raises(TextrnnError) as error:
         load_catalog(path)
-    told = [line.split(": ")[1] for line in str(error.value).splitlines()]
-    assert told == [
+    keys = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert keys == [
         *(f"corpora.mine.{key}" for key in ("sha256", "licence", "citation", "classes", "columns")),
         *(f"vectors.own.{key}" for key in ("source", "dimension")),
     ]
@@ -142,7 +142,7 @@ def test_licence_and_citation_of_ones_own_files_may_be_left_out(tmp_path: Path) 
     ("no", "a truth value (False)"), ("0", "a number (0)"), ("007", "a number (7)"), ("1.5", "a number (1.5)"),
     ("null", "nothing (None)"), ("~", "nothing (None)"), ("2024-01-01", "a date (2024-01-01)"),
 ])  # fmt: skip
-def test_what_yaml_makes_of_a_name_is_told(tmp_path: Path, written: str, read: str) -> None:
+def test_a_name_that_yaml_reads_as_another_type_is_reported(tmp_path: Path, written: str, read: str) -> None:
     path = tmp_path / "catalog.yaml"
     content = yaml.safe_dump({"corpora": {"mine": CORPUS}, "vectors": {}}).replace("- bad", f"- {written}")
     path.write_text(content)
@@ -207,7 +207,7 @@ def test_unknown_names_list_the_known(catalog: Catalog) -> None:
         catalog.vector_source("glove")
 
 
-def test_entry_that_stands_twice(tmp_path: Path) -> None:
+def test_an_entry_that_occurs_twice(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     path.write_text("corpora: {}\nvectors:\n  own: {}\n  own: {}\n", encoding="utf-8")
     with pytest.raises(TextrnnError, match="line 4: 'own' occurs here a second time"):

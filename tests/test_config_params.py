@@ -1,4 +1,4 @@
-"""The shipped study is valid; whatever is wrong with a study is told with key, rule, what was given and a way out."""
+"""The shipped study is valid; an error in a study is reported with key, rule, what was given and what to do."""
 
 from __future__ import annotations
 
@@ -236,14 +236,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_full(tmp_path: Path, mistake: str) -> None:
+def test_an_error_is_reported_in_full(tmp_path: Path, mistake: str) -> None:
     change, message = MISTAKES[mistake]
     with pytest.raises(TextrnnError) as error:
         load(tmp_path, change)
     assert str(error.value) == message
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(TextrnnError) as error:
         load(tmp_path, in_lstm(cell="gruu", units=0, layer=2))
     assert [line.split(": ")[1] for line in str(error.value).splitlines()] == [
@@ -273,7 +273,7 @@ def test_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         load_params()
     assert str(error.value) == (
         f"params.yaml: no such file in {tmp_path}. Run this in the project's top folder, "
-        "where params.yaml, catalog.yaml and dvc.yaml lie."
+        "with params.yaml, catalog.yaml and dvc.yaml."
     )
 
 

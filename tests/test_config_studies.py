@@ -44,7 +44,7 @@ def test_no_params_yet(project: Path) -> None:
         ("../params", "studies: no study '../params'. Known: book, cells."),
     ],
 )
-def test_an_unknown_study_is_told(project: Path, name: str, message: str) -> None:
+def test_an_unknown_study_is_reported(project: Path, name: str, message: str) -> None:
     with pytest.raises(TextrnnError) as error:
         activate(name, project)
     assert str(error.value) == message

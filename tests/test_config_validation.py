@@ -82,7 +82,7 @@ def test_messages(changes: dict[str, Any], message: str) -> None:
     assert str(error.value) == message
 
 
-def test_a_part_of_a_file_is_told_by_its_place() -> None:
+def test_a_part_of_a_file_is_reported_by_its_place() -> None:
     with pytest.raises(TextrnnError) as error:
         validate(Wheel, {"spoks": 1}, "shop.yaml: front")
     assert str(error.value).splitlines() == [

@@ -146,7 +146,7 @@ def test_lines_are_parsed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
-def test_binary_rows_may_lie_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_binary_rows_may_cross_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr("textrnn.embeddings.vector_files._BLOCK", block)
     assert read(write(tmp_path / "w2v.bin", binary(b"\n")), make_entry("word2vec-binary")) == EXPECTED
 

@@ -105,7 +105,7 @@ def test_texts_without_two_known_words_are_refused(texts: list[list[int]]) -> No
         train(series(texts), WORDS, dimension=5, epochs=1, window=2)
 
 
-def test_words_in_like_company_come_to_lie_close() -> None:
+def test_words_of_similar_contexts_get_similar_vectors() -> None:
     rows, index = train(IDS, WORDS, dimension=5, epochs=60, window=2)
     unit = dict(zip(index.tolist(), rows / np.linalg.norm(rows, axis=1, keepdims=True), strict=True))
     assert unit[2] @ unit[3] > unit[2] @ unit[6]

@@ -54,7 +54,7 @@ def test_nb_svm_ratios_of_texts() -> None:
     assert model.prediction_flops(TEXTS) == pytest.approx(2 * (2 + 2 + 2 + 2 + 2 + 1) / 6)
 
 
-def test_nb_svm_tells_two_classes_apart() -> None:
+def test_nb_svm_separates_two_classes() -> None:
     probabilities = fit_baseline(make_params(), TEXTS, LABELS, 2).probabilities(TEXTS)
     assert probabilities.dtype == np.float32
     assert probabilities.argmax(axis=1).tolist() == LABELS.tolist()

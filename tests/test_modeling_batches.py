@@ -30,7 +30,7 @@ def make_rng(seed: int | None) -> np.random.Generator | None:
     return None if seed is None else np.random.default_rng(seed)
 
 
-def test_padded_stands_on_the_left_and_is_as_wide_as_its_longest_text() -> None:
+def test_padding_is_on_the_left_and_a_batch_is_as_wide_as_its_longest_text() -> None:
     tokens = make_tokens()
     padded = tokens.padded(np.array([3, 1, 0]))
     assert padded.dtype == np.int32

@@ -23,7 +23,7 @@ def apply(layer: keras.layers.Layer, sequence: np.ndarray = SEQUENCE) -> np.ndar
     return keras.ops.convert_to_numpy(layer(sequence, IDS))
 
 
-def test_zero_padding_silences_what_stands_behind_a_text() -> None:
+def test_zero_padding_clears_the_positions_after_a_text() -> None:
     assert apply(ZeroPadding()).tolist() == [
         [[1, -1], [2, -2], [3, -3], [0, 0]],
         [[-4, 4], [0, 0], [0, 0], [0, 0]],

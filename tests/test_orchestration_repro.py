@@ -195,7 +195,7 @@ def test_a_failing_download_is_named(project):
     assert failed.text.splitlines()[-1].startswith("error: `dvc repro encode_corpus rehearse build_embeddings` failed")
 
 
-def test_a_diverging_training_is_named_and_the_others_stand(project):
+def test_a_diverging_training_is_named_and_the_others_are_kept(project):
     """A penalty so large that it overflows: the loss is no number from the first epoch on."""
     project.edit("params.yaml", lambda params: params["experiments"]["mean"].update(l2=1e38))
     failed = project.textrnn("repro", "--jobs", "2", ok=False)

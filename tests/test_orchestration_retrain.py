@@ -28,7 +28,7 @@ def test_what_git_does_not_have_is_not_retrained(project: TinyProject) -> None:
     assert "git stash" in said
 
 
-def test_its_own_report_may_lie_about_and_so_may_results(project: TinyProject) -> None:
+def test_an_uncommitted_report_and_results_are_allowed(project: TinyProject) -> None:
     (project.folder / "report.md").write_text("the last one")
     (project.folder / "reports" / "tiny" / "report.md").write_text("half written")
     project.textrnn("retrain", "--no-publish", "--base", "HEAD", "--report", "report.md")
@@ -58,7 +58,7 @@ def test_origin_must_answer_and_must_not_be_ahead(project: TinyProject, tmp_path
     assert "origin/main has commits that are not here. `git pull` first." in refused(project)
 
 
-def test_another_folder_and_another_notation_are_told(project: TinyProject, tmp_path: Path) -> None:
+def test_another_folder_and_another_notation_are_reported(project: TinyProject, tmp_path: Path) -> None:
     project.run("git", "switch", "--quiet", "--create", "other")
     said = refused(project, "--no-publish", "--base", "HEAD", "--set", "train.unit=3")
     assert "--set train.unit=3: " in said

@@ -40,7 +40,7 @@ def test_again_from_nothing_gives_the_same_lock_and_report(in_project, tmp_path)
 
 
 @pytest.fixture
-def told(in_project, monkeypatch):
+def verified(in_project, monkeypatch):
     """Runs verify against a copy changed by `change`, in place of a whole run; returns verdict and words."""
 
     def run(change, tolerance=0.02):
@@ -75,49 +75,49 @@ def line(lines, stage):
     return found.removeprefix(stage).strip()
 
 
-def test_same_bytes_everywhere(told):
-    passed, lines = told(lambda copy: None)
+def test_same_bytes_everywhere(verified):
+    passed, lines = verified(lambda copy: None)
     assert passed
     assert line(lines, "train@lstm") == SAME
     assert lines[-1] == f"16 stages: {SAME}, 0 stages: {CLOSE}, 0 stages: {DIFFERENT}"
 
 
-def test_another_machine_within_tolerance(told):
+def test_another_machine_within_tolerance(verified):
     def change(copy):
         change_outs(copy, "train@lstm", "compare")
         change_metric(copy, "lstm", 0.015)
 
-    passed, lines = told(change)
+    passed, lines = verified(change)
     assert passed
     assert line(lines, "train@lstm") == CLOSE
     assert line(lines, "compare") == CLOSE
     assert line(lines, "train@gru") == SAME
 
 
-def test_metrics_out_of_tolerance_are_different(told):
+def test_metrics_out_of_tolerance_are_different(verified):
     def change(copy):
         change_outs(copy, "train@lstm")
         change_metric(copy, "lstm", -0.015)
 
-    passed, lines = told(change, tolerance=0.01)
+    passed, lines = verified(change, tolerance=0.01)
     assert not passed
     assert line(lines, "train@lstm") == DIFFERENT
 
 
-def test_data_with_other_bytes_is_different(told):
-    passed, lines = told(lambda copy: change_outs(copy, "encode_corpus"))
+def test_data_with_other_bytes_is_different(verified):
+    passed, lines = verified(lambda copy: change_outs(copy, "encode_corpus"))
     assert not passed
     assert line(lines, "encode_corpus") == DIFFERENT
     assert lines[-1] == f"15 stages: {SAME}, 0 stages: {CLOSE}, 1 stages: {DIFFERENT}"
 
 
-def test_a_stage_of_only_one_side_is_different(told):
+def test_a_stage_of_only_one_side_is_different(verified):
     def change(copy):
         lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
         lock["stages"]["train@new"] = lock["stages"].pop("train@gru")
         (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
 
-    passed, lines = told(change)
+    passed, lines = verified(change)
     assert not passed
     assert line(lines, "train@gru") == line(lines, "train@new") == DIFFERENT
 

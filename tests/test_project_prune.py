@@ -76,7 +76,7 @@ def test_stages_that_are_none_of_ours_stay(tmp_path, params):
     assert stages_in(lock) == ["train@lstm", "compare", "predict@mine"]
 
 
-def test_a_lock_that_is_right_is_not_touched(tmp_path, params):
+def test_a_correct_lock_is_not_touched(tmp_path, params):
     lock = write_lock(tmp_path, "train@lstm", "train@gru")
     content = "# as DVC wrote it\n" + lock.read_text(encoding="utf-8")
     lock.write_text(content, encoding="utf-8")

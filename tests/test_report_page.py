@@ -1,4 +1,4 @@
-"""The page stands alone, repeats its bytes, and shows what strangers wrote without obeying it."""
+"""The page needs no other file, repeats its bytes, and shows what strangers wrote without obeying it."""
 
 from __future__ import annotations
 
@@ -398,4 +398,4 @@ def test_the_short_report_is_a_part_of_the_page(study: tuple[Path, Report], html
     ]
     assert set(titles) <= set(Page(html).texts("h2"))
     assert all(f"`{name}`" in short for name in study[1].board["experiment"])
-    assert "![" not in short  # a picture beside the file is not beside a comment
+    assert "![" not in short  # a comment has no files next to it

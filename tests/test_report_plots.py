@@ -245,7 +245,7 @@ def test_slices_have_a_panel_per_way_and_the_number_of_texts() -> None:
     assert tokens.get_ylim() == negation.get_ylim()
 
 
-def test_words_stand_at_their_places_in_their_class_colour_and_mark() -> None:
+def test_words_are_at_their_places_in_their_class_colour_and_mark() -> None:
     figure = words(WORDS)
     before, after = figure.axes
 
@@ -281,7 +281,7 @@ def test_reliability_has_a_line_per_seed_and_the_mean_of_their_errors() -> None:
     assert _texts(axes) == ["ECE 15.0%"]
 
 
-def test_a_lone_word_stands_right_of_its_point_and_one_at_the_edge_left() -> None:
+def test_a_lone_word_is_right_of_its_point_and_one_at_the_edge_left() -> None:
     panel = (3.0, 2.0)
     right, left = (place_words(np.array([[x, 1.0]]), ["best"], panel)[0] for x in (1.0, 2.95))
     assert right[0] > 1 and right[1] == 1

@@ -67,7 +67,7 @@ def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFra
     ]
 
 
-def test_summary_names_who_cannot_be_told_apart_as_long_as_they_are_few(tmp_path: Path) -> None:
+def test_summary_names_experiments_that_cannot_be_told_apart_if_they_are_few(tmp_path: Path) -> None:
     names = [f"lstm-{place}" for place in range(9)]
     board = _board(*(make_run(tmp_path, name) for name in names), make_run(tmp_path, "nb-svm", kind="baseline"))
     against = [("baseline", "nb-svm", name, "worse") for name in names]

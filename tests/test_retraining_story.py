@@ -1,6 +1,6 @@
 """A team's repository from its first training to a refused model: git's origin, DVC's remote and MLflow are real.
 
-A job of CI is a fresh clone with an empty DVC cache, in which the steps of `.github/workflows` run as they stand there.
+A job of CI is a fresh clone with an empty DVC cache, in which the steps of `.github/workflows` run unchanged.
 The tests are one story, in the order in which they are written: run the file, not a single test.
 """
 
@@ -28,7 +28,7 @@ TRAININGS = ["train@lstm", "train@mean"]
 
 
 def rows(first: int, last: int, split: str) -> list[str]:
-    """Texts that a word tells good from bad, alternately."""
+    """Texts, alternately good and bad, that one word tells apart."""
     return [
         f"{NEUTRAL[row % 8]} {(BAD, GOOD)[row % 2][row // 2 % 5]} {NEUTRAL[row * 3 % 7]} {split} {row},"
         f"{('bad', 'good')[row % 2]},{split}"
@@ -184,7 +184,7 @@ def test_the_first_model_becomes_champion(team: Team) -> None:
     assert "becomes the first champion" in team.promote().text
 
 
-def test_an_improvement_is_told_merged_and_promoted(team: Team) -> None:
+def test_an_improvement_is_reported_merged_and_promoted(team: Team) -> None:
     team.branch("better")
     team.author.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(learning_rate=0.05))
     team.push()
@@ -198,7 +198,7 @@ def test_an_improvement_is_told_merged_and_promoted(team: Team) -> None:
     assert commit == "Bring results up to date of lstm"
     changed = job.project.run("git", "diff", "--name-only", "HEAD~1").lines
     assert {name.partition("/")[0] for name in changed} == {"dvc.lock", "reports"}
-    # Once more, as when somebody repeats the job: the report is the same, but for what it took.
+    # Once more, as when somebody repeats the job: the report is the same, except for the time.
     again = team.ci("better")
     assert again.ran == []
     assert again.report.partition("## What it took")[0] == job.report.partition("## What it took")[0]
@@ -284,7 +284,7 @@ def test_new_rows_rerun_only_what_depends_on_them(team: Team) -> None:
     assert team.head("rows") == team.git("rev-parse", "rows")
 
 
-def test_two_jobs_at_once_publish_one_result_and_worse_is_told_and_kept_out(team: Team) -> None:
+def test_two_jobs_at_once_publish_one_result_and_worse_is_reported_and_kept_out(team: Team) -> None:
     team.branch("worse")
     team.author.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(learning_rate=0.0000001))
     team.push()
@@ -316,7 +316,7 @@ def test_two_jobs_at_once_publish_one_result_and_worse_is_told_and_kept_out(team
     assert {name.partition("/")[0] for name in committed} == {"dvc.lock", "reports"}
     assert projects[second].run("git", "rev-parse", "HEAD").text.strip() == start
     report = projects[first].read("report.md")
-    # The best on validation is whichever run is least bad: the one that got worse is told by its own row.
+    # The best on validation is whichever run is least bad: the one that got worse has a row of its own.
     (row,) = [line for line in report.splitlines() if line.startswith("| `lstm`")]
     assert row.rstrip("| ").endswith("worse"), report
     assert report.startswith("# Retraining: worse than origin/main\n"), report

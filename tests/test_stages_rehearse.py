@@ -118,7 +118,7 @@ def test_says_the_same_whatever_the_study(main: Callable[..., None], tmp_path: P
 
 
 @pytest.mark.parametrize("error", [TextrnnError("class names are too odd."), ValueError("a formula")])
-def test_what_cannot_be_drawn_is_told_with_the_word_that_nothing_was_trained(
+def test_what_cannot_be_drawn_is_reported_and_nothing_was_trained(
     main: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def fail(*_: object) -> None:

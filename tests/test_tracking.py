@@ -323,7 +323,7 @@ def test_a_store_that_takes_a_request_and_never_answers_is_one_warning(
     assert printed.count("\n") == 1
 
 
-def test_a_store_that_is_lost_on_the_way_is_one_warning(
+def test_a_store_that_becomes_unreachable_causes_one_warning(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live = LiveRun(make_run(study="lost"), project)

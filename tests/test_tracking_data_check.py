@@ -60,7 +60,7 @@ def test_the_champions_own_corpus_is_one_line(project: TinyProject) -> None:
     assert "is the one that the champion" in line
 
 
-def test_new_rows_are_told_and_allowed(project: TinyProject) -> None:
+def test_new_rows_are_reported_and_allowed(project: TinyProject) -> None:
     change(project, more)
     said = check(project).text
     assert "differs from the version that the champion" in said

@@ -132,7 +132,7 @@ def test_each_seed_has_one_model_with_its_metrics(site: Site) -> None:
 
 
 @in_the_default_store
-def test_a_model_is_code_and_safe_files_and_tells_what_it_takes_and_needs(site: Site, tmp_path: Path) -> None:
+def test_a_model_is_code_and_safe_files_with_signature_and_requirements(site: Site, tmp_path: Path) -> None:
     import mlflow
 
     (output,) = run_of(site, "gru seed 0").outputs.model_outputs
@@ -216,7 +216,7 @@ def test_the_gate_opens_for_the_first_and_explains_itself(site: Site, monkeypatc
 
 
 @in_the_default_store
-def test_a_worse_challenger_is_kept_out_and_ci_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worse_challenger_is_kept_out_with_an_exit_status(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """`lstm` is made to look best on validation; on the test examples it is not."""
     monkeypatch.chdir(site.project.folder)
     monkeypatch.setattr(registry, "_best_run", lambda project, params: RunFolder.load(project / "runs" / "lstm"))
@@ -301,9 +301,9 @@ def test_the_champion_scores_and_is_served_as_it_was_trained(site: Site, tmp_pat
 
 
 @in_both
-def test_a_killed_training_is_marked_and_those_side_by_side_stand_there_once(site: Site, tmp_path: Path) -> None:
+def test_a_killed_training_is_marked_and_parallel_ones_are_recorded_once(site: Site, tmp_path: Path) -> None:
     project = site.project.copy(tmp_path / "project")
-    if not site.variables:  # its artifacts lie under the path of the project that was copied
+    if not site.variables:  # its artifacts are under the path of the project that was copied
         (project.folder / "mlflow.db").unlink()
     changed = Site(project, site.variables)
 
@@ -330,8 +330,8 @@ def test_a_killed_training_is_marked_and_those_side_by_side_stand_there_once(sit
             stderr=said,
             start_new_session=True,
         )
-        # Its first epoch is told once MLflow has both runs. Asking SQLite instead may take until the training has
-        # ended: one that writes every few milliseconds leaves a reader little room.
+        # Wait for the first epoch, by which MLflow has both runs. Asking SQLite instead may take until the training
+        # has ended, because a writer every few milliseconds leaves a reader little room.
         deadline = time.monotonic() + 120
         while "seed 0  epoch  1/" not in (tmp_path / "said").read_text(encoding="utf-8"):
             assert killed.poll() is None, (tmp_path / "said").read_text(encoding="utf-8")

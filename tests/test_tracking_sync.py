@@ -205,7 +205,7 @@ def test_a_live_runs_origin_outlasts_it(tmp_path: Path, params: Params, monkeypa
     assert Path(patch).read_text(encoding="utf-8") == changed.patch
 
 
-def test_a_run_that_lost_the_server_on_its_way_is_replaced(tmp_path: Path, params: Params) -> None:
+def test_a_run_that_lost_the_server_is_replaced(tmp_path: Path, params: Params) -> None:
     train_live(tmp_path, params, "lstm", epochs=2)
     assert sync(tmp_path, params, Completed()) == Synced(created=NAMES)
     assert [run.info.run_name for run in all_runs(tmp_path)].count("lstm") == 1

@@ -64,7 +64,7 @@ STUDY: dict[str, Any] = {
     "published": [],
     "train": PLAIN,
 }
-"""What a study of tiny experiments has, but for these and the probes."""
+"""A study of tiny experiments, without these and the probes."""
 
 ABOUT = {"licence": "CC0-1.0", "citation": "none"}
 CATALOG: dict[str, Any] = {

@@ -224,7 +224,7 @@ class TinyProject:
         return TinyProject(folder, self.home)
 
     def environment(self) -> dict[str, str]:
-        """This project's code, this Python's DVC, no user's settings, nobody told."""
+        """This project's code, this Python's DVC, no user's settings, no statistics sent."""
         inherited = {
             key: value
             for key, value in os.environ.items()
@@ -342,7 +342,7 @@ def snippets_csv() -> str:
 
 
 def vectors_text() -> str:
-    """Vectors of 5 numbers for all but the neutral word `with`: the first number tells good from bad."""
+    """Vectors of 5 numbers for all words except the neutral `with`: the first is positive for good words only."""
     lines = []
     for index, word in enumerate([*GOOD, *BAD, *NEUTRAL[:-1], "number"]):
         first = 1.0 if word in GOOD else -1.0 if word in BAD else 0.0

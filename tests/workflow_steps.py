@@ -1,4 +1,4 @@
-"""The steps of `.github/workflows` and `.gitlab-ci.yml`, to be run by tests as they stand there."""
+"""The steps of `.github/workflows` and `.gitlab-ci.yml`, for tests that run them unchanged."""
 
 from __future__ import annotations
 

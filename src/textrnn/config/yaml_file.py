@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise TextrnnError(
             f"{path}: no such file in {Path.cwd()}. Run this in the project's top folder, "
-            "where params.yaml, catalog.yaml and dvc.yaml lie."
+            "with params.yaml, catalog.yaml and dvc.yaml."
         )
     content = parse_yaml(read_text(path), str(path))
     if not isinstance(content, dict):

@@ -47,7 +47,7 @@ _TOKEN = "|".join(
         rf"{_WORD}+",
         r"\.\.\.",
         r"--+",
-        r"[^\s\p{Cc}\p{Cf}]\p{M}*",  # any other visible character stands alone
+        r"[^\s\p{Cc}\p{Cf}]\p{M}*",  # any other visible character by itself
     )
 )
 

@@ -1,4 +1,4 @@
-"""The words a model knows, each at its index: 0 is padding, 1 stands for every other word."""
+"""The words that a model knows, in the order of their indices; 0 is padding, 1 any other word."""
 
 from __future__ import annotations
 
