@@ -1,7 +1,5 @@
 """The exception whose message is for users, and how errors are shown."""
 
-from __future__ import annotations
-
 import sys
 from types import TracebackType
 

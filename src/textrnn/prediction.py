@@ -1,7 +1,5 @@
 """`textrnn predict`: scores texts from the command line, a file or standard input with a trained model."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

@@ -1,7 +1,5 @@
 """How a process of ours begins: settings that change results are fixed here, whatever the user's environment has."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import re

@@ -1,7 +1,5 @@
 """What the entry points in `stages/` share: arguments, readable errors, all-or-nothing output."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

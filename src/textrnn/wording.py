@@ -1,7 +1,5 @@
 """How numbers and names are written, the same in every report, picture and sentence; nothing where none is known."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable, Iterable

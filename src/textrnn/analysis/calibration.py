@@ -7,8 +7,6 @@ confidence and never its answers.
 Everywhere, `labels` is int [examples] and `probabilities` float [examples, classes].
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import exp, log
 

@@ -5,8 +5,6 @@ the pairs of experiments that differ in the cell alone; and pairs that the study
 experiment with the best one are a family of their own.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

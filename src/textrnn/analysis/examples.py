@@ -1,7 +1,5 @@
 """Which examples runs predicted: the same ones in every run, texts of the corpus, and which were drawn together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path

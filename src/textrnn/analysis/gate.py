@@ -1,7 +1,5 @@
 """The gate: whether a challenger replaces the champion, from what both predicted for the same test examples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

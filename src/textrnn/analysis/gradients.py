@@ -1,7 +1,5 @@
 """How the gradient of trained networks fades on its way back through the text, as measured by the stage `probe`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The test split ranks nothing: it shows how certain the ranking is. Baselines are
 rank. A run with a failed seed comes last, without a rank: the mean of its finished seeds would be too optimistic.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from typing import Any

@@ -1,7 +1,5 @@
 """Any two runs against each other, the second also as it was at another git revision: `textrnn compare`."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ by how much: its weights are evaluated on that part, on the validation split, wh
 split.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

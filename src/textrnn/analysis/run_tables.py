@@ -3,8 +3,6 @@
 In each table the column `experiment` holds a run's name, also that of a baseline.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 

@@ -5,8 +5,6 @@ are a sample. Which of two *experiments* is better: `contrast`; another seed wou
 seeds are a sample too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt

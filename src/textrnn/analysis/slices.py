@@ -3,8 +3,6 @@
 Errors lead to changes of the models, so they are those of the validation split: the test split stays unseen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

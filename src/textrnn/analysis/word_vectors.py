@@ -1,7 +1,5 @@
 """What word vectors have learned: nearest neighbours, analogies, and a map of words before and after training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`catalog.yaml`: every external artifact, with its source, hash, format, licence and citation."""
 
-from __future__ import annotations
-
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """`studies/`: complete, ready-made studies, of which one at a time is active, as `params.yaml`."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 

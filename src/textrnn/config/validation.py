@@ -1,7 +1,5 @@
 """Settings as pydantic models: one readable message for each mistake, and what of the settings is not off."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar

@@ -1,7 +1,5 @@
 """Reads YAML and JSON files that people and git merge: each mistake is one message with file, line and what to do."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Reads the Large Movie Review Dataset (Maas et al., ACL 2011) in one pass over its tar."""
 
-from __future__ import annotations
-
 import re
 import tarfile
 from collections import Counter

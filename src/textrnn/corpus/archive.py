@@ -1,7 +1,5 @@
 """Reads one file of a published archive in place: zip (wheel), tar, or a single file, compressed or not."""
 
-from __future__ import annotations
-
 import bz2
 import io
 import lzma

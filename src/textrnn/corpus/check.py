@@ -1,7 +1,5 @@
 """How far a new version of a corpus is from an older one, and which changes a study forbids."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt

@@ -1,7 +1,5 @@
 """Downloads published archives into a folder: complete and with the right hash, or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

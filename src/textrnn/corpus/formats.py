@@ -1,7 +1,5 @@
 """Reads a published corpus of any layout into one table of `id, text, label, group, split`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Describes a prepared corpus: sizes, what was left out, duplicates, leaks, lengths."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any

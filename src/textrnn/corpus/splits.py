@@ -1,7 +1,5 @@
 """Divides a corpus into train, valid and test so that no film, and no text, is on both sides."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from textrnn.config.params import Prepare

@@ -4,8 +4,6 @@ CSV is read as pandas and spreadsheets read it: a quotation mark opens a quoted 
 beginning, and is a character anywhere else. What would merge or swallow rows is refused.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import json

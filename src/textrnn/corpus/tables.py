@@ -1,7 +1,5 @@
 """A prepared corpus: one table per split, in memory and as a folder of Parquet files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The matrix that a network's embedding starts from: the vocabulary's words, then words that only its source has."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Such a file has up to millions of rows, and a vocabulary some ten thousand words
 (in NFC), and only the numbers of the words requested are parsed and kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The formats of published word vectors. Each reader streams a file once, and keeps the rows that are sought."""
 
-from __future__ import annotations
-
 import codecs
 import io
 import re

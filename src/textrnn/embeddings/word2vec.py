@@ -1,7 +1,5 @@
 """Trains word vectors on the corpus itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ One thread per operation: these matrices are too small for a second one to pay o
 trainings share the machine, and two trainings use two cores.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import logging

@@ -3,8 +3,6 @@
 Both have `parameters` (their number) and `training_flops`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 from scipy import sparse

@@ -1,7 +1,5 @@
 """Encoded texts in memory, and batches of similar length: little padding, and none where lengths agree."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ The `feedforward` control has no sequence encoder: its dense layers follow the r
 layers of `conv1d` (both as in Chollet, Deep Learning with Python, 2017, 6.4).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ three times the forward pass (forward, gradients of inputs, gradients of weights
 appendix F, count the same way.
 """
 
-from __future__ import annotations
-
 import math
 
 from textrnn.modeling.backend import keras

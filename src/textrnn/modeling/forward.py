@@ -6,8 +6,6 @@ import takes longer than scoring ten thousand texts, and would be most of what a
 Sequences are float32 [features, time, batch]: so the gates of a step are rows, and splitting them copies nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -8,8 +8,6 @@ Layers that depend on the end of a text take the sequence `float32 [batch, time,
 `int32 [batch, time]`: position t of row i is real when `ids[i, t] != 0`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from textrnn.modeling.backend import keras

@@ -5,8 +5,6 @@ factor, the gradient vanishes, and training cannot learn from early words (Bengi
 on Neural Networks 1994). A gradient is local: a saturated unit has a small one, even if it holds what it read.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reads `model/<seed>/` (see `saved_model.py`) without Keras, for prediction."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Keras' optimizers, which also sum the gradient norms of their steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from textrnn.modeling import backend

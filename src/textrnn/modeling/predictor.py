@@ -1,7 +1,5 @@
 """From raw texts to class probabilities: the one way to use a trained model, served or not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -9,8 +9,6 @@ Keras' loop runs with recurrent dropout in training, on a GPU (cuDNN), on other 
 precision than float32.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -4,8 +4,6 @@ Everywhere, `labels` is int [examples] and `probabilities` float [examples, clas
 probable one, the first of them when several are. NumPy only, because every training imports this module.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")

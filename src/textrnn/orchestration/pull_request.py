@@ -3,8 +3,6 @@
 `pull_request.md` is its text; numbers and comparisons are made here.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

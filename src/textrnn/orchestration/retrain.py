@@ -5,8 +5,6 @@ only moves forward, from the commit that was retrained. If it has moved meanwhil
 DVC's cache.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import time

@@ -1,7 +1,5 @@
 """Runs DVC, and below it the stages, so that none outlives this process, unless that is killed (SIGKILL)."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

@@ -1,7 +1,5 @@
 """Repeats the study from nothing in a copy of the project, and reports stage by stage what came out the same."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 Several calls share one process (`Worker`): most of a short `dvc` command's time is DVC's start.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

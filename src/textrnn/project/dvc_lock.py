@@ -3,8 +3,6 @@
 DVC writes the file in place. While trainings run side by side, a reader may find it empty or cut off.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -3,8 +3,6 @@
 Paths are relative to the folder in which git is called, which need not be the repository's top.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

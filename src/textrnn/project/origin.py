@@ -1,10 +1,9 @@
 """Where a result comes from: the commit, what was changed on top of it, and how to restore both."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from textrnn.project import git
 
@@ -36,7 +35,7 @@ class Origin:
     experiment: str | None = None
 
     @classmethod
-    def of_checkout(cls, folder: Path) -> Origin:
+    def of_checkout(cls, folder: Path) -> Self:
         """Describes the present content of `folder`.
 
         Inside DVC's queue an experiment has a commit of DVC's own, so it is described from the commit it started on.
@@ -52,7 +51,7 @@ class Origin:
         return cls(commit, patch, os.environ.get("DVC_EXP_NAME") if is_own else None)
 
     @classmethod
-    def of_result(cls, folder: Path, output: str) -> Origin:
+    def of_result(cls, folder: Path, output: str) -> Self:
         """Returns the first commit whose `dvc.lock` has the hash `output`; while none has, as `of_checkout`."""
         found = _git(folder, "log", "--reverse", "--format=%H", "-S", output, "--", "dvc.lock").split()
         return cls(found[0]) if found else cls.of_checkout(folder)

@@ -1,7 +1,5 @@
 """Results as git has them at a commit, or as the working tree has them now."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Which of the project's own modules a script imports, and a hash of their code."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from functools import cache

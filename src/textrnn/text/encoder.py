@@ -1,7 +1,5 @@
 """Turns texts into word indices and back. A trained model carries its encoder with it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

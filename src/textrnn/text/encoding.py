@@ -1,7 +1,5 @@
 """Encodes a whole corpus: the tables that training reads, and a report on unknown words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """What a network reads of an encoded text. Training and prediction call the same function."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from textrnn.config.experiment import Experiment

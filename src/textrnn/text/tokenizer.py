@@ -6,8 +6,6 @@ Scripts without spaces stay one token from one punctuation mark to the next. HTM
 removed, then entities are decoded. Characters are composed (NFC).
 """
 
-from __future__ import annotations
-
 import html
 
 import polars as pl
