@@ -20,15 +20,12 @@ from textrnn.search.winner import load_study
 from textrnn.stage import check_writable
 
 TEXT = "text"
-STANDARD = Path("-")
-"""Standard input, or standard output."""
+STANDARD = Path("-")  # standard input, or standard output
 
 FORMATS = ("csv", "jsonl", "parquet")
-CHUNK = 1 << 14
-"""Texts that are scored between two updates of the progress bar."""
+CHUNK = 1 << 14  # texts that are scored between two updates of the progress bar
 
-_EXACT = 1 << 53
-"""A float holds every integer up to this one."""
+_EXACT = 1 << 53  # a float holds every integer up to this one
 
 
 def predict(
@@ -41,8 +38,7 @@ def predict(
         run: an experiment in `runs/`; None is the registry's champion.
         seed: which seed's model of the run; None is the first.
 
-    Raises:
-        TextrnnError: no texts or two sources of them, an unreadable table, or no such model.
+    Raises `TextrnnError`: no texts or two sources of them, an unreadable table, or no such model.
     """
     if bool(texts) == (source is not None):
         raise TextrnnError("give exactly one of texts and --input FILE (- for standard input).")
@@ -92,8 +88,7 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
     Args:
         kind: one of `FORMATS`; None takes the file's suffix, and csv for standard input.
 
-    Raises:
-        TextrnnError: the file is missing, is not of that format, or has no texts.
+    Raises `TextrnnError`: the file is missing, is not of that format, or has no texts.
     """
     name = "standard input" if source == STANDARD else str(source)
     kind = _check_kind(source, kind)

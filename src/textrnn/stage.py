@@ -108,8 +108,7 @@ def write_folder(folder: Path) -> Iterator[Path]:
 def only_file(folder: Path) -> Path:
     """Returns the one file in `folder`: the archive that a download stage put there.
 
-    Raises:
-        TextrnnError: the folder is missing, or holds anything but one file.
+    Raises `TextrnnError`: the folder is missing, or holds anything but one file.
     """
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if len(files) != 1:

@@ -21,8 +21,7 @@ from textrnn.config.params import Params
 from textrnn.run_folder import RunFolder
 
 SPLIT = "test"
-BASELINE, BEST, DECLARED = "baseline", "best", "declared"
-"""Subjects of a row, other than a factor."""
+BASELINE, BEST, DECLARED = "baseline", "best", "declared"  # subjects of a row, other than a factor
 
 COLUMNS = ("about", "first", "second", "pairs", "difference", "low", "high", "p_value", "p_adjusted", "verdict")
 

@@ -17,8 +17,7 @@ Groups = Callable[[str, Sequence[str]], Sequence[str]]
 def groups(corpus: Path, split: str, ids: Sequence[str]) -> list[str]:
     """Returns the group (such as the film) of each of `ids` in the prepared `corpus`; a text without one is its own.
 
-    Raises:
-        TextrnnError: the split is missing, or lacks one of `ids`.
+    Raises `TextrnnError`: the split is missing, or lacks one of `ids`.
     """
     file = corpus / f"{split}.parquet"
     if not file.is_file():
@@ -31,8 +30,7 @@ def groups(corpus: Path, split: str, ids: Sequence[str]) -> list[str]:
 def in_order(texts: pl.DataFrame, ids: Sequence[str], source: str) -> pl.DataFrame:
     """Returns the rows of `texts` (with a column `id`) in the order of `ids`.
 
-    Raises:
-        TextrnnError: `texts`, which come from `source`, lack one of `ids`.
+    Raises `TextrnnError`: `texts`, which come from `source`, lack one of `ids`.
     """
     wanted = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})
     missing = wanted.join(texts, on="id", how="anti")["id"]
@@ -50,8 +48,7 @@ def check_same_examples(runs: Mapping[str, RunFolder], splits: Sequence[str]) ->
     Args:
         runs: by the name to report.
 
-    Raises:
-        TextrnnError: names two runs that differ and says in what, or a run without finite probabilities.
+    Raises `TextrnnError`: names two runs that differ and says in what, or a run without finite probabilities.
     """
     first: dict[str, tuple[str, RunFolder, list[str], np.ndarray]] = {}
     for (name, run), split in product(runs.items(), splits):

@@ -26,8 +26,7 @@ def memory(runs: Sequence[RunFolder], probes: Path, groups: Groups) -> pd.DataFr
         runs: the experiments that were probed.
         probes: the folder with a folder for each.
 
-    Raises:
-        TextrnnError: an experiment was not probed.
+    Raises `TextrnnError`: an experiment was not probed.
     """
     rows = []
     for run in runs:

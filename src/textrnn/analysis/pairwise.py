@@ -80,8 +80,7 @@ def compare(project: Path, first: str, second: str | None = None, rev: str | Non
         rev: the git revision from which `second` is taken, out of DVC's cache or else the default remote;
             None takes it from the working tree, too.
 
-    Raises:
-        TextrnnError: there are not two runs, one is unavailable, or they cannot be compared.
+    Raises `TextrnnError`: there are not two runs, one is unavailable, or they cannot be compared.
     """
     params = load_study(project)
     other = second or first
@@ -157,8 +156,7 @@ def _is_trained(run: RunFolder) -> bool:
 def _common_seeds(runs: dict[str, RunFolder]) -> list[int]:
     """Returns the seeds that every trained run has finished; none where all are baselines.
 
-    Raises:
-        TextrnnError: there are none in common.
+    Raises `TextrnnError`: there are none in common.
     """
     for label, run in runs.items():
         if not run.finished_seeds:

@@ -22,8 +22,7 @@ CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "grad
 def build(runs: Sequence[RunFolder]) -> dict[str, pd.DataFrame]:
     """Returns the tables `scores`, `learning_curves`, `confusion` and `reliability`.
 
-    Raises:
-        TextrnnError: as in `check_same_examples`.
+    Raises `TextrnnError`: as in `check_same_examples`.
     """
     check_same_examples({f"runs/{run.name}": run for run in runs}, SPLITS)
     return {

@@ -17,8 +17,7 @@ from scipy.stats import binom, binomtest, t
 
 from textrnn.run_folder import RunFolder
 
-FEWEST_EXPERIMENTS = 3
-"""With fewer experiments the spread of a study's seeds is not estimated."""
+FEWEST_EXPERIMENTS = 3  # with fewer experiments the spread of a study's seeds is not estimated
 
 
 @dataclass(frozen=True)

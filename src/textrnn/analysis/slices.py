@@ -20,10 +20,10 @@ from textrnn.text.vocabulary import UNKNOWN
 
 SPLIT = "valid"
 
+# The starts of `ranges`.
 TOKENS = (1, 11, 21, 41, 81, 161, 321)
 UNKNOWN_WORDS = (0, 1, 2, 3)
 DISTANCES = (0, 5, 10, 20, 40)
-"""The starts of `ranges`."""
 
 EVIDENCE = "distance of the evidence from the end"
 
@@ -31,8 +31,7 @@ NEGATIONS = ("not", "n't", "cannot", "no", "none", "nobody", "nothing", "nowhere
 """English negation, as tokens: `not` and the absolute negators of Huddleston & Pullum, The Cambridge Grammar of
 the English Language (2002), chapter 9. `tokenize` splits `don't` into `do n't`, and leaves `cannot` whole."""
 
-FEWEST = 30
-"""A slice with fewer texts has no interval: it would look more precise than it is."""
+FEWEST = 30  # a slice with fewer texts has no interval: it would look more precise than it is
 
 SLICE_COLUMNS = ("experiment", "by", "group", "order", "texts", "accuracy", "low", "high")
 HARDEST_COLUMNS = ("id", "label", "text", "wrong", "of")
@@ -91,8 +90,7 @@ def slices(runs: Sequence[RunFolder], texts: pl.DataFrame, ratios: np.ndarray, g
         texts: `id`, `text` (str) and `ids` (list[int32]) of the validation split, in any order.
         ratios: `log_count_ratios(…)`, float64 [classes, words]
 
-    Raises:
-        TextrnnError: the runs predicted texts that are not in `texts`.
+    Raises `TextrnnError`: the runs predicted texts that are not in `texts`.
     """
     rows: list[tuple[Any, ...]] = []
     finished = [run for run in runs if run.finished_seeds]
@@ -123,8 +121,7 @@ def hardest(runs: Sequence[RunFolder], texts: pl.DataFrame, limit: int = 20) -> 
     Args:
         texts: `id` and `text` (str) of the validation split, in any order.
 
-    Raises:
-        TextrnnError: the runs predicted texts that are not in `texts`.
+    Raises `TextrnnError`: the runs predicted texts that are not in `texts`.
     """
     experiments = [run for run in runs if run.kind == "experiment" and run.finished_seeds]
     if not experiments:

@@ -11,8 +11,7 @@ from textrnn.modeling.model_files import EMBEDDING
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
-FREQUENT = 1000
-"""Words are chosen from so many of the most frequent ones."""
+FREQUENT = 1000  # words are chosen from so many of the most frequent ones
 
 MAP_COLUMNS = ("experiment", "word", "klass", "x_before", "y_before", "x_after", "y_after")
 PROBES, NEIGHBOURS, ANSWERS, MAPPED = 12, 8, 3, 40

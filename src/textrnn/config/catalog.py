@@ -16,8 +16,7 @@ Split = Literal["train", "valid", "test"]
 Composed = Annotated[str, AfterValidator(lambda text: unicodedata.normalize("NFC", text))]
 """Text in Unicode's composed form, like all text that is read from a corpus."""
 
-MADE_HERE = ("random", "word2vec-training")
-"""Formats of vectors that nobody publishes."""
+MADE_HERE = ("random", "word2vec-training")  # formats of vectors that nobody publishes
 
 
 class Columns(Strict):

@@ -12,8 +12,7 @@ FOLDER = "studies"
 def activate(name: str, project: Path) -> None:
     """Makes `studies/<name>.yaml` the active study: `params.yaml` becomes a copy of it.
 
-    Raises:
-        TextrnnError: there is no such study, or `params.yaml` holds what would be lost.
+    Raises `TextrnnError`: there is no such study, or `params.yaml` holds what would be lost.
     """
     folder, active = project / FOLDER, project / "params.yaml"
     known = {file.stem: file for file in sorted(folder.glob("*.yaml"))}

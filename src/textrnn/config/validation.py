@@ -43,8 +43,7 @@ def chosen(settings: Any) -> Any:
 def validate(model: type[Model], content: Any, where: str) -> Model:
     """Returns `content` as a `model`; `where` (such as `params.yaml: train`) opens each message.
 
-    Raises:
-        TextrnnError: lists every key that breaks a rule, not just the first.
+    Raises `TextrnnError`: lists every key that breaks a rule, not just the first.
     """
     try:
         return model.model_validate(content)

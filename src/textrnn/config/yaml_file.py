@@ -43,8 +43,7 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
-MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
-"""What git writes into a file that it could not merge."""
+MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)  # what git writes into a file that it could not merge
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

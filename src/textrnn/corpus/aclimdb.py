@@ -25,8 +25,7 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
     Of two files of one name the later counts, as in any tar. The film of review n is in line n, counted from
     0, of the `urls_*.txt` of its folder.
 
-    Raises:
-        TextrnnError: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
+    Raises `TextrnnError`: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
     """
     reviews: dict[str, str] = {}
     films: dict[str, str] = {}

@@ -18,8 +18,7 @@ from isal import igzip, isal_zlib
 
 from textrnn.errors import TextrnnError
 
-OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")
-"""Finds the paths of files that macOS adds to archives."""
+OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")  # finds the paths of files that macOS adds to archives
 
 _DECOMPRESSORS: dict[str, tuple[re.Pattern[bytes], Callable[..., Any]]] = {
     ".gz": (re.compile(rb"\x1f\x8b\x08"), igzip.open),
@@ -33,8 +32,7 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFi
 """Raised for an archive that is truncated, or not an archive."""
 _BLOCK = 1 << 20
 
-_Members = dict[str, Callable[[], IO[bytes]]]
-"""The paths of an archive's files, with functions that open them."""
+_Members = dict[str, Callable[[], IO[bytes]]]  # the paths of an archive's files, with functions that open them
 
 
 @contextmanager

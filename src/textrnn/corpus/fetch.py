@@ -20,8 +20,7 @@ from textrnn.errors import TextrnnError
 from textrnn.stage import write_folder
 
 TRIES = 3
-TIMEOUT = (15, 60)
-"""Seconds to wait for a connection, and for the next bytes."""
+TIMEOUT = (15, 60)  # seconds to wait for a connection, and for the next bytes
 
 NOTE = "made-here.txt"
 
@@ -40,8 +39,7 @@ def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) 
         sha256: hexadecimal SHA-256 of the archive; None for the source `none`.
         pause: seconds before the second attempt; doubles with each further one.
 
-    Raises:
-        TextrnnError: reports source, expected, received and what to do.
+    Raises `TextrnnError`: reports source, expected, received and what to do.
     """
     present = list(folder.iterdir()) if folder.is_dir() else []
     if len(present) == 1 and present[0].is_file() and _sha256(present[0]) == sha256:

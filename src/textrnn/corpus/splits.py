@@ -27,8 +27,7 @@ def split_corpus(
         The splits, rows in the corpus' order; how many rows each lost to leakage; and of each drawn split the
         share requested (`asked`) of groups or rows, the share of `rows` drawn, and that of the `largest_group`.
 
-    Raises:
-        TextrnnError: too little to draw from, or a class is missing from a split.
+    Raises `TextrnnError`: too little to draw from, or a class is missing from a split.
     """
     published = set(frame["split"].drop_nulls())
     frame = frame.with_columns(pl.col("split").fill_null("train"))

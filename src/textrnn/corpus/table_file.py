@@ -46,8 +46,7 @@ def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
         kind: csv, tsv, jsonl or parquet.
         where: opens each message, such as the file's name.
 
-    Raises:
-        TextrnnError: it is no such table; names the line and what to do.
+    Raises `TextrnnError`: it is no such table; names the line and what to do.
     """
     if kind == "parquet":
         try:
@@ -87,8 +86,7 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
     Args:
         only_text: refuse numbers, truth values and dates, which otherwise are converted.
 
-    Raises:
-        TextrnnError: a value is of another type; names column, row and type.
+    Raises `TextrnnError`: a value is of another type; names column, row and type.
     """
 
     def not_text(row: int, kind: str) -> TextrnnError:

@@ -11,11 +11,9 @@ import polars as pl
 
 from textrnn.errors import TextrnnError
 
-SPLITS = ("train", "valid", "test", "unlabelled")
-"""All splits in reading order. Only `unlabelled` may be absent."""
+SPLITS = ("train", "valid", "test", "unlabelled")  # all splits in reading order. Only `unlabelled` may be absent.
 
-SLICE = 1 << 14
-"""Rows in memory at a time, where a table is read in slices."""
+SLICE = 1 << 14  # rows in memory at a time, where a table is read in slices
 
 _ROW_GROUP = 1 << 16
 """By default polars derives the size of row groups from the thread count, which would change the bytes."""
@@ -59,8 +57,7 @@ def read_quality(folder: Path) -> dict[str, Any]:
 def table_files(folder: Path) -> dict[str, Path]:
     """Returns the tables' files in `folder` by split, in the order of `SPLITS`.
 
-    Raises:
-        TextrnnError: a split other than `unlabelled` is missing.
+    Raises `TextrnnError`: a split other than `unlabelled` is missing.
     """
     files = {split: folder / f"{split}.parquet" for split in SPLITS}
     present = {split: file for split, file in files.items() if file.is_file()}

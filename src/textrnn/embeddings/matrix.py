@@ -11,8 +11,7 @@ import numpy as np
 from textrnn.errors import TextrnnError
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
-RANDOM_SPREAD = 0.05
-"""Standard deviation of drawn numbers where there are no vectors to estimate it from."""
+RANDOM_SPREAD = 0.05  # standard deviation of drawn numbers where there are no vectors to estimate it from
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,8 @@ from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import RESERVED
 
 _BLOCK = 1 << 20
-_AT_ONCE = 1024
-"""Rows parsed together: many, which is fast, but not all, whose text would fill the memory."""
-_LONGEST_WORD = 1 << 12
-"""Bytes of a word with spaces in a binary file, at most."""
+_AT_ONCE = 1024  # rows parsed together: many, which is fast, but not all, whose text would fill the memory
+_LONGEST_WORD = 1 << 12  # bytes of a word with spaces in a binary file, at most
 
 _PLAIN = re.compile(rb"[^\x00-\x20\x7f]* ")
 _CERTAIN = re.compile(

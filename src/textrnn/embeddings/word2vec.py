@@ -8,8 +8,7 @@ import polars as pl
 from textrnn.errors import TextrnnError
 from textrnn.text.vocabulary import UNKNOWN
 
-SEED = 0
-"""One seed: all seeds of a study share the vectors."""
+SEED = 0  # one seed: all seeds of a study share the vectors
 
 
 def train(
@@ -31,8 +30,7 @@ def train(
         words have none, nor have words that training left at their random start: those without context, or
         that gensim's down-sampling of frequent words left out in every epoch.
 
-    Raises:
-        TextrnnError: training has changed no vector.
+    Raises `TextrnnError`: training has changed no vector.
     """
     from gensim.models.word2vec import MAX_WORDS_IN_BATCH, Word2Vec  # takes a second to import; other formats need none
 

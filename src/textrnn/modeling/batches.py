@@ -14,11 +14,9 @@ from textrnn.text.encoder import with_known
 from textrnn.text.reading import read, truncation
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
-LENGTH_JITTER = 2.0
-"""Tokens: the range of the uniform noise added to lengths, so that batches vary between epochs."""
+LENGTH_JITTER = 2.0  # tokens: the range of the uniform noise added to lengths, so that batches vary between epochs
 
-SLICE = 1 << 14
-"""Texts that are read at a time."""
+SLICE = 1 << 14  # texts that are read at a time
 
 PREDICTION_BATCH = 512
 

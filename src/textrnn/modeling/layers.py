@@ -17,8 +17,7 @@ from textrnn.text.vocabulary import PADDING
 ops = keras.ops
 Tensor = Any
 
-FIXED = "fixed"
-"""The name of the embedding's rows that training does not change."""
+FIXED = "fixed"  # the name of the embedding's rows that training does not change
 
 
 def time_major(sequence: Tensor) -> Tensor:

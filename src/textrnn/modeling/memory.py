@@ -13,10 +13,8 @@ import polars as pl
 from textrnn.modeling.backend import gradient_function, keras
 from textrnn.modeling.batches import Tokens, length_buckets
 
-DISTANCES = 200
-"""The largest number of distances: 0 is the last token, 1 the one before it."""
-TEXTS = 500
-"""The largest number of texts."""
+DISTANCES = 200  # the largest number of distances: 0 is the last token, 1 the one before it
+TEXTS = 500  # the largest number of texts
 BATCH = 128
 
 GRADIENT_SCHEMA: dict[str, type[pl.DataType]] = {

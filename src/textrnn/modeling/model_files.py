@@ -8,8 +8,7 @@ from textrnn.config.experiment import Experiment
 from textrnn.errors import TextrnnError
 from textrnn.text.encoder import TextEncoder
 
-EMBEDDING = "00-embeddings"
-"""The first of the weights, in any model."""
+EMBEDDING = "00-embeddings"  # the first of the weights, in any model
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:

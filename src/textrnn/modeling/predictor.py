@@ -13,8 +13,7 @@ from textrnn.modeling.model_files import mismatch, read_model
 from textrnn.text.encoder import never_empty
 from textrnn.text.vocabulary import UNKNOWN
 
-UNFAMILIAR = "none of its words is known"
-"""The column `warning` of a text whose label means nothing."""
+UNFAMILIAR = "none of its words is known"  # the column `warning` of a text whose label means nothing
 
 
 def output_columns(classes: Iterable[str]) -> dict[str, type[pl.DataType]]:
@@ -37,8 +36,7 @@ class Predictor:
         folder: `runs/<experiment>/model/<seed>/`, or a copy of it.
         threads: the number of batches computed at once.
 
-    Raises:
-        TextrnnError: the folder holds no saved model.
+    Raises `TextrnnError`: the folder holds no saved model.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:

@@ -19,8 +19,7 @@ if on_cpu_tensorflow:
     import tensorflow as tf
 
 Tensor = Any
-STEPS = 4
-"""Steps per round of TensorFlow's loop: the overhead of a round is as much as a short step."""
+STEPS = 4  # steps per round of TensorFlow's loop: the overhead of a round is as much as a short step
 
 
 class _FastLoop:

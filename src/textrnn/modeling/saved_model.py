@@ -37,8 +37,7 @@ def save_model(
 def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
     """Returns the Keras model, the encoder of raw texts, and the experiment, which says what the model reads of them.
 
-    Raises:
-        TextrnnError: files are missing, or do not belong together.
+    Raises `TextrnnError`: files are missing, or do not belong together.
     """
     weights, encoder, experiment = read_model(folder)
     model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)

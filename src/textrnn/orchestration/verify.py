@@ -14,8 +14,7 @@ from textrnn.project import dvc, git
 from textrnn.project.dvc_lock import outputs, plans
 from textrnn.project.revision import Revision
 
-TOLERANCE = 0.02
-"""The largest difference of a metric that another kind of processor explains."""
+TOLERANCE = 0.02  # the largest difference of a metric that another kind of processor explains
 
 RUNS = ("train@", "winner@", "baseline@")
 
@@ -28,8 +27,7 @@ def verify(project: Path, jobs: int, tolerance: float, console: Console) -> bool
     The copy has the files that git tracks, as they are now, and an empty DVC cache; downloads are
     repeated too.
 
-    Raises:
-        TextrnnError: `project` has no dvc.lock, is no git repository, or the study does not run.
+    Raises `TextrnnError`: `project` has no dvc.lock, is no git repository, or the study does not run.
     """
     if not (project / "dvc.lock").is_file():
         raise TextrnnError(f"{project} has no dvc.lock to compare with. Run `make repro` first.")
@@ -79,8 +77,7 @@ def against_commit(project: Path) -> str | None:
 
     None where git has no results of the same settings, code and data.
 
-    Raises:
-        TextrnnError: see `Revision`.
+    Raises `TextrnnError`: see `Revision`.
     """
     here, there = Revision.read(project), Revision.read(project, "HEAD", "HEAD")
     ours, theirs = plans(here.stages), plans(there.stages)

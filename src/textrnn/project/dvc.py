@@ -23,8 +23,7 @@ RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' i
 BUSY = re.compile("is busy, it is being blocked by|acquire lock")
 """What DVC prints before a stage runs whose files another DVC process reads or writes."""
 
-END = "textrnn: exit status"
-"""Begins the line that a `Worker`'s process prints after each command."""
+END = "textrnn: exit status"  # begins the line that a `Worker`'s process prints after each command
 
 
 def command(*arguments: str) -> list[str]:
@@ -51,11 +50,7 @@ def failure(*arguments: str) -> TextrnnError:
 
 
 def call(*arguments: str) -> None:
-    """Runs DVC, which prints to this process' output.
-
-    Raises:
-        TextrnnError: DVC failed.
-    """
+    """Runs DVC, which prints to this process' output. Raises `TextrnnError`: DVC failed."""
     if subprocess.run(command(*arguments), env=environment(), stdin=subprocess.DEVNULL).returncode != 0:
         raise failure(*arguments)
 

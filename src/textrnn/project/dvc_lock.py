@@ -13,8 +13,7 @@ import yaml
 from textrnn.config.yaml_file import HalfMerged, parse_yaml, read_text
 from textrnn.errors import TextrnnError
 
-PATIENCE = 3.0
-"""Seconds after which another process has certainly finished writing."""
+PATIENCE = 3.0  # seconds after which another process has certainly finished writing
 
 Stages = dict[str, dict[str, Any]]
 
@@ -22,8 +21,7 @@ Stages = dict[str, dict[str, Any]]
 def read_stages(lock: Path) -> Stages:
     """Returns each stage's entry in `lock`; none where there is no such file.
 
-    Raises:
-        TextrnnError: the content is not what DVC writes, as after a merge or a crash.
+    Raises `TextrnnError`: the content is not what DVC writes, as after a merge or a crash.
     """
     return parse_stages(read_text(lock), os.path.relpath(lock)) if lock.is_file() else {}
 
@@ -31,8 +29,7 @@ def read_stages(lock: Path) -> Stages:
 def parse_stages(text: str, name: str) -> Stages:
     """Returns each stage's entry in the `text` of a lock file, which messages call `name`.
 
-    Raises:
-        TextrnnError: see `read_stages`.
+    Raises `TextrnnError`: see `read_stages`.
     """
     way_out = (
         f"It is empty, cut off or half merged. `git restore {name}` brings back what is committed; then "
@@ -60,8 +57,7 @@ def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
 
     Waits up to `PATIENCE` for what is missing: another process may just be writing.
 
-    Raises:
-        TextrnnError: see `read_stages`.
+    Raises `TextrnnError`: see `read_stages`.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -80,8 +76,7 @@ def hashes(lock: Path, paths: list[Path]) -> dict[str, str]:
 def data_by_stage(lock: Path) -> dict[str, dict[str, str]]:
     """Returns, for each stage, DVC's hash of every data folder that it was last run on, by path.
 
-    Raises:
-        TextrnnError: see `read_stages`.
+    Raises `TextrnnError`: see `read_stages`.
     """
     return {
         name: {path: md5 for path, md5 in _hashes(stage, "deps").items() if path.startswith("data/")}

@@ -44,11 +44,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def text(folder: Path, *arguments: str, may_fail: bool = False) -> str:
-    """Returns git's output, decoded; nothing where it `may_fail` and does.
-
-    Raises:
-        TextrnnError: git failed.
-    """
+    """Returns git's output, decoded; nothing where it `may_fail` and does. Raises `TextrnnError`: git failed."""
     done = run(folder, *arguments) if may_fail else _checked(folder, *arguments)
     return done.stdout.decode("utf-8", "replace").rstrip("\n") if done.returncode == 0 else ""
 
@@ -62,8 +58,7 @@ def failure(folder: Path, *arguments: str) -> str | None:
 def names(folder: Path, *arguments: str) -> list[str]:
     """Returns the paths that git prints, with `-z` where there are several, as this system spells them.
 
-    Raises:
-        TextrnnError: git failed.
+    Raises `TextrnnError`: git failed.
     """
     return [os.fsdecode(name) for name in _checked(folder, *arguments).stdout.split(b"\0") if name]
 
@@ -83,8 +78,7 @@ def changed(folder: Path, *paths: str) -> dict[str, str]:
 def prefix(folder: Path) -> str:
     """Returns the path of `folder` from git's top folder, such as `projects/reviews/`; nothing at the top.
 
-    Raises:
-        TextrnnError: git knows no repository there.
+    Raises `TextrnnError`: git knows no repository there.
     """
     return "".join(names(folder, "rev-parse", "--show-prefix")).removesuffix("\n")
 

@@ -7,17 +7,14 @@ from typing import Self
 
 from textrnn.project import git
 
-RESULTS = ("dvc.lock", "reports")
-"""What the pipeline itself writes into git: changes there do not change what was run."""
+RESULTS = ("dvc.lock", "reports")  # what the pipeline itself writes into git: changes there do not change what was run
 
-PATCH = "uncommitted.patch"
-"""The artifact that holds a dirty checkout's changes."""
+PATCH = "uncommitted.patch"  # the artifact that holds a dirty checkout's changes
 
 PLAIN = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 """Options for a patch that `git apply` accepts, whatever the user's settings."""
 
-QUEUE = Path(".dvc/tmp/exps")
-"""Where DVC keeps the temporary copies in which queued experiments run."""
+QUEUE = Path(".dvc/tmp/exps")  # where DVC keeps the temporary copies in which queued experiments run
 
 
 @dataclass(frozen=True)

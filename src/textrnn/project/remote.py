@@ -65,8 +65,7 @@ def fetch_run_cache() -> bool:
 
     Returns whether there is a default remote.
 
-    Raises:
-        TextrnnError: it cannot be reached.
+    Raises `TextrnnError`: it cannot be reached.
     """
     name = default_remote()
     if name is None:
@@ -112,8 +111,7 @@ def lacks_only_downloads(changes: list[Any]) -> bool:
 def override(file: str, values: Sequence[str]) -> None:
     """Changes values in a YAML file, each `key=value`; comments stay.
 
-    Raises:
-        TextrnnError: the file has no such key, or the notation is wrong.
+    Raises `TextrnnError`: the file has no such key, or the notation is wrong.
     """
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]

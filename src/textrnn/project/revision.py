@@ -33,8 +33,7 @@ class Revision:
     def read(cls, project: Path, label: str = "this branch", commit: str = "") -> Self:
         """Reads what the working tree has now, or what git has at a commit.
 
-        Raises:
-            TextrnnError: a file there is broken.
+        Raises `TextrnnError`: a file there is broken.
         """
 
         def content(name: str) -> str | None:

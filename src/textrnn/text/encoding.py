@@ -31,8 +31,7 @@ def encode_corpus(corpus: Path, settings: Encode, target: Path) -> tuple[TextEnc
     Returns:
         The encoder, and a report on unknown words and lengths.
 
-    Raises:
-        TextrnnError: `corpus` is no corpus, or no word occurs often enough.
+    Raises `TextrnnError`: `corpus` is no corpus, or no word occurs often enough.
     """
     classes, files = tuple(read_quality(corpus)["classes"]), table_files(corpus)
     seen, splits = SeenWords(), {}

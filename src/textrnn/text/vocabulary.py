@@ -14,8 +14,7 @@ from textrnn.errors import TextrnnError
 
 PADDING = 0
 UNKNOWN = 1
-RESERVED = ("<pad>", "<unk>")
-"""The first two words. The tokenizer separates `<`, so no text can contain them."""
+RESERVED = ("<pad>", "<unk>")  # the first two words. The tokenizer separates `<`, so no text can contain them.
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ class Vocabulary:
     def build(cls, seen: SeenWords, size: int, min_count: int) -> Self:
         """Returns the most frequent words of `seen`, at most `size` with the reserved two.
 
-        Raises:
-            TextrnnError: no word occurs `min_count` times.
+        Raises `TextrnnError`: no word occurs `min_count` times.
         """
         words = seen.counts().filter(pl.col("count") >= min_count)["word"]
         if words.is_empty():
