@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 from filelock import FileLock
-from tiny_project import TinyProject, make_project
+from tiny_project import LIVE, TinyProject, make_project
 from xdist.scheduler import LoadScopeScheduling
 
 from textrnn.process import own_environment
@@ -86,7 +86,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TinyPr
     with FileLock(shared / "finished.lock"):
         if not (shared / "finished.done").is_file():
             make_project(project.folder, project.home)
-            project.dvc("repro")
+            project.dvc("repro", **LIVE)
             project.commit()
             (shared / "finished.done").touch()
     return project

@@ -137,14 +137,15 @@ def test_with_nothing_to_do_it_shows_the_leaderboard_and_leaves_mlflow_alone(pro
     assert project.git_status() == ""
 
 
-def test_another_study_drops_runs_and_back_trains_nothing_again(project):
+def test_another_study_prunes_and_back_trains_nothing_again(project):
+    """It lacks an embedding, and the experiment that starts from it."""
     refused = project.textrnn("repro", "--study", "cells", ok=False)
     assert refused.status == 1
     assert refused.text.startswith("error: params.yaml is none of the studies in studies/")
 
     study = yaml.safe_load(project.read("params.yaml"))
     (project.folder / "studies" / "tiny.yaml").write_text(project.read("params.yaml"), encoding="utf-8")
-    del study["experiments"]["lstm"]
+    del study["experiments"]["lstm"], study["embeddings"]["random"]
     study.update(study="less", probes=["gru"])
     (project.folder / "studies" / "less.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     before, report = project.lock(), project.report()
@@ -156,8 +157,16 @@ def test_another_study_drops_runs_and_back_trains_nothing_again(project):
     assert "[1/1] probe@gru done in " in other
     assert "mean ranks first of 2 experiments" in " ".join(other.split())
     assert other.count("More in reports/less/index.html") == 1
-    assert not (project.folder / "runs" / "lstm").exists()
-    assert "train@lstm" not in project.lock()
+    for folder, left in {
+        "runs": {"gru", "mean", "majority", "nb-svm"},
+        "data/embeddings": {"glove"},
+        "data/downloads/vectors": {"glove"},
+        "data/probes": {"gru"},
+    }.items():
+        assert {path.name for path in (project.folder / folder).iterdir()} == left
+    for trace in ("@lstm", "runs/lstm", "@random"):
+        assert trace not in project.read("dvc.lock")
+    assert project.dvc("status").text.strip() == "Data and pipelines are up to date."
 
     project.textrnn("repro", "--study", "tiny")
     assert project.lock() == before

@@ -152,7 +152,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     author.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder / "origin.git"))
     author.run("git", "remote", "add", "origin", str(folder / "origin.git"))
     with ExitStack() as stack:
-        variables = stack.enter_context(mlflow_server(folder, f"sqlite:///{folder}/server.db", asks_who=False))
+        variables = stack.enter_context(mlflow_server(folder, f"sqlite:///{folder}/server.db"))
         team = Team(folder, author, variables)
         team.push()
         yield team

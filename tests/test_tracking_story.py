@@ -25,7 +25,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow_site import free_port, mlflow_server, postgresql, stop, wait_for
-from tiny_project import TinyProject
+from tiny_project import LIVE, TinyProject
 
 from textrnn.config.params import load_params
 from textrnn.config.plan import PROJECT
@@ -305,7 +305,6 @@ def test_a_killed_training_is_marked_and_parallel_ones_are_recorded_once(site: S
     project = site.project.copy(tmp_path / "project")
     if not site.variables:  # its artifacts are under the path of the project that was copied
         (project.folder / "mlflow.db").unlink()
-    changed = Site(project, site.variables)
 
     def edit(params: dict) -> None:
         for name in ("mean", "gru"):
@@ -320,7 +319,7 @@ def test_a_killed_training_is_marked_and_parallel_ones_are_recorded_once(site: S
 
     project.edit("params.yaml", edit)
     project.dvc("repro", "plan")
-    environment = {**project.environment(), **site.variables}
+    environment = {**project.environment(), **site.variables, **LIVE}
     with (tmp_path / "said").open("w+") as said:
         killed = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", "--single-item", "train@mean"],
@@ -341,7 +340,7 @@ def test_a_killed_training_is_marked_and_parallel_ones_are_recorded_once(site: S
         killed.wait()
     assert runs() == [("mean", "RUNNING"), ("mean seed 0", "RUNNING")], (tmp_path / "said").read_text(encoding="utf-8")
 
-    changed.textrnn("repro", "--jobs", "2")
+    project.textrnn("repro", "--jobs", "2", **site.variables, **LIVE)
     once = [(f"{name}{seed}", "FINISHED") for name in ("gru", "mean") for seed in ("", " seed 0", " seed 1")]
     assert runs() == sorted([*once, ("mean", "KILLED"), ("mean seed 0", "KILLED")])
 

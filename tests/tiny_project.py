@@ -240,7 +240,6 @@ class TinyProject:
             "DVC_SITE_CACHE_DIR": str(self.home / "dvc"),
             "DVC_NO_ANALYTICS": "1",
             "COLUMNS": "120",
-            "TEXTRNN_LIVE_AFTER": "0",  # seconds; else so short a training is not followed in MLflow
             **{f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in GIT_IDENTITY.items()},
         }
 
@@ -270,6 +269,9 @@ def _output_to(file: TextIO) -> Iterator[None]:
             os.dup2(copy, number)
             os.close(copy)
 
+
+LIVE = {"TEXTRNN_LIVE_AFTER": "0"}
+"""Lets MLflow follow even trainings of a few seconds. Without it they do not import MLflow, which takes longer."""
 
 MLFLOW_SETTINGS = ("MLFLOW_DISABLE_", "MLFLOW_SUPPRESS_", "MLFLOW_ENABLE_", "MLFLOW_HTTP_")
 """Variables that `textrnn.tracking.store` sets when it is imported."""
