@@ -7,35 +7,15 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 import pytest
+from fake_boards import JUDGED, NAN, board_of, board_of_six, verdicts
 from fake_runs import alone, make_run, tiny_predictions
 
 from textrnn.analysis import leaderboard, run_tables
-from textrnn.run_folder import RunFolder
-
-NAN = "loss became NaN in epoch 3"
-
-
-def _board(*runs: RunFolder) -> pd.DataFrame:
-    return leaderboard.build(runs, run_tables.seed_scores(runs), alone)
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> pd.DataFrame:
-    """One that beats NB-SVM, one that equals it, one that lost a seed, one that lost all."""
-    return _board(
-        make_run(tmp_path, "lstm-lost-one", seeds=[0, 1], failures={"1": NAN}, predictions=tiny_predictions(4)),
-        make_run(tmp_path, "gru", seeds=[0, 1], predictions=tiny_predictions(2)),
-        make_run(
-            tmp_path,
-            "majority",
-            kind="baseline",
-            params={"kind": "majority"},
-            predictions=tiny_predictions(1),
-        ),
-        make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(2), flops=0.0),
-        make_run(tmp_path, "lstm-lost", seeds=[0, 1], failures={"0": NAN, "1": "loss became NaN in epoch 1"}),
-        make_run(tmp_path, "lstm", seeds=[0, 1], predictions=tiny_predictions(3)),
-    )
+    return board_of_six(tmp_path)
 
 
 def test_ranks_experiments_by_validation_accuracy(board: pd.DataFrame) -> None:
@@ -45,20 +25,6 @@ def test_ranks_experiments_by_validation_accuracy(board: pd.DataFrame) -> None:
     assert board["seeds"].tolist() == [2, 2, 1, 1, 1, 0]
     assert board["valid_accuracy"].tolist()[:5] == [0.75, 0.5, 0.5, 0.25, 1.0]
     assert board["test_accuracy"].tolist()[:5] == [0.6, 0.4, 0.4, 0.2, 0.8]
-
-
-def _verdicts(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
-    """What `comparisons` says, as far as the leaderboard reads it."""
-    return pd.DataFrame(rows, columns=["about", "first", "second", "verdict"])
-
-
-JUDGED = _verdicts(
-    ("baseline", "majority", "lstm", "worse"),
-    ("baseline", "nb-svm", "lstm", "better"),
-    ("baseline", "nb-svm", "gru", "unclear"),
-    ("cell", "lstm", "gru", "worse"),
-    ("best", "lstm", "gru", "worse"),
-)
 
 
 def test_verdicts_are_those_against_nb_svm_and_the_best(board: pd.DataFrame) -> None:
@@ -75,13 +41,13 @@ def test_verdicts_are_those_against_nb_svm_and_the_best(board: pd.DataFrame) -> 
 def test_intervals_are_over_examples_and_with_several_seeds_over_both(tmp_path: Path) -> None:
     ids, labels = [str(row) for row in range(10)], [0] * 8 + [1] * 2
     table = dict.fromkeys(("valid", "test"), (ids, labels, [[0.9, 0.1]] * 10))
-    row = _board(make_run(tmp_path, "nb-svm", kind="baseline", predictions=table)).iloc[0]
+    row = board_of(make_run(tmp_path, "nb-svm", kind="baseline", predictions=table)).iloc[0]
     spread = 2.262157 * (0.16 / 9) ** 0.5  # 8 of 10: Student's t, 9 degrees of freedom; variance 0.16 * 10 / 9 / 10
     assert (row["test_low"], row["test_high"]) == pytest.approx((0.8 - spread, 1.0))
     assert row[["vote_accuracy", "vote_low", "vote_high"]].isna().all()  # nobody votes alone
 
     # Two seeds that agree: no variance between them.
-    row = _board(make_run(tmp_path, "lstm", seeds=[0, 1], predictions=table)).iloc[0]
+    row = board_of(make_run(tmp_path, "lstm", seeds=[0, 1], predictions=table)).iloc[0]
     assert (row["test_low"], row["test_high"]) == pytest.approx((0.8 - spread, 1.0))
     assert (row["vote_accuracy"], row["vote_low"]) == (0.8, pytest.approx(0.8 - spread))
 
@@ -93,7 +59,7 @@ def test_the_vote_is_of_probabilities_not_of_answers(tmp_path: Path) -> None:
     rows = run.predictions.select("seed", "label").iter_rows()
     both = [[1 - sure[seed], sure[seed]] if label else [sure[seed], 1 - sure[seed]] for seed, label in rows]
     run.__dict__["predictions"] = run.predictions.with_columns(probability=pl.Series(both, dtype=pl.List(pl.Float32)))
-    row = _board(run).iloc[0]
+    row = board_of(run).iloc[0]
     assert row["test_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
     assert row["vote_accuracy"] == 1
 
@@ -114,7 +80,7 @@ def test_the_test_split_ranks_nothing(tmp_path: Path) -> None:
     first = make_run(tmp_path, "b-better-on-validation", predictions={"valid": good["valid"], "test": bad["test"]})
     second = make_run(tmp_path, "a-better-on-test", predictions={"valid": bad["valid"], "test": good["test"]})
 
-    assert _board(second, first)["experiment"].tolist() == ["b-better-on-validation", "a-better-on-test"]
+    assert board_of(second, first)["experiment"].tolist() == ["b-better-on-validation", "a-better-on-test"]
 
 
 def test_ties_go_to_the_lower_validation_loss_then_to_the_name(tmp_path: Path) -> None:
@@ -123,25 +89,25 @@ def test_ties_go_to_the_lower_validation_loss_then_to_the_name(tmp_path: Path) -
         sure["valid"][2][row] = [0.1, 0.9] if sure["valid"][1][row] else [0.9, 0.1]
     runs = [make_run(tmp_path, "b"), make_run(tmp_path, "a"), make_run(tmp_path, "z", predictions=sure)]
 
-    assert _board(*runs)["experiment"].tolist() == ["z", "a", "b"]
+    assert board_of(*runs)["experiment"].tolist() == ["z", "a", "b"]
 
 
 def test_nothing_finished(tmp_path: Path) -> None:
-    board = _board(make_run(tmp_path, "lstm", failures={"0": NAN}))
+    board = board_of(make_run(tmp_path, "lstm", failures={"0": NAN}))
 
     assert leaderboard.best(board) is None
     assert leaderboard.to_metrics(board) == {}
 
 
 def test_the_best_of_several_nb_svm_baselines_is_the_bar(tmp_path: Path) -> None:
-    board = _board(
+    board = board_of(
         make_run(tmp_path, "lstm", predictions=tiny_predictions(3)),
         make_run(tmp_path, "weak", kind="baseline", predictions=tiny_predictions(1)),
         make_run(tmp_path, "strong", kind="baseline", predictions=tiny_predictions(4)),
     )
-    verdicts = _verdicts(("baseline", "weak", "lstm", "better"), ("baseline", "strong", "lstm", "worse"))
+    given = verdicts(("baseline", "weak", "lstm", "better"), ("baseline", "strong", "lstm", "worse"))
 
-    assert leaderboard.judge(board, verdicts).set_index("experiment").loc["lstm", "against_nb_svm"] == "worse"
+    assert leaderboard.judge(board, given).set_index("experiment").loc["lstm", "against_nb_svm"] == "worse"
 
 
 def test_csv_has_plain_numbers(board: pd.DataFrame) -> None:

@@ -34,8 +34,10 @@ def write(monkeypatch: pytest.MonkeyPatch, here: Revision, base: Revision, addre
 
 
 def test_what_differs_is_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default that is written down does not differ."""
+    written = {"prepare": {"valid": 0.2}, "encode": {"min_count": 1}}
     base = revision("origin/main", {"lstm": "1", "old": "2"}, seeds=[1])
-    here = revision("this branch", {"lstm": "9", "gru": "3"}, seeds=[1, 2], new=None)
+    here = revision("this branch", {"lstm": "9", "gru": "3"}, seeds=[1, 2], new=None, **written)
     text = write(monkeypatch, here, base, "https://git.example.org/us/raw/abc")
     assert text.startswith(
         "# Retraining: cannot be compared\n\nBest on validation: `lstm` here, `lstm` at origin/main. "
@@ -49,12 +51,14 @@ def test_what_differs_is_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
         "|  | origin/main | this branch |",
         "| `seeds` | `[1]` | `[1, 2]` |",
         "| `new` |  | `null` |",
+        "| `prepare.valid` | `0.15` | `0.2` |",
         "2 min; at most 2 stages at a time.",
         "- 2 of 2 stages ran: `train@lstm` 2 min, `compare` 3 s",
         "- 1 of 2 stages came from DVC's cache: `probe@lstm`",
         "![leaderboard](https://git.example.org/us/raw/abc/reports/x/leaderboard.svg)",
     ):
         assert line in text.splitlines()
+    assert "min_count" not in text
     assert "\n\n\n" not in text
 
 

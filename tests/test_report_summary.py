@@ -7,51 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_runs import alone, make_run, tiny_predictions
+from fake_boards import JUDGED, NAN, board_of, board_of_six, verdicts
+from fake_runs import make_run, tiny_predictions
 from rich.console import Console
 
-from textrnn.analysis import leaderboard, run_tables
+from textrnn.analysis import leaderboard
 from textrnn.report.summary import main_cells, score_text, si, summary, to_terminal
-from textrnn.run_folder import RunFolder
-
-NAN = "loss became NaN in epoch 3"
-
-
-def _board(*runs: RunFolder) -> pd.DataFrame:
-    return leaderboard.build(runs, run_tables.seed_scores(runs), alone)
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> pd.DataFrame:
-    """One that beats NB-SVM, one that equals it, one that lost a seed, one that lost all."""
-    return _board(
-        make_run(tmp_path, "lstm-lost-one", seeds=[0, 1], failures={"1": NAN}, predictions=tiny_predictions(4)),
-        make_run(tmp_path, "gru", seeds=[0, 1], predictions=tiny_predictions(2)),
-        make_run(
-            tmp_path,
-            "majority",
-            kind="baseline",
-            params={"kind": "majority"},
-            predictions=tiny_predictions(1),
-        ),
-        make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(2), flops=0.0),
-        make_run(tmp_path, "lstm-lost", seeds=[0, 1], failures={"0": NAN, "1": "loss became NaN in epoch 1"}),
-        make_run(tmp_path, "lstm", seeds=[0, 1], predictions=tiny_predictions(3)),
-    )
-
-
-def _verdicts(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
-    """What `comparisons` says, as far as the leaderboard reads it."""
-    return pd.DataFrame(rows, columns=["about", "first", "second", "verdict"])
-
-
-JUDGED = _verdicts(
-    ("baseline", "majority", "lstm", "worse"),
-    ("baseline", "nb-svm", "lstm", "better"),
-    ("baseline", "nb-svm", "gru", "unclear"),
-    ("cell", "lstm", "gru", "worse"),
-    ("best", "lstm", "gru", "worse"),
-)
+    return board_of_six(tmp_path)
 
 
 def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFrame) -> None:
@@ -69,14 +35,14 @@ def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFra
 
 def test_summary_names_experiments_that_cannot_be_told_apart_if_they_are_few(tmp_path: Path) -> None:
     names = [f"lstm-{place}" for place in range(9)]
-    board = _board(*(make_run(tmp_path, name) for name in names), make_run(tmp_path, "nb-svm", kind="baseline"))
+    board = board_of(*(make_run(tmp_path, name) for name in names), make_run(tmp_path, "nb-svm", kind="baseline"))
     against = [("baseline", "nb-svm", name, "worse") for name in names]
     few = [
         ("best", "lstm-0", name, "unclear" if name < "lstm-3" else "worse" if name < "lstm-7" else "better")
         for name in names[1:]
     ]
     many = [("best", "lstm-0", name, "unclear") for name in names[1:]]
-    seeds, group, bar = summary(leaderboard.judge(board, _verdicts(*against, *few)))[1:]
+    seeds, group, bar = summary(leaderboard.judge(board, verdicts(*against, *few)))[1:]
     assert seeds.startswith("With one seed, intervals and tests are about these trained models")
     assert group == (
         "On the test split it cannot be told apart from 2 others (`lstm-1`, `lstm-2`), "
@@ -84,29 +50,29 @@ def test_summary_names_experiments_that_cannot_be_told_apart_if_they_are_few(tmp
         "2 others (`lstm-7`, `lstm-8`) beyond chance."
     )
     assert bar == "No experiment beats NB-SVM (60.0 % on test) beyond chance: 9 worse."
-    group = summary(leaderboard.judge(board, _verdicts(*against, *many)))[2]
+    group = summary(leaderboard.judge(board, verdicts(*against, *many)))[2]
     assert group == "On the test split it cannot be told apart from 8 others."
 
 
 def test_summary_when_all_beat_the_bar(tmp_path: Path) -> None:
     bar = make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(1))
-    board = leaderboard.judge(_board(make_run(tmp_path, "lstm"), bar), JUDGED)
+    board = leaderboard.judge(board_of(make_run(tmp_path, "lstm"), bar), JUDGED)
 
     assert summary(board)[2:] == ["Every ranked experiment beats NB-SVM (20.0 % on test) beyond chance."]
 
 
 def test_a_study_without_nb_svm_or_without_the_comparison_says_so(tmp_path: Path) -> None:
-    board = leaderboard.judge(_board(make_run(tmp_path, "lstm")), _verdicts())
+    board = leaderboard.judge(board_of(make_run(tmp_path, "lstm")), verdicts())
     assert "no NB-SVM baseline" in summary(board)[2]
     bar = make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(1))
-    board = leaderboard.judge(_board(make_run(tmp_path, "gru"), bar), _verdicts())
+    board = leaderboard.judge(board_of(make_run(tmp_path, "gru"), bar), verdicts())
     assert summary(board)[2] == "The study declares no comparison with NB-SVM (20.0 % on test)."
 
 
 def test_nothing_finished(tmp_path: Path) -> None:
-    board = _board(make_run(tmp_path, "lstm", failures={"0": NAN}))
+    board = board_of(make_run(tmp_path, "lstm", failures={"0": NAN}))
 
-    board = leaderboard.judge(board, _verdicts())
+    board = leaderboard.judge(board, verdicts())
     assert summary(board)[0] == "No experiment finished all its seeds, so none ranks first."
     assert main_cells(board.iloc[0])[:4] == ["", "lstm", "failed", "failed"]
 

@@ -27,21 +27,45 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
 
     Raises `TextrnnError`: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
     """
+    reviews, lists, skipped = _files(archive, member, unlabelled)
+    if unlabelled and not any("/unsup/" in name for name in reviews):
+        raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
+    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for text in reviews.values())
+    films: dict[str, list[str]] = {}
+    rows = []
+    for name in sorted(reviews, key=_place):
+        split, folder, number, _ = _place(name)
+        file = f"{split}/urls_{folder}.txt"
+        if file not in films:
+            films[file] = _films(lists.get(file, ""), f"{archive.name}: {file}")
+        if number >= len(films[file]):
+            raise TextrnnError(
+                f"{archive.name}: no film for {name.removesuffix('.txt')}: {file} has {len(films[file])} lines. "
+                "Valid splits are drawn by film: use the complete archive."
+            )
+        label, side = (None, "unlabelled") if folder == "unsup" else (folder, split)
+        rows.append((name.removesuffix(".txt"), reviews[name], label, films[file][number], side))
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "text", "label", "group", "split"), pl.String), orient="row")
+    text = pl.col("text").str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True)
+    return frame.with_columns(text), dict(skipped)
+
+
+def _files(archive: Path, member: str | None, unlabelled: bool) -> tuple[dict[str, str], dict[str, str], Counter[str]]:
+    """Returns the texts of the reviews and of the lists of films, by path, and what was skipped, by reason."""
     reviews: dict[str, str] = {}
-    films: dict[str, str] = {}
+    lists: dict[str, str] = {}
     skipped: Counter[str] = Counter()
     unasked: set[str] = set()
     tops: set[str] = set()
     with open_member(archive, member, whole=True) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for item in tar:
-            path = PurePosixPath(item.name).as_posix()  # without a leading ./
+            path = PurePosixPath(item.name)  # without a leading ./
             if item.isdir():
                 continue
-            if OF_MACOS.search(path):
+            top, name = found.groups() if (found := _SPLIT.match(path.as_posix())) else ("", path.as_posix())
+            if OF_MACOS.search(path.as_posix()):
                 skipped["file of macOS (__MACOSX, ._*, .DS_Store)"] += 1
-                continue
-            top, name = found.groups() if (found := _SPLIT.match(path)) else ("", path)
-            if review := _REVIEW.fullmatch(name):
+            elif review := _REVIEW.fullmatch(name):
                 tops.add(top)
                 if review[2] == "unsup" and not unlabelled:
                     unasked.add(name)
@@ -50,36 +74,17 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
                     skipped["review replaced by a later file of the same name"] += 1
                 reviews[name] = _text(tar, item)
             elif _FILMS.fullmatch(name):
-                films[name] = _text(tar, item)
-            elif not _OF_THE_LAYOUT.fullmatch(name if found else PurePosixPath(path).name):
-                folder = PurePosixPath(*PurePosixPath(path).parts[:-1][:4]).as_posix()
+                lists[name] = _text(tar, item)
+            elif not _OF_THE_LAYOUT.fullmatch(name if found else path.name):
+                folder = PurePosixPath(*path.parts[:-1][:4]).as_posix()
                 skipped[f"file that is no review by its path, in {folder}/"] += 1
     if len(tops) > 1:
         raise TextrnnError(
             f"{archive.name}: holds reviews in {len(tops)} folders: {', '.join(repr(top) for top in sorted(tops))}. "
             "One corpus is one folder: leave the copy out of the archive."
         )
-    if unlabelled and not any("/unsup/" in name for name in reviews):
-        raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
     skipped["unlabelled, not asked for"] += len(unasked)
-    skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for text in reviews.values())
-    lists: dict[str, list[str]] = {}
-    rows = []
-    for name in sorted(reviews, key=_place):
-        split, folder, number, _ = _place(name)
-        file = f"{split}/urls_{folder}.txt"
-        if file not in lists:
-            lists[file] = _films(films.get(file, ""), f"{archive.name}: {file}")
-        if number >= len(lists[file]):
-            raise TextrnnError(
-                f"{archive.name}: no film for {name.removesuffix('.txt')}: {file} has {len(lists[file])} lines. "
-                "Valid splits are drawn by film: use the complete archive."
-            )
-        label, side = (None, "unlabelled") if folder == "unsup" else (folder, split)
-        rows.append((name.removesuffix(".txt"), reviews[name], label, lists[file][number], side))
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "text", "label", "group", "split"), pl.String), orient="row")
-    text = pl.col("text").str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True)
-    return frame.with_columns(text), dict(skipped)
+    return reviews, lists, skipped
 
 
 def _place(name: str) -> tuple[str, str, int, int]:

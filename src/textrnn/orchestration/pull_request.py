@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from textrnn import wording
 from textrnn.analysis.pairwise import PairwiseComparison, compare
-from textrnn.config.params import Params
+from textrnn.config.params import Experiment, Params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import Work, relative_cost
 from textrnn.project.revision import Revision
@@ -149,13 +149,21 @@ def _before_and_after(base: Revision, here: Revision, name: str, metric: str) ->
 
 
 def _parameters(here: Revision, base: Revision) -> list[list[str]]:
-    """Returns key and both values of each parameter that differs."""
-    sides = [dict(_flat(side.params)) for side in (base, here)]
+    """Returns key and both values of each parameter that differs; one that is not set has its default."""
+    defaults = Params.model_construct(train=Experiment.model_construct().model_dump()).model_dump()
+    sides = [dict(_flat(_over(defaults, side.params))) for side in (base, here)]
     return [
         [f"`{key}`", *(f"`{json.dumps(side[key])}`" if key in side else "" for side in sides)]
         for key in dict.fromkeys([*sides[0], *sides[1]])
         if sides[0].get(key, ...) != sides[1].get(key, ...)
     ]
+
+
+def _over(defaults: Any, content: Any) -> Any:
+    """Returns `content` with the `defaults` of what it lacks, at each level."""
+    if not isinstance(defaults, dict) or not isinstance(content, dict):
+        return content
+    return {**defaults, **{key: _over(defaults.get(key), value) for key, value in content.items()}}
 
 
 def _flat(content: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -56,8 +56,12 @@ def locked_stages() -> dict[str, list[str]]:
 
 
 def default_remote() -> str | None:
-    """Returns the name of DVC's default remote, if there is one."""
-    return dvc.ask("config", "core.remote").stdout.strip() or None
+    """Returns the name of DVC's default remote, if there is one. Raises `TextrnnError` if DVC's settings are broken."""
+    asked = dvc.ask("config", "core.remote")
+    if asked.returncode != 0:
+        reason = (asked.stderr.strip() or asked.stdout.strip()).removeprefix("ERROR: ").partition("\n")[0]
+        raise TextrnnError(f"DVC cannot read its settings: {reason} Correct .dvc/config or .dvc/config.local.")
+    return asked.stdout.strip() or None
 
 
 def fetch_run_cache() -> bool:
