@@ -15,17 +15,11 @@ COSTS = {"parameters": "smaller, in parameters", "prediction_flops": "faster, in
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the two models.
+    """One of the two models."""
 
-    Attributes:
-        label: its name in messages.
-        correct: bool [examples], whether its prediction is correct.
-        costs: a number for each of `COSTS`.
-    """
-
-    label: str
-    correct: np.ndarray
-    costs: Mapping[str, float]
+    label: str  # its name in messages
+    correct: np.ndarray  # bool [examples], whether its prediction is correct
+    costs: Mapping[str, float]  # a number for each of `COSTS`
 
 
 @dataclass(frozen=True)

@@ -23,44 +23,27 @@ READ = ("run.json", "predictions.parquet")
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two.
+    """One of the two."""
 
-    Attributes:
-        label: its name in messages.
-        accuracies: of each seed that is compared; of a baseline one.
-        mean: of these, over seeds and texts.
-        failure: which seeds failed and why; None when none did.
-    """
-
-    label: str
-    accuracies: np.ndarray
-    mean: Estimate
-    failure: str | None
+    label: str  # its name in messages
+    accuracies: np.ndarray  # of each seed that is compared; of a baseline one
+    mean: Estimate  # of these, over seeds and texts
+    failure: str | None  # which seeds failed and why; None when none did
 
 
 @dataclass(frozen=True)
 class PairwiseComparison:
-    """Two runs on the same test texts.
-
-    Attributes:
-        difference: of accuracy, second minus first.
-        level: the largest p value at which a difference counts as more than chance.
-        seeds: those compared; none where both are baselines.
-        left_out: seeds that not both have finished.
-        texts: how many.
-        groups: how many groups the texts were drawn in; as many as texts where each was drawn by itself.
-        is_same: whether both give the same probabilities.
-    """
+    """Two runs on the same test texts."""
 
     first: Side
     second: Side
-    difference: Estimate
-    level: float
-    seeds: tuple[int, ...]
-    left_out: tuple[int, ...]
-    texts: int
-    groups: int
-    is_same: bool
+    difference: Estimate  # of accuracy, second minus first
+    level: float  # the largest p value at which a difference counts as more than chance
+    seeds: tuple[int, ...]  # those compared; none where both are baselines
+    left_out: tuple[int, ...]  # seeds that not both have finished
+    texts: int  # how many
+    groups: int  # how many groups the texts were drawn in; as many as texts where each was drawn by itself
+    is_same: bool  # whether both give the same probabilities
 
     @property
     def verdict(self) -> str:

@@ -77,14 +77,10 @@ class SeedPrior:
     An experiment's variance, estimated from a few seeds, is moved towards the study's: the further, the more alike the
     experiments are. It also gains degrees of freedom (moderated t-test: Smyth, Statistical Applications in Genetics
     and Molecular Biology 2004).
-
-    Attributes:
-        variance: of accuracy between seeds, typical of the study.
-        freedom: its degrees of freedom; 0 where nothing is known.
     """
 
-    variance: float = 0.0
-    freedom: float = 0.0
+    variance: float = 0.0  # of accuracy between seeds, typical of the study
+    freedom: float = 0.0  # its degrees of freedom; 0 where nothing is known
 
     @classmethod
     def of_study(cls, correct: Iterable[np.ndarray]) -> Self:
@@ -182,17 +178,11 @@ def _over_groups(by_example: np.ndarray, groups: Sequence[str] | None) -> tuple[
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two classifiers on the same examples.
+    """Two classifiers on the same examples."""
 
-    Attributes:
-        first: bool [examples], whether the first is correct.
-        second: the same of the second.
-        groups: the group of each example; examples of one group were drawn together.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    groups: Sequence[str]
+    first: np.ndarray  # bool [examples], whether the first is correct
+    second: np.ndarray  # the same of the second
+    groups: Sequence[str]  # the group of each example; examples of one group were drawn together
 
     @property
     def p_value(self) -> float:

@@ -33,17 +33,11 @@ FLIPPED = {"better": "worse", "worse": "better", "unclear": "unclear"}
 
 @dataclass(frozen=True)
 class Effort:
-    """What a retraining took.
+    """What a retraining took."""
 
-    Attributes:
-        work: which stages ran, and which came from DVC's cache.
-        seconds: of the whole retraining.
-        jobs: trainings at the same time.
-    """
-
-    work: Work
-    seconds: float
-    jobs: int
+    work: Work  # which stages ran, and which came from DVC's cache
+    seconds: float  # of the whole retraining
+    jobs: int  # trainings at the same time
 
 
 def report(

@@ -35,15 +35,10 @@ _git = partial(git.text, Path())
 
 @dataclass(frozen=True)
 class Retrained:
-    """The outcome.
+    """The outcome."""
 
-    Attributes:
-        report: Markdown.
-        problems: why the exit status is not 0 although all was done.
-    """
-
-    report: str
-    problems: Sequence[str]
+    report: str  # Markdown
+    problems: Sequence[str]  # why the exit status is not 0 although all was done
 
 
 class _Forbidden(Exception):

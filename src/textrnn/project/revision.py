@@ -13,21 +13,13 @@ REPORT_AGAIN = "`git restore reports`, or delete it and run `textrnn repro`, whi
 
 @dataclass(frozen=True)
 class Revision:
-    """The study's settings and results at one time.
+    """The study's settings and results at one time."""
 
-    Attributes:
-        label: what to call it.
-        commit: its hash, which stays when a branch moves on; empty for the working tree.
-        params: the content of `params.yaml`.
-        stages: each stage's entry in `dvc.lock`.
-        metrics: by run, those of the report that the stage `compare` wrote.
-    """
-
-    label: str
-    commit: str
-    params: dict[str, Any]
-    stages: Stages
-    metrics: dict[str, dict[str, float]]
+    label: str  # what to call it
+    commit: str  # its hash, which stays when a branch moves on; empty for the working tree
+    params: dict[str, Any]  # the content of `params.yaml`
+    stages: Stages  # each stage's entry in `dvc.lock`
+    metrics: dict[str, dict[str, float]]  # by run, those of the report that the stage `compare` wrote
 
     @classmethod
     def read(cls, project: Path, label: str = "this branch", commit: str = "") -> Self:
