@@ -23,10 +23,8 @@ distance (Smirnov 1948, https://doi.org/10.1214/aoms/1177730256)."""
 class Judged:
     """What the older version's champion predicts for a version."""
 
-    probabilities: np.ndarray
-    """float32 [texts, classes], of test texts that it was not trained on."""
-    unknown: float
-    """Share of the running words of all labelled texts that it does not know."""
+    probabilities: np.ndarray  # float32 [texts, classes], of test texts that it was not trained on
+    unknown: float  # share of the running words of all labelled texts that it does not know
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class Change:
     old: str
     new: str
     measure: str
-    value: float | None
-    """A share; None where it is unknown."""
+    value: float | None  # a share; None where it is unknown
     limit: float | None = None
     """The largest value that the study allows, by `key` of `data_check`; None where it allows any."""
     key: str = ""

@@ -113,10 +113,7 @@ def _download(url: str, folder: Path, pause: float) -> Path:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     target = folder / (name if name not in ("", "..") else "archive")
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with (
-        target.open("wb") as file,
-        Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
-    ):
+    with target.open("wb") as file, Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         for attempt in range(1, TRIES + 1):
             try:
                 _receive(url, file, progress)

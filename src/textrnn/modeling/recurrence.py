@@ -76,8 +76,7 @@ class _OwnLoop(_FastLoop):
     """
 
     units: int
-    saved: tuple[int, ...]
-    """The width, in `units`, of each tensor that `step_forward` keeps for `step_backward`."""
+    saved: tuple[int, ...]  # the width, in `units`, of each tensor that `step_forward` keeps for `step_backward`
 
     def kernel(self) -> Tensor:
         """Returns `[features + units + 1, gates]`: all weights of a step, the bias as the last row."""
