@@ -85,10 +85,8 @@ def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
 def read_table(source: Path, kind: str | None) -> pl.DataFrame:
     """Returns the table in `source`, which has a column `text` without missing values.
 
-    Args:
-        kind: one of `FORMATS`; None takes the file's suffix, and csv for standard input.
-
-    Raises `TextrnnError`: the file is missing, is not of that format, or has no texts.
+    `kind` is one of `FORMATS`; None takes the file's suffix, and csv for standard input. Raises `TextrnnError`: the
+    file is missing, is not of that format, or has no texts.
     """
     name = "standard input" if source == STANDARD else str(source)
     kind = _check_kind(source, kind)

@@ -43,11 +43,7 @@ def comparisons(runs: Sequence[RunFolder], params: Params, best: str | None, gro
     of runs, or levels of the factor), `pairs` (how many differences are averaged), `difference` (of accuracy on the
     test split, second minus first) with its 95 % interval `low` and `high`, `p_value`, `p_adjusted` (Holm,
     Scandinavian Journal of Statistics 1979, over all rows except those about the best, and over those by themselves),
-    and `verdict` on the second: `better`, `worse`, or `unclear` at the study's level.
-
-    Args:
-        runs: the study's experiments and baselines.
-        best: the experiment that ranks first on validation.
+    and `verdict` on the second: `better`, `worse`, or `unclear` at the study's level. `best` ranks first on validation.
     """
     finished = [run for run in runs if run.failure is None]
     correct = {run.name: run.correct(SPLIT) for run in finished}

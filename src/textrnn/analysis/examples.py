@@ -45,10 +45,8 @@ def in_order(texts: pl.DataFrame, ids: Sequence[str], source: str) -> pl.DataFra
 def check_same_examples(runs: Mapping[str, RunFolder], splits: Sequence[str]) -> None:
     """Checks that all finished seeds predicted the same examples, in the same order, with the same labels and classes.
 
-    Args:
-        runs: by the name to report.
-
-    Raises `TextrnnError`: names two runs that differ and says in what, or a run without finite probabilities.
+    `runs` are by the name to report. Raises `TextrnnError`: names two runs that differ and says in what, or a run
+    without finite probabilities.
     """
     first: dict[str, tuple[str, RunFolder, list[str], np.ndarray]] = {}
     for (name, run), split in product(runs.items(), splits):

@@ -36,8 +36,7 @@ class Decision:
 def decide(challenger: Candidate, champion: Candidate, groups: Sequence[str], rule: Promotion) -> Decision:
     """Promotes the challenger if it is better beyond chance, or not worse by `rule.margin` and cheaper.
 
-    Args:
-        groups: the group of each example; examples of one group were drawn together.
+    `groups` are those of the examples; examples of one group were drawn together.
     """
     new, old = challenger.correct, champion.correct
     test, confidence = PairedTest(new, old, groups), 1 - 2 * rule.level

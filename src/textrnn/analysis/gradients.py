@@ -20,11 +20,7 @@ def memory(runs: Sequence[RunFolder], probes: Path, groups: Groups) -> pd.DataFr
     """Returns the gradient's norm at each distance from the end of the text, relative to that at the last token.
 
     Columns: `experiment`, `cell`, `distance` (0 is the last token), `texts`, `norm` (geometric mean over texts and
-    seeds, 1 at distance 0) with its 95 % interval `low` and `high` over both.
-
-    Args:
-        runs: the experiments that were probed.
-        probes: the folder with a folder for each.
+    seeds, 1 at distance 0) with its 95 % interval `low` and `high` over both. `probes` has a folder for each of `runs`.
 
     Raises `TextrnnError`: an experiment was not probed.
     """

@@ -28,10 +28,7 @@ def build(runs: Sequence[RunFolder], scores: pd.DataFrame, groups: Groups) -> pd
     `test_high` (95 % interval of the mean test accuracy over seeds and examples, `significance.contrast`),
     `vote_accuracy`, `vote_low` and `vote_high` (test accuracy of the seeds' mean probabilities and its interval,
     `significance.vote`; empty for one seed), `parameters`, `trainable_parameters`, `training_flops`. Equal accuracy is
-    ranked by validation log loss, then by name.
-
-    Args:
-        scores: `run_tables.seed_scores(runs)`
+    ranked by validation log loss, then by name. `scores` are `run_tables.seed_scores(runs)`.
     """
     prior = SeedPrior.of_runs(runs, "test")
     table = pd.DataFrame([_row(run, scores, groups, prior) for run in runs])

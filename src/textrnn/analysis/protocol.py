@@ -36,10 +36,7 @@ def protocol(runs: Sequence[RunFolder], groups: Groups) -> tuple[pd.DataFrame, p
     part; `at_random`, the same part at the epoch whose weights were kept; `by_group`, those weights on the validation
     split; `test`. The second has a row for each of `OPTIMISM`, averaged over the experiments that train on all
     examples: `what`, `difference`, and its 95 % interval `low` and `high`, over seeds (each draws its own part) and
-    over the texts of the other split.
-
-    Args:
-        runs: the study's; a run with a failed seed takes no part.
+    over the texts of the other split. A run with a failed seed takes no part.
     """
     found = [run for run in runs if run.failure is None and HELD_OUT in run.history]
     measured = {run.name: _measured(run) for run in found}
@@ -64,10 +61,7 @@ def published(runs: Sequence[RunFolder], params: Params, board: pd.DataFrame) ->
     Columns: `experiment`, `measure`, `published`, `ours` (mean over seeds) with its 95 % interval `low` and `high`
     (Student's over seeds for a validation figure, where each seed draws its own texts; as on the leaderboard for the
     test split), `verdict` on ours: `higher`, `lower`, or `alike` where the interval includes the published one; and
-    `source`.
-
-    Args:
-        board: `leaderboard.build(…)`
+    `source`. `board` is `leaderboard.build(…)`.
     """
     by_name = {run.name: run for run in runs if run.failure is None}
     tests = board.set_index("experiment")

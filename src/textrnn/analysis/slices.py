@@ -42,12 +42,8 @@ def log_count_ratios(train: pl.DataFrame, classes: int, words: int) -> np.ndarra
     """Returns how strongly each word of the training texts indicates each class: float64 [classes, words].
 
     It is the logarithm of how much likelier the word is in texts of the class than in all others, with one added to
-    every count; a text counts a word once (Wang & Manning, "Baselines and Bigrams", ACL 2012). Padding and unknown
-    have 0.
-
-    Args:
-        train: the train split's `ids` (list[int32]) and `label` (int32, null where unlabelled).
-        words: size of the vocabulary.
+    every count; a text counts a word once (Wang & Manning, "Baselines and Bigrams", ACL 2012). Padding and unknown have
+    0. `train` has `ids` (list[int32]) and `label` (int32, null where unlabelled); `words` is the vocabulary's size.
     """
     pairs = train.filter(pl.col("label").is_not_null()).select("label", word=pl.col("ids").list.unique())
     cells = pairs.explode("word").select(pl.col("label").cast(pl.Int64) * words + pl.col("word"))["label"]
@@ -62,11 +58,7 @@ def log_count_ratios(train: pl.DataFrame, classes: int, words: int) -> np.ndarra
 def ranges(values: np.ndarray, starts: Sequence[int]) -> tuple[list[str], np.ndarray]:
     """Returns the names of the ranges that begin at `starts`, and the range of each of `values`; -1 below the first.
 
-    Args:
-        values: int [n]
-
-    Example:
-        `ranges(np.array([3, 0, 20]), (0, 1, 5))` is `["0", "1-4", "5+"]` and `[1, 0, 2]`.
+    `ranges(np.array([3, 0, 20]), (0, 1, 5))` is `["0", "1-4", "5+"]` and `[1, 0, 2]`.
     """
     closed = [(low, after - 1) for low, after in pairwise(starts)]
     names = [str(low) if low == high else f"{low}-{high}" for low, high in closed]

@@ -45,11 +45,8 @@ country, plural and opposite (Mikolov et al., "Efficient Estimation of Word Repr
 def class_words(ratios: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Returns the frequent words that indicate a class most strongly, as (index, class): equally many for each class.
 
-    A word is listed for the class that it indicates most strongly, class after class.
-
-    Args:
-        ratios: `slices.log_count_ratios(…)`, float64 [classes, words], the most frequent word first.
-        count: the number of words over all classes; each class has at least one.
+    A word is listed for the class that it indicates most strongly, class after class. `ratios` are
+    `slices.log_count_ratios(…)`, float64 [classes, words]; `count` is over all classes, of which each has at least one.
     """
     frequent = ratios[:, UNKNOWN + 1 : UNKNOWN + 1 + FREQUENT]
     indicates, chosen = frequent.argmax(axis=0), []
@@ -63,15 +60,9 @@ def class_words(ratios: np.ndarray, count: int) -> list[tuple[int, int]]:
 def nearest(matrix: np.ndarray, queries: np.ndarray, exclude: np.ndarray, count: int) -> np.ndarray:
     """Returns the rows of `matrix` with the highest cosine to each query, the highest first.
 
-    Equal cosines (to six digits, on which all processors agree) are listed in the order of the rows.
-
-    Args:
-        matrix: float [rows, dimension]
-        queries: float [queries, dimension]
-        exclude: int [queries, k], rows that are no answer to a query.
-
-    Returns:
-        int [queries, count], fewer where fewer rows are left.
+    Equal cosines (to six digits, on which all processors agree) are listed in the order of the rows. `matrix` is float
+    [rows, dimension], `queries` float [queries, dimension], and `exclude` int [queries, k] has rows that are no answer.
+    The result is int [queries, count], narrower where fewer rows are left.
     """
     cosine = (_unit(queries) @ _unit(matrix).T).round(DIGITS)
     np.put_along_axis(cosine, exclude, -np.inf, axis=1)
@@ -140,11 +131,8 @@ def word_map(run: RunFolder, before: Embedding, vocabulary: Vocabulary, ratios: 
 
     Columns: `experiment`, `word`, `klass` (the class that it indicates most strongly), `x_before`, `y_before`,
     `x_after`, `y_after`. Training moves words within one space, so both clouds share their axes, the first two
-    principal components of all these points together: distances are comparable within and between them.
-
-    Args:
-        before: the vectors that the run's embedding started from.
-        ratios: `slices.log_count_ratios(…)`, float64 [classes, words]
+    principal components of all these points together: distances are comparable within and between them. `before` are
+    the vectors that the run's embedding started from, `ratios` are `slices.log_count_ratios(…)`.
     """
     chosen = class_words(ratios, MAPPED)
     words = [word for word, _ in chosen]

@@ -31,13 +31,9 @@ _TRANSIENT = {408, 416, 429, 500, 502, 503, 504}
 def fetch(source: str, sha256: str | None, folder: Path, *, pause: float = 2.0) -> Path | None:
     """Makes `folder` hold exactly the archive at `source` under its published name, and returns its path.
 
-    A folder that holds it already stays as it is, without network access. For the source `none` the folder
-    gets a note (DVC warns of empty folders), and None is returned. On failure or Ctrl-C `folder` is unchanged.
-
-    Args:
-        source: as in catalog.yaml.
-        sha256: hexadecimal SHA-256 of the archive; None for the source `none`.
-        pause: seconds before the second attempt; doubles with each further one.
+    A folder that holds it already stays as it is, without network access. For the source `none` (without `sha256`) the
+    folder gets a note, because DVC warns of empty folders, and None is returned. On failure or Ctrl-C `folder` is
+    unchanged. `pause` is the seconds before the second attempt, and doubles with each further one.
 
     Raises `TextrnnError`: reports source, expected, received and what to do.
     """

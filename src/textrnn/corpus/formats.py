@@ -33,10 +33,7 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
     """Returns the corpus in `archive`, read in place, with its unlabelled texts if requested.
 
     Ids are the row number from 1 on in tables (`7`, with several sources `test/7`; blank lines do not
-    count), the file in aclimdb (`train/pos/123_8`).
-
-    Args:
-        archive: of an entry with `sources` the folder that holds a folder with one archive for each.
+    count), the file in aclimdb (`train/pos/123_8`). With `sources`, `archive` is a folder with a folder for each.
 
     Raises:
         TextrnnError: the archive or a column is not what the catalog says; bytes that are not UTF-8; an

@@ -15,11 +15,7 @@ def quality_report(
     """Returns the properties of `corpus`, ready for JSON.
 
     Duplicates are texts with equal characters; `across` counts distinct texts and groups that two splits share.
-
-    Args:
-        skipped: rows that were not read, and characters replaced, by reason.
-        dropped: rows removed because their text occurs in a later split, by split.
-        drawn: shares of the splits that were drawn, see `split_corpus`.
+    `skipped` (by reason) is that of `read_corpus`; `dropped` and `drawn` (by split) are those of `split_corpus`.
     """
     frames = corpus.frames
     groups = {split: frame for split, frame in frames.items() if split != "unlabelled"}

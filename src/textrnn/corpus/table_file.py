@@ -83,10 +83,8 @@ def decode(data: bytes, where: str) -> str:
 def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = False) -> pl.Series:
     """Returns a column as str in Unicode's composed form (NFC); missing values, NaN and blanks are null.
 
-    Args:
-        only_text: refuse numbers, truth values and dates, which otherwise are converted.
-
-    Raises `TextrnnError`: a value is of another type; names column, row and type.
+    With `only_text` numbers, truth values and dates are refused, otherwise converted. Raises `TextrnnError`: a value is
+    of another type; names column, row and type.
     """
 
     def not_text(row: int, kind: str) -> TextrnnError:

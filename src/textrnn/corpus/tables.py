@@ -21,10 +21,9 @@ _ROW_GROUP = 1 << 16
 
 @dataclass(frozen=True)
 class Corpus:
-    """`frames[split]` has the columns `id`, `text`, `label` and `group`, all str.
+    """`frames[split]` has the columns `id`, `text`, `label` and `group`, all str; `classes` fixes the class order.
 
-    `label` is a class name, null in the unlabelled split; `group` is the film, or whatever else must not
-    occur in two splits, null where unknown. `classes` fixes the class order.
+    `label` is null in the unlabelled split; `group` is the film, or whatever must not occur in two splits, or null.
     """
 
     name: str

@@ -39,8 +39,7 @@ Found = Iterator[tuple[list[int], np.ndarray]]
 class Sought:
     """The words still sought, as UTF-8 with their `positions`, and the `room` for further ones.
 
-    A word that is found is removed, so its first vector counts. Reserved words (padding, unknown) are not
-    sought: a file's own "<unk>" means something else.
+    A found word is removed, so its first vector counts. Reserved words are not sought: a file's "<unk>" is another.
     """
 
     def __init__(self, words: Sequence[str], more: int) -> None:

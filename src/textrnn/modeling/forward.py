@@ -20,13 +20,9 @@ Weights = Iterator[Array]
 
 
 class Network:
-    """The network of `experiment` for prediction.
+    """The network of `experiment` for prediction, with the `weights` of the Keras model in its order.
 
-    Args:
-        weights: those of the Keras model, in its order; the embedding first.
-
-    Raises:
-        ValueError, StopIteration: the weights are not those of such an experiment.
+    Raises `ValueError` or `StopIteration` if the weights are not those of such an experiment.
     """
 
     def __init__(self, experiment: Experiment, weights: list[np.ndarray], classes: int) -> None:

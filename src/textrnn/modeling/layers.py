@@ -52,10 +52,8 @@ def _rows_at(sequence: Tensor, positions: Tensor) -> Tensor:
 class Embedding(keras.layers.Embedding):
     """Keras' embedding, followed by `fixed_rows` rows that training neither sees nor changes.
 
-    A training step takes time for every row that could change, whether it occurs in the batch or not.
-
-    Args:
-        is_time_major: look the vectors up time-major, for a layer that transposes them next.
+    A training step takes time for every row that could change, whether it occurs in the batch or not. With
+    `is_time_major` vectors are looked up time-major, for a layer that transposes them next.
     """
 
     def __init__(

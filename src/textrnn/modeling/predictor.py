@@ -28,15 +28,9 @@ def output_columns(classes: Iterable[str]) -> dict[str, type[pl.DataType]]:
 class Predictor:
     """A saved model with its tokenizer, vocabulary and classes.
 
-    Attributes:
-        cut_short: how many texts, since the start, were longer than the model reads.
-        unfamiliar: how many texts, since the start, `table` scored although the model knows none of their words.
-
-    Args:
-        folder: `runs/<experiment>/model/<seed>/`, or a copy of it.
-        threads: the number of batches computed at once.
-
-    Raises `TextrnnError`: the folder holds no saved model.
+    `folder` is `runs/<experiment>/model/<seed>/`, or a copy of it; `threads` batches are computed at once. Since the
+    start, `cut_short` texts were longer than the model reads, and `table` scored `unfamiliar` texts of which the model
+    knows no word. Raises `TextrnnError`: the folder holds no saved model.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:

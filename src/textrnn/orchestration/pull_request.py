@@ -43,11 +43,7 @@ class Effort:
 def report(
     project: Path, params: Params, base: Revision, effort: Effort, corpus: CorpusCheck | None, address: str | None
 ) -> str:
-    """Returns the comment on a pull request, as Markdown.
-
-    Args:
-        address: at which the commit's files can be seen, if there is one.
-    """
+    """Returns the comment on a pull request, as Markdown; `address` is where the commit's files are shown, if known."""
     here = Revision.read(project)
     changed = [name for name in here.runs if here.runs[name] != base.runs.get(name)]
     removed = [name for name in base.runs if name not in here.runs]

@@ -29,8 +29,7 @@ END = "textrnn: exit status"  # begins the line that a `Worker`'s process prints
 def command(*arguments: str) -> list[str]:
     """Returns the command line that runs DVC.
 
-    DVC releases its lock while a stage runs, and takes it again to save the stage's outputs. Without
-    `--wait-for-lock` it gives up after three seconds, and a finished training is lost.
+    To save a stage's outputs DVC takes its lock again; without `--wait-for-lock` it gives up after three seconds.
     """
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
@@ -112,9 +111,7 @@ class Worker:
     def run(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
         """Runs a command, and returns its exit status.
 
-        Args:
-            on_line: is called with each line of standard output, as it comes.
-            merge_errors: treat standard error as standard output.
+        `on_line` is called with each line of standard output, and with `merge_errors` of standard error, as it comes.
         """
         commands, output = self._process.stdin, self._process.stdout
         assert commands and output

@@ -64,11 +64,7 @@ def names(folder: Path, *arguments: str) -> list[str]:
 
 
 def changed(folder: Path, *paths: str) -> dict[str, str]:
-    """Returns the state, two letters as in `git status --short`, of each file in `folder` that differs from HEAD.
-
-    Args:
-        paths: look at these only.
-    """
+    """Returns the state, two letters as in `git status --short`, of each of `paths`, or all, that differs from HEAD."""
     asked = ("--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
     lines = names(folder, "status", *asked, "--", *(paths or (".",)))
     top = prefix(folder)  # `status -z` prints names from git's top

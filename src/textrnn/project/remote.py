@@ -41,8 +41,7 @@ def _opened(project: Path = Path()) -> Iterator[Repo]:
 def pull(call: Callable[..., object]) -> None:
     """Restores what dvc.lock names, except downloads, as far as DVC's cache or the default remote have it.
 
-    Args:
-        call: runs DVC, given its arguments.
+    `call` runs DVC, given its arguments.
     """
     stages = [name for name in locked_stages() if not name.startswith(DOWNLOAD)]
     if stages and default_remote():
