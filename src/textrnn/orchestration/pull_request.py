@@ -15,7 +15,8 @@ from statsmodels.stats.multitest import multipletests
 
 from textrnn import wording
 from textrnn.analysis.pairwise import PairwiseComparison, compare
-from textrnn.config.params import Experiment, Params
+from textrnn.config.experiment import Experiment
+from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.repro import Work, relative_cost
 from textrnn.project.revision import Revision
