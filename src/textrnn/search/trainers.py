@@ -14,6 +14,9 @@ from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs
 from textrnn.text.encoder import TextEncoder
 
+GRAPHS = 16
+"""How many networks are kept to go on with: each takes a hundred megabytes or so."""
+
 READINGS = 4
 """How many readings of the texts are kept in memory: they differ where the search varies what is read."""
 
@@ -24,18 +27,16 @@ class Trainers:
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self._batch = 0
-        self._trainers: dict[Experiment, Trainer] = {}
+        self._trainer = lru_cache(GRAPHS)(self._new_trainer)
         self._start = lru_cache(None)(self._load_start)
         self._splits = lru_cache(READINGS)(self._load_splits)
 
     def train(self, task: Task) -> Training:
         """Trains, or continues from a checkpoint, up to the epoch that `task` names."""
         if task.batch != self._batch:  # those of the last one are decided
-            self._trainers.clear()
+            self._trainer.cache_clear()
             self._batch = task.batch
-        if task.experiment not in self._trainers:
-            self._trainers[task.experiment] = self._trainer(task.experiment)
-        trainer = self._trainers[task.experiment]
+        trainer = self._trainer(task.experiment)
         trainer.checkpoints = Checkpoints(self._inputs.checkpoints / task.key, self._inputs.key)
         result = trainer.run(task.seed, until=task.until)
         epochs = len(result.history)
@@ -43,7 +44,7 @@ class Trainers:
         flops = trainer.flops([result])["training"] / max(epochs, 1)
         return Training(result.history, flops, is_over, result.failure)
 
-    def _trainer(self, experiment: Experiment) -> Trainer:
+    def _new_trainer(self, experiment: Experiment) -> Trainer:
         encoder, start = self._start(experiment.embedding)
         reading = ("max_tokens", "keep", "reverse", "padding", "embedding", "trainable_embedding")
         plain = Experiment(**experiment.model_dump(include={*reading}))
