@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from fake_runs import alone, make_run, make_study
 from fake_searches import make_search
 
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.comparisons import COLUMNS
+from textrnn.analysis.data_size import TABLES
 from textrnn.analysis.protocol import OPTIMISM, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
 from textrnn.analysis.searches import searches
 from textrnn.report.sections import EVIDENCE, Report
@@ -23,6 +25,7 @@ PICTURES = (
     "searches",
     *(f"search_{name}" for name in SEARCHES),
     "effects",
+    "data_size",
     "learning_curves",
     "memory",
     "slices",
@@ -91,6 +94,7 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
         "optimism": pd.DataFrame(
             [(what, 0.012, -0.004, 0.028) for what in OPTIMISM], columns=["what", "difference", "low", "high"]
         ),
+        **_data_size(),
         "neighbours": pd.DataFrame(
             [
                 ("glove", hostile, hostile),
@@ -131,6 +135,7 @@ def empty_report(folder: Path) -> Report:
         "published": PUBLISHED_COLUMNS,
         "protocol": PROTOCOL_COLUMNS,
         "optimism": ["what", "difference", "low", "high"],
+        **TABLES,
     }
     more = {name: pd.DataFrame(columns=names) for name, names in columns.items()}
     quality = "# Data quality: reviews\n\nNo row was left out.\n"
@@ -181,6 +186,27 @@ def _slices(group: str) -> pd.DataFrame:
     # Too few texts for an interval.
     few = (table["by"].eq("tokens") & table["order"].eq(0)) | (table["by"].eq(EVIDENCE) & table["order"].eq(2))
     return table.assign(low=table["low"].mask(few), high=table["high"].mask(few))
+
+
+def _data_size() -> dict[str, pd.DataFrame]:
+    """Of two lines, one follows a law, and they have not met."""
+    lines = {"glove frozen": ("frozen", (0.61, 0.68, 0.72)), "random learned": ("learned", (0.55, 0.56, 0.69))}
+    sizes = (100, 1000, 8000)
+    law = (0.2, 0.9, 0.3, 100, 8000, 0.72, 0.715, 0.731, 0.71, 0.75, 0.011, 0.004, 0.02, None)
+    rows = {
+        "data_size": [
+            (line, use, f"{use}-{size}", size, each, each - 0.02, each + 0.02)
+            for line, (use, accuracies) in lines.items()
+            for size, each in zip(sizes, accuracies, strict=True)
+        ],
+        "data_size_gaps": [(*lines, size, -0.05, -0.08, -0.02) for size in sizes],
+        "data_size_meetings": [("random learned", "glove frozen", 100, 8000, np.inf, 4123.4, np.inf)],
+        "data_size_laws": [
+            ("glove frozen", "frozen", *law),
+            ("random learned", "learned", *[None] * 4, 8000, 0.69, *[None] * 7, "accuracy does not rise"),
+        ],
+    }
+    return {name: pd.DataFrame(rows[name], columns=columns) for name, columns in TABLES.items()}
 
 
 def _words(first: str) -> pd.DataFrame:

@@ -108,6 +108,7 @@ def test_sections_are_in_the_order_in_which_a_reviewer_asks(html: str) -> None:
         "search",
         "knobs",
         "effects",
+        "data-size",
         "learning-curves",
         "metrics",
         "memory",
@@ -364,6 +365,20 @@ def test_of_a_search_whose_winner_failed_or_has_one_seed_nothing_is_made_up(
     assert any(re.search(r"with 1 other seed: an optimism of [+−][\d.]+ points\.$", text) for text in said)
 
 
+def test_says_what_more_texts_bring_and_where_lines_meet(html: str) -> None:
+    rows, paragraphs = _rows(html), Page(html).texts("p")
+
+    sizes = ["100 texts", "1,000 texts", "8,000 texts"]
+    accuracies = ["55.0 (53.0 to 57.0)", "56.0 (54.0 to 58.0)", "69.0 (67.0 to 71.0)"]
+    assert rows[rows.index(["line", *sizes]) + 2] == ["random learned", *accuracies]
+    differences = ["−5.0 (−8.0 to −2.0)"] * 3
+    assert rows[rows.index(["first → second", *sizes]) + 1] == ["glove frozen → random learned", *differences]
+    assert ["random learned", "glove frozen", "more than 8,000", "4,100 to more than 8,000"] in rows
+    assert any("these points of accuracy: glove frozen +1.1 (+0.4 to +2.0). The" in text for text in paragraphs)
+    assert ["glove frozen", "100", "20.0", "0.90", "0.30", "8,000", "72.0", "71.5"] in [row[:8] for row in rows]
+    assert "accuracy does not rise" in [row[-1] for row in rows if row[0] == "random learned"]
+
+
 def test_repeats_its_bytes(study: tuple[Path, Report], html: str, tmp_path: Path) -> None:
     for picture in study[0].glob("*.svg"):
         shutil.copy(picture, tmp_path)
@@ -394,6 +409,7 @@ def test_the_short_report_is_a_part_of_the_page(study: tuple[Path, Report], html
         "What the validation adds",
         "Search",
         "What a factor is worth",
+        "Accuracy by the number of training texts",
         "How to reproduce it",
     ]
     assert set(titles) <= set(Page(html).texts("h2"))

@@ -22,7 +22,7 @@ from textrnn.analysis import leaderboard, run_tables
 from textrnn.report.plots import draw, lettering
 from textrnn.report.plots.dots import effects
 from textrnn.report.plots.dots import leaderboard as leaderboard_picture
-from textrnn.report.plots.insight import memory, place_words, slices, words
+from textrnn.report.plots.insight import data_size, memory, place_words, slices, words
 from textrnn.report.plots.lettering import label, labels, visible, width
 from textrnn.report.plots.panels import confusion, reliability
 from textrnn.report.plots.sheet import COLOURS, drawing, save
@@ -65,7 +65,30 @@ WORDS = pd.DataFrame(
     [("dull", "rotten", 0, 0, 0, 0), ("moving", "fresh", 1, 0, 4, 1), ("mess", "rotten", 0, 1, 0, 2)],
     columns=["word", "klass", "x_before", "y_before", "x_after", "y_after"],
 )
-INSIGHT = {"comparisons": COMPARISONS, "memory": MEMORY, "slices": SLICES, "words": WORDS}
+DATA_SIZE = pd.DataFrame(
+    [
+        (line, use, texts, accuracy, accuracy - 0.1, accuracy + 0.1)
+        for line, use, accuracies in (
+            ("random learned", "learned", (0.5, 0.6, 0.8)),
+            ("glove frozen", "frozen", (0.6, 0.7, 0.7)),
+            ("word2vec frozen", "frozen", (0.5, 0.5, 0.6)),
+        )
+        for texts, accuracy in zip((100, 1000, 8000), accuracies, strict=True)
+    ],
+    columns=["line", "use", "texts", "accuracy", "low", "high"],
+)
+LAWS = pd.DataFrame(
+    [("random learned", 8000, None, None, None), ("glove frozen", 8000, 0.75, 0.7, 0.8)],
+    columns=["line", "most", "accuracy", "low", "high"],
+)
+INSIGHT = {
+    "comparisons": COMPARISONS,
+    "memory": MEMORY,
+    "slices": SLICES,
+    "words": WORDS,
+    "data_size": DATA_SIZE,
+    "data_size_laws": LAWS,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +122,7 @@ def test_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.facecolor": "black"}):
         again = _draw(tmp_path / "again", runs, **INSIGHT)
 
-    assert set(once) == PICTURES | {"effects.svg", "memory.svg", "slices.svg", "words.svg"}
+    assert set(once) == PICTURES | {"effects.svg", "memory.svg", "slices.svg", "words.svg", "data_size.svg"}
     assert once == again
     assert not any("dc:date" in svg for svg in once.values())
 
@@ -243,6 +266,24 @@ def test_slices_have_a_panel_per_way_and_the_number_of_texts() -> None:
     whiskers = [segment[:, 1].tolist() for segment in tokens.collections[1].get_segments()]
     assert whiskers == [[0.7, 0.9], [0.5, 0.7]]
     assert tokens.get_ylim() == negation.get_ylim()
+
+
+def test_data_size_is_a_line_by_use_of_the_embedding_with_an_open_mark_at_twice_the_texts() -> None:
+    figure = data_size(DATA_SIZE, LAWS)
+    (axes,) = figure.axes
+
+    assert axes.get_xscale() == "log"
+    assert _key(figure) == ["random learned", "glove frozen", "word2vec frozen"]
+    learned, glove, word2vec = (line for line in axes.lines if len(line.get_xdata()) == 3)
+    assert np.array_equal(learned.get_xydata(), [[100, 0.5], [1000, 0.6], [8000, 0.8]])
+    assert glove.get_color() == word2vec.get_color() == COLOURS["frozen"] != learned.get_color()
+    assert glove.get_linestyle() != word2vec.get_linestyle()
+    (mark,) = (line for line in axes.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata()))
+    assert mark.get_color() == COLOURS["frozen"]
+    assert mark.get_xydata() == pytest.approx(np.array([[16_000, 0.75]]))
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "1,000", "8,000", "16,000"]
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert {(100.0, 0.4), (100.0, 0.6), (8000.0, 0.9)} <= {(x, round(y, 6)) for x, y in corners}
 
 
 def test_words_are_at_their_places_in_their_class_colour_and_mark() -> None:

@@ -138,6 +138,27 @@ def test_what_cannot_be_drawn_is_reported_and_nothing_was_trained(
     assert not Path("rehearsal").exists()
 
 
+def test_experiments_that_differ_in_the_number_of_texts_are_rehearsed_together(
+    main: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = study.write
+    monkeypatch.setattr(study, "write", lambda folder, *rest: (write(folder, *rest), shutil.copytree(folder, "report")))
+    lines = {
+        f"{cell}-{size}": {"cell": cell, "train_examples": size}
+        for cell in ("lstm", "gru", "simple_rnn")
+        for size in (30, 60, 999)
+    }
+    write_study(tmp_path, lines, [])
+
+    main(*FOLDERS)
+
+    assert Path("report/data_size.svg").is_file()
+    table = pl.read_csv("report/data_size.csv")
+    assert table["line"].unique(maintain_order=True).to_list() == ["gru, tiny learned", "lstm, tiny learned"]
+    assert table["texts"].to_list() == [30, 60, 120] * 2  # all that the split has
+    assert {"simple_rnn-30"} < {file.stem for file in Path("report/metrics").iterdir()}
+
+
 def test_a_study_without_baselines_and_probes(main: Callable[..., None], tmp_path: Path) -> None:
     write_study(tmp_path, {"lstm": {}, "gru": {"cell": "gru"}}, [])
     main(*FOLDERS)

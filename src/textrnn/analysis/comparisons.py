@@ -84,21 +84,21 @@ def _factors(params: Params, experiments: Sequence[str]) -> list[_Comparison]:
 
     Levels are in the order in which the study first names them.
     """
-    levels = {name: _levels(params, name) for name in experiments}
-    order = {key: list(dict.fromkeys(own[key] for own in levels.values())) for key in next(iter(levels.values()), {})}
+    of_each = {name: levels(params, name) for name in experiments}
+    order = {key: list(dict.fromkeys(own[key] for own in of_each.values())) for key in next(iter(of_each.values()), {})}
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for pair in combinations(experiments, 2):
-        differing = [key for key in order if levels[pair[0]][key] != levels[pair[1]][key]]
+        differing = [key for key in order if of_each[pair[0]][key] != of_each[pair[1]][key]]
         if len(differing) == 1:
             key = differing[0]
-            first, second = sorted(pair, key=lambda name: order[key].index(levels[name][key]))
-            found.setdefault((key, levels[first][key], levels[second][key]), []).append((first, second))
+            first, second = sorted(pair, key=lambda name: order[key].index(of_each[name][key]))
+            found.setdefault((key, of_each[first][key], of_each[second][key]), []).append((first, second))
     keys = list(order)
     return [_Comparison(*each, tuple(found[each])) for each in sorted(found, key=lambda each: keys.index(each[0]))]
 
 
-def _levels(params: Params, name: str) -> dict[str, str]:
-    """An experiment's level of each factor; the source of its vectors and whether they are trained is one factor."""
+def levels(params: Params, name: str) -> dict[str, str]:
+    """Returns the experiment's level of each factor; the source of its vectors and how they are used is one factor."""
     experiment = params.experiments[name].model_dump()
     embedding, is_trained = experiment.pop("embedding"), experiment.pop("trainable_embedding")
     is_drawn = params.embeddings[embedding].source == "random"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from textrnn.analysis.data_size import lines
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
 from textrnn.config.search import Search
@@ -42,7 +43,7 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
     Raises:
         TextrnnError: the report cannot be made of them.
     """
-    few = _few(params)
+    few = _few(params, pl.read_parquet(tokens / "train.parquet", columns=["label"])["label"].count())
     encoder = TextEncoder.load(tokens)
     rows = pl.int_range(pl.len()).over("label") < max(ROWS // len(encoder.classes), 1)
     splits = {
@@ -70,9 +71,12 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         run_report.write(mlflow, RunFolder.load(runs / next(iter(few.experiments))), texts)
 
 
-def _few(params: Params) -> Params:
-    """The study with two seeds, one search, and only experiments that add something new to the report."""
-    chosen = {}
+def _few(params: Params, texts: int) -> Params:
+    """The study with two seeds, one search, and only experiments that add something new to the report.
+
+    Among them are two lines of experiments that differ in their number of training texts, of which there are `texts`.
+    """
+    chosen = {name: params.experiments[name] for line in lines(params, texts)[:2] for name in line.experiments.values()}
     known: set[tuple[str, object]] = set()
     for name in dict.fromkeys([*params.probes, *params.experiments]):
         experiment = params.experiments[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from textrnn.analysis.searches import OUTCOMES
 from textrnn.analysis.slices import EVIDENCE
 from textrnn.report.rendering import Row, grouped, rows
 from textrnn.report.summary import main_cells, score_text, si
-from textrnn.wording import code, estimate, percent, setting, two_digits
+from textrnn.wording import code, estimate, percent, points, setting, two_digits
 
 MEASURES = {"best_epoch": "validation, best epoch", "last_epoch": "validation, last epoch", "test": "test"}
 DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
@@ -34,7 +35,7 @@ class Report:
         summary: the answers in plain sentences, `summary.summary(…)`.
         board: `leaderboard.build(…)`.
         tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
-            `analogies`, `published`, `protocol`, `optimism`, and those of `searches.searches(…)`.
+            `analogies`, `published`, `protocol`, `optimism`, `data_size.TABLES`, and those of `searches.searches(…)`.
         data_quality: `data_quality.to_markdown(…)`.
     """
 
@@ -61,6 +62,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "added": {row["what"]: row for row in rows(tables["optimism"])},
         **searches(tables),
         **effects(tables["comparisons"]),
+        **data_size(tables),
         "curves": learning_curves(tables["learning_curves"], board),
         **memory(tables["memory"]),
         **errors(tables["slices"], board),
@@ -120,6 +122,24 @@ def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
         "no_effect": list(limits.sort_values().items()),
         **{kind: rows(table) for kind, table in kinds.items()},
     }
+
+
+def data_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Returns accuracies and differences, a column per number of training texts, and the meetings in words."""
+    gaps = tables["data_size_gaps"]
+    found = {}
+    for name, table, row, value, form in (
+        ("by_size", tables["data_size"], "line", "accuracy", percent),
+        ("gaps_by_size", gaps.assign(pair=gaps["first"] + " " + gaps["second"]), "pair", "difference", points),
+    ):
+        own, sizes = _spread(rows(table.sort_values("texts", kind="stable")), row, "texts", value, form)
+        found[name] = own, {f"{size:,} texts": cell for size, cell in sizes.items()}
+    meetings = rows(tables["data_size_meetings"])
+    for each in meetings:
+        for key in ("texts", "low", "high"):
+            beyond = f"more than {each['most']:,}"
+            each[key] = beyond if isinf(each[key]) else two_digits(each[key])
+    return {**found, "data_size_meetings": meetings}
 
 
 def learning_curves(curves: pd.DataFrame, board: pd.DataFrame) -> list[Row]:

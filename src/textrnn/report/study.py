@@ -15,6 +15,7 @@ import polars as pl
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.calibration import calibration
 from textrnn.analysis.comparisons import comparisons
+from textrnn.analysis.data_size import data_size
 from textrnn.analysis.examples import groups
 from textrnn.analysis.gradients import memory
 from textrnn.analysis.protocol import protocol, published
@@ -77,6 +78,7 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
         **searches([SearchResult.load(folders.searches / name) for name in params.searches], study["scores"]),
     }
     study["protocol"], study["optimism"] = protocol(runs, of_corpus)
+    study |= data_size(runs, params, train["label"].count(), of_corpus)
     read = data_quality.read_report
     coverage = {name: read(folders.embeddings / name / "coverage.json") for name in params.embeddings}
     counts = read(folders.corpus / "quality.json"), read(folders.tokens / "report.json")

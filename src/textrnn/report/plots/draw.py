@@ -11,7 +11,7 @@ from textrnn.analysis.searches import FIGURES
 from textrnn.analysis.searches import searches as in_numbers
 from textrnn.report.plots import panels
 from textrnn.report.plots.dots import effects, factors, leaderboard
-from textrnn.report.plots.insight import memory, slices, words
+from textrnn.report.plots.insight import data_size, memory, slices, words
 from textrnn.report.plots.search import knobs, searches
 from textrnn.report.plots.sheet import COLOURS, drawing, save
 from textrnn.search.result import SearchResult
@@ -21,8 +21,8 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
     """Writes a study's pictures as `.svg` into `folder`.
 
     Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table has something to
-    show, `effects` (of `comparisons`), `memory`, `slices`, `words`, `searches`, and for each search `search_<name>`.
-    Runs are in the leaderboard's order; one without a finished seed is only in the learning curves.
+    show, `effects` (of `comparisons`), `data_size`, `memory`, `slices`, `words`, `searches`, and for each search
+    `search_<name>`. Runs are in the leaderboard's order; one without a finished seed is only in the learning curves.
 
     Args:
         board: `leaderboard.build(…)`
@@ -36,6 +36,8 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
         _outcomes(folder, tables, models)
         if "comparisons" in more and len(factors(more["comparisons"])):
             save(folder, "effects", effects(more["comparisons"]))
+        if "data_size" in more:
+            save(folder, "data_size", data_size(more["data_size"], tables["data_size_laws"]))
         if "memory" in more:
             save(folder, "memory", memory(more["memory"]))
         # A group of so few texts that it has no interval is in the table only.

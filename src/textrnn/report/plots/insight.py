@@ -1,4 +1,4 @@
-"""Pictures of what a network does: how far it remembers, where it errs, what its embedding learned."""
+"""Pictures of what a network does: how far it remembers, what it needs, where it errs, what its embedding learned."""
 
 from __future__ import annotations
 
@@ -45,6 +45,35 @@ def memory(table: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     for power in axes.get_yticklabels(which="both"):
         power.set_parse_math(True)
+    sheet.key(looks)
+    return sheet.figure
+
+
+def data_size(table: pd.DataFrame, laws: pd.DataFrame) -> Figure:
+    """Accuracy by the number of training texts, and what twice the most would bring: a line for each `line`.
+
+    Args:
+        table: `line`, `use` (of the embedding), `texts`, and `accuracy` with its interval `low`, `high`.
+        laws: of the lines that follow one `line`, the `most` texts, and the extrapolated `accuracy` with `low`, `high`.
+    """
+    looks = line_looks(dict(zip(table["line"], table["use"], strict=True)))
+    text = "Accuracy on the test split; bands: 95 % intervals.\nOpen marks: twice as many texts, by a fitted power law."
+    sheet = Sheet(1, 1, (5.4, 3.4), (0, 0), ("How much data it takes", text))
+    axes = sheet.axes(0)
+    for number, (line, look) in enumerate(looks.items()):
+        own = table[table["line"] == line]
+        axes.fill_between(own["texts"], own["low"], own["high"], color=look["color"], alpha=0.12, linewidth=0)
+        axes.plot(own["texts"], own["accuracy"], **look)
+        law = laws[(laws["line"] == line) & laws["accuracy"].notna()]
+        # Shifted, so that no whisker hides another.
+        places = 2 * law["most"] * 1.05 ** (number - (len(looks) - 1) / 2)
+        axes.vlines(places, law["low"], law["high"], color=look["color"], alpha=0.45, linewidth=1)
+        axes.plot(places, law["accuracy"], **look, markerfacecolor="white")
+    axes.set(xscale="log", xlabel="training texts", ylabel="accuracy")
+    sizes = sorted({*table["texts"], *(2 * laws.loc[laws["accuracy"].notna(), "most"])})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(percent)
     sheet.key(looks)
     return sheet.figure
 

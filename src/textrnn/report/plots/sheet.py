@@ -34,6 +34,9 @@ COLOURS = defaultdict(
         "feedforward": "#E69F00",
         "nb_svm": "#222222",
         "majority": "#222222",
+        "learned": "#222222",
+        "frozen": "#0072B2",
+        "fine-tuned": "#D55E00",
     },
 )
 MUTED, INK = "#767676", "#222222"
