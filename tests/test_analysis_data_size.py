@@ -127,8 +127,8 @@ def test_a_known_power_law_is_recovered_and_extrapolated(tmp_path: Path) -> None
     for row, (a, b, c) in zip(found.to_dict("records"), ((0.1, 1.5, 0.4), (0, 0.9, 0.2)), strict=True):
         assert row["a"] == pytest.approx(a, abs=0.02) and row["c"] == pytest.approx(c, abs=0.05)
         now, twice = (1 - a - b * texts**-c for texts in (1600, 3200))
-        assert row["measured"] == pytest.approx(now, abs=0.001) and row["why_not"] is None
-        assert row["predicted"] == pytest.approx(now, abs=0.005)
+        assert row["why_not"] is None
+        assert row["off"] == pytest.approx(0, abs=0.005) and row["off_low"] < 0 < row["off_high"]
         assert row["accuracy"] == pytest.approx(twice, abs=0.005)
         assert row["gain"] == pytest.approx(twice - now, abs=0.005)
         assert row["low"] < twice < row["high"] and row["gain_low"] < twice - now < row["gain_high"]
@@ -152,8 +152,17 @@ def test_where_no_law_holds_the_reason_is_given_instead_of_a_number(
     found = data_size(trained(tmp_path, params, accuracies, RISING), params, 5000, alone)["data_size_laws"]
 
     assert found.loc[0, "why_not"].startswith(why)
-    assert found.loc[0, ["a", "b", "c", "predicted", "accuracy", "low", "high", "gain"]].isna().all()
+    assert found.loc[0, ["a", "b", "c", "off", "accuracy", "low", "high", "gain"]].isna().all()
     assert found.loc[1, "gain"] > 0
+
+
+def test_a_line_that_bends_at_the_end_fails_the_check(tmp_path: Path) -> None:
+    params = study()
+    bent = [*RISING[:4], RISING[4] + 0.03]
+
+    found = data_size(trained(tmp_path, params, bent, RISING), params, 5000, alone)["data_size_laws"].loc[0]
+
+    assert found["off"] == pytest.approx(-0.03, abs=0.01) and found["off_high"] < 0
 
 
 def test_numbers_of_texts_that_are_too_few_for_the_law_are_left_out(tmp_path: Path) -> None:
@@ -164,7 +173,7 @@ def test_numbers_of_texts_that_are_too_few_for_the_law_are_left_out(tmp_path: Pa
     found = data_size(trained(tmp_path, params, start, plateau), params, 5000, alone)["data_size_laws"]
 
     assert found["from"].tolist() == [200, 200]
-    assert found["predicted"].isna().all()  # three numbers are too few for a check
+    assert found["off"].isna().all()  # three numbers are too few for a check
     assert found.loc[0, "c"] == pytest.approx(0.4, abs=0.1)
 
 

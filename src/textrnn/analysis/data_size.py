@@ -35,7 +35,7 @@ TABLES = {
     "data_size_gaps": ("first", "second", "texts", "difference", "low", "high"),
     "data_size_meetings": ("behind", "ahead", "fewest", "most", "texts", "low", "high"),
     "data_size_laws": (
-        *("line", "use", "a", "b", "c", "from", "most", "measured", "predicted"),
+        *("line", "use", "a", "b", "c", "from", "most", "off", "off_low", "off_high"),
         *("accuracy", "low", "high", "gain", "gain_low", "gain_high", "why_not"),
     ),
 }
@@ -95,8 +95,9 @@ def data_size(runs: Sequence[RunFolder], params: Params, texts: int, groups: Gro
     `data_size_laws`: a row per line: the law error = a + b n^-c (Hestness et al., "Deep Learning Scaling is
     Predictable, Empirically", 2017). It is fitted to the numbers of texts `from` where the line is better than the most
     frequent class, beyond chance, and the law within every interval; fewer texts are what they call the small data
-    region. `predicted` is the accuracy with the `most` texts by the law fitted to all fewer ones, `measured` the one
-    found, `accuracy` the one with twice the most by the law, and `gain` how much more that is; or `why_not`.
+    region. `accuracy` is what the law says of twice the `most` texts, and `gain` how much more that is than what it
+    says of these; or `why_not`. `off` is the law's check: by how much the accuracy with the most texts exceeds the
+    measured one by the law fitted to all fewer texts.
 
     The intervals of meetings and laws are those of a bootstrap over seeds and groups of texts. It draws one fewer than
     there are, which makes variances unbiased (Rao & Wu, JASA 1988), and all lines share the drawn groups.
@@ -186,7 +187,7 @@ def _law(
         better: for each size whether the line is better than a guess.
         draws: accuracies float [draws, sizes].
     """
-    found: dict[str, Any] = {"most": sizes[-1], "measured": measured[-1].value}
+    found: dict[str, Any] = {"most": sizes[-1]}
     useful = sum(takewhile(bool, reversed(better)))
     if useful < FITTED:
         guess = f"better than the most frequent class, beyond chance, at {useful} of the largest numbers of texts"
@@ -213,8 +214,11 @@ def _law(
     found["gain_low"], found["gain_high"] = _percentiles(drawn[:, 1] - drawn[:, 0])
     if len(sizes) - start > FITTED:
         fewer = slice(start, -1)
-        earlier = _fit(texts[fewer], 1 - accuracy[None, fewer], weights[fewer])
-        found["predicted"] = _accuracy(earlier, texts[-1:])[0, 0]
+        off = [
+            _accuracy(_fit(texts[fewer], 1 - each[:, fewer], weights[fewer]), texts[-1:])[:, 0] - each[:, -1]
+            for each in (accuracy[None], draws)
+        ]
+        found["off"], (found["off_low"], found["off_high"]) = off[0][0], _percentiles(off[1])
     return found
 
 

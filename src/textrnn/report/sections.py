@@ -125,7 +125,7 @@ def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
 
 
 def data_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """Returns accuracies and differences, a column per number of training texts, and the meetings in words."""
+    """Returns accuracies and differences, a column per number of texts; meetings in words; laws that fail a check."""
     gaps = tables["data_size_gaps"]
     found = {}
     for name, table, row, value, form in (
@@ -136,10 +136,12 @@ def data_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         found[name] = own, {f"{size:,} texts": cell for size, cell in sizes.items()}
     meetings = rows(tables["data_size_meetings"])
     for each in meetings:
-        for key in ("texts", "low", "high"):
-            beyond = f"more than {each['most']:,}"
-            each[key] = beyond if isinf(each[key]) else two_digits(each[key])
-    return {**found, "data_size_meetings": meetings}
+        beyond = f"more than {each['most']:,}"
+        limits = [beyond if isinf(each[key]) else two_digits(each[key]) for key in ("texts", "low", "high")]
+        each["texts"], each["interval"] = limits[0], " to ".join(dict.fromkeys(limits[1:]))
+    laws = rows(tables["data_size_laws"])
+    doubtful = [each for each in laws if each["off"] is not None and not each["off_low"] <= 0 <= each["off_high"]]
+    return {**found, "data_size_meetings": meetings, "doubtful_laws": doubtful}
 
 
 def learning_curves(curves: pd.DataFrame, board: pd.DataFrame) -> list[Row]:
