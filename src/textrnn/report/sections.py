@@ -139,8 +139,9 @@ def data_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         beyond = f"more than {each['most']:,}"
         limits = [beyond if isinf(each[key]) else two_digits(each[key]) for key in ("texts", "low", "high")]
         each["texts"], each["interval"] = limits[0], " to ".join(dict.fromkeys(limits[1:]))
-    laws = rows(tables["data_size_laws"])
-    doubtful = [each for each in laws if each["off"] is not None and not each["off_low"] <= 0 <= each["off_high"]]
+    # As they are printed: an interval that ends at 0.0 includes 0.
+    checks = rows(tables["data_size_laws"].dropna(subset="off").round({"off_low": 3, "off_high": 3}))
+    doubtful = [each for each in checks if not each["off_low"] <= 0 <= each["off_high"]]
     return {**found, "data_size_meetings": meetings, "doubtful_laws": doubtful}
 
 
