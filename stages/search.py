@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from textrnn.config.plan import SearchPlan, load_planned_stage
@@ -26,11 +27,13 @@ def main(plan: Path, tokens: Path, embeddings: Path, result: Path, checkpoints: 
     name, settings, study, code = load_planned_stage(plan, SearchPlan)
     search, start = settings.search, settings.start
     used = search.space["embedding"].choices if "embedding" in search.space else [start.embedding]
-    read = {"tokens": digest(tokens), **{each: digest(embeddings / each) for each in used}}
+    vectors = {each: digest(embeddings / each) for each in used}
     of_training = {file: md5 for file, md5 in code.items() if file.startswith(TRAINING)}
-    key = _digest({"code": of_training, "inputs": read})
+    key = _digest({"code": of_training, "tokens": digest(tokens), "libraries": _libraries()})
+    inputs = Inputs(tokens, embeddings, checkpoints, key, tuple(vectors.items()))
     # More trials continue the same search.
-    asked = _digest({"key": key, "settings": settings.model_dump(mode="json", exclude={"search": {"trials"}})})
+    tried = settings.model_dump(mode="json", exclude={"search": {"trials"}})
+    asked = _digest({"key": key, "vectors": vectors, "settings": tried})
     storage = Storage(project_folder(), f"{study.study}/{name}", asked, search)
     record = Record(checkpoints, key)
     trials: list[Trial] = []
@@ -42,10 +45,18 @@ def main(plan: Path, tokens: Path, embeddings: Path, result: Path, checkpoints: 
 
     with (
         write_folder(result) as folder,
-        Workers(_jobs(), Inputs(tokens, embeddings, checkpoints, key), record, progress) as workers,
+        Workers(_jobs(), inputs, record, progress) as workers,
     ):
         halving = Halving(search, start, workers.train, on_batch, trials)
         write(folder, name, halving, halving.run())
+
+
+def _libraries() -> dict[str, list[str]]:
+    """What computes, as far as other versions give other results, without importing it."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    packages = packages_distributions()
+    versions = {name: [version(package) for package in packages.get(name, [])] for name in ("numpy", "keras", backend)}
+    return {**versions, "precision": [os.environ.get("TEXTRNN_PRECISION", "")]}
 
 
 def _jobs() -> int:

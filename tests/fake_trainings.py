@@ -35,22 +35,26 @@ class Lab:
     def train(self, tasks: list[Task]) -> dict[str, Training]:
         assert len({task.key for task in tasks}) == len(tasks)
         for task in tasks:
-            rows = self.done[task.key].history if task.key in self.done else []
-            failure = None
-            for epoch in range(len(rows) + 1, task.until + 1):
-                value = self.loss(task.experiment, task.seed, epoch)
-                if value > 10:
-                    failure = f"the loss is no longer a finite number in epoch {epoch}"
-                    break
-                row: dict[str, Any] = dict.fromkeys(HISTORY_COLUMNS, 0.5)
-                rows = [
-                    *rows,
-                    {**row, "seed": task.seed, "epoch": epoch, "val_loss": value, "val_accuracy": 1 - value / 4},
-                ]
-                self.epochs.append(epoch)
-            over = failure is not None or len(rows) == task.experiment.epochs
-            self.done[task.key] = Training(rows, 100.0, over, failure)
+            self.done[task.key] = self._train(task)
         return {task.key: self.done[task.key] for task in tasks}
+
+    def _train(self, task: Task) -> Training:
+        known, experiment = self.done.get(task.key), task.experiment
+        if known and known.is_over:
+            return known
+        rows = list(known.history) if known else []
+        for epoch in range(len(rows) + 1, task.until + 1):
+            value = self.loss(experiment, task.seed, epoch)
+            if value > 10:
+                return Training(rows, 100.0, True, f"the loss is no longer a finite number in epoch {epoch}")
+            row: dict[str, Any] = dict.fromkeys(HISTORY_COLUMNS, 0.5)
+            rows.append(row | {"seed": task.seed, "epoch": epoch, "val_loss": value, "val_accuracy": 1 - value / 4})
+            self.epochs.append(epoch)
+            losses = [row["val_loss"] for row in rows]
+            waited = len(rows) - 1 - losses.index(min(losses))
+            if experiment.early_stopping is not None and waited >= experiment.early_stopping:
+                return Training(rows, 100.0, True)
+        return Training(rows, 100.0, len(rows) == experiment.epochs)
 
 
 def search(**changes: Any) -> Search:

@@ -59,6 +59,7 @@ def test_a_search_has_defaults_and_names_no_stage_twice(tmp_path: Path) -> None:
         ({"seeds": [2, 1]}, "must not fall from rung to rung"),
         ({"seed": 1}, "searches.tuned.seed: seeds [1] are the study's"),
         ({"sampler": "grid"}, "searches.tuned.sampler: Input should be 'tpe', 'random', 'qmc' or 'cmaes'"),
+        ({"trials": 5}, "trials 5 must be a multiple of batch 2: change one of them"),
         ({"trials": 0}, "searches.tuned.trials: Input should be greater than or equal to 1"),
     ],
 )
@@ -95,13 +96,11 @@ def test_every_setting_can_be_searched() -> None:
 
 def test_rungs_by_hand() -> None:
     """9 trials, a third goes on; with 9 epochs the rungs end after 1, 3 and 9."""
-    search = Search(start="lstm", space={"units": {"low": 1, "high": 9}}, trials=12, batch=9, seeds=[1, 1, 2])
+    search = Search(start="lstm", space={"units": {"low": 1, "high": 9}}, trials=18, batch=9, seeds=[1, 1, 2])
     experiment = Experiment(embedding="any", epochs=9)
     assert search.epochs(experiment) == [1, 3, 9]
-    assert search.batches == [9, 3]
-    assert search.survivors(9) == [3, 1, 0]
-    assert search.survivors(3) == [1, 1, 0]
+    assert search.survivors == [3, 1, 0]
     assert search.seeds_in(0) == [1000]
     assert search.seeds_in(2) == [1000, 1001]
-    # Of the first batch: 9 x 1, 3 x (3 - 1), 1 x (9 - 3) with the first seed and 9 with the second.
-    assert search.planned_epochs(experiment) == (9 + 6 + 6 + 9) + (3 + 2 + 6 + 9)
+    # Of each batch: 9 x 1, 3 x (3 - 1), 1 x (9 - 3) with the first seed and 9 with the second.
+    assert search.planned_epochs(experiment) == 2 * (9 + 6 + 6 + 9)

@@ -399,3 +399,46 @@ def test_what_is_drawn_as_unknown_differs_between_steps_epochs_and_seeds() -> No
     assert trainer._read(chances, (0, 1), 1, rows).tobytes() == drawn[0, 1, 1]
     ids = trainer._read(np.zeros(7, np.float32), (0, 1), 1, rows)
     np.testing.assert_array_equal(ids, SPLITS["train"].padded(rows))
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_training_that_stops_on_the_way_goes_on_to_the_same_bytes_and_reads_no_test_text(tmp_path: Path) -> None:
+    changes = {"cell": "simple_rnn", "dropout": 0.2, "batch_size": 4, "epochs": 5, "early_stopping": 2}
+    whole = make_trainer(**changes).run(0)
+    trainer = make_trainer(**changes)
+    trainer.splits = {split: SPLITS[split] for split in ("train", "valid")}
+    trainer.checkpoints = Checkpoints(tmp_path, "abc")
+
+    for until in (1, 1, 3):
+        result = trainer.run(0, until=until)
+        assert (len(result.history), result.is_over) == (until, False)
+    trainer = make_trainer(**changes)  # as in another process
+    trainer.checkpoints = Checkpoints(tmp_path, "abc")
+    trainer.splits = {split: SPLITS[split] for split in ("train", "valid")}
+    result = trainer.run(0, until=5)
+
+    assert result.is_over
+    assert result.history == whole.history
+    assert_equal(result.weights, whole.weights)
+    assert result.probabilities.keys() == {"valid"}
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_training_that_stops_early_at_the_end_of_a_rung_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "log_loss", script([0.5, 0.6, 0.7]))
+    result = make_trainer(early_stopping=2, epochs=9).run(0, until=3)
+    assert (len(result.history), result.is_over) == (3, True)
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_shorter_rung_than_what_is_done_changes_no_checkpoint(tmp_path: Path) -> None:
+    """Such as after a kill within an epoch, and a change of the search."""
+    trainer = make_trainer(cell="simple_rnn", batch_size=4, epochs=5)
+    trainer.checkpoints = EveryStep(tmp_path)
+    whole = trainer.run(0)
+    within_the_second_epoch = trainer.checkpoints.kept[2]
+    trainer.checkpoints = Checkpoints(within_the_second_epoch, "abc")
+    before = (within_the_second_epoch / "0.npz").read_bytes()
+    assert len(trainer.run(0, until=1).history) == 1
+    assert (within_the_second_epoch / "0.npz").read_bytes() == before
+    assert trainer.run(0).history == whole.history

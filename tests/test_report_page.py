@@ -333,7 +333,9 @@ def test_says_how_many_settings_were_tried_and_how_optimistic_the_search_was(
 ) -> None:
     tables, paragraphs, rows = study[1].tables, Page(html).texts("p"), _rows(html)
     for row in tables["searches"].itertuples():
-        (said,) = (text for text in paragraphs if text.startswith(f"{row.search} tried {row.trials} settings ("))
+        (said,) = (
+            text for text in paragraphs if text.startswith(f"{row.search} tried {row.trials - row.refused} settings (")
+        )
         assert f"Trial {row.winner} won: learning_rate: " in said
         (cells,) = (cells for cells in rows if cells[0] == row.search and len(cells) == 9)
         figures = [f"{100 * value:.1f}" for value in (row.accuracy, row.accuracy_again)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from difflib import get_close_matches
+from statistics import fmean
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -27,7 +28,7 @@ class Knob(Strict):
     @model_validator(mode="after")
     def _is_a_range_or_choices(self) -> Self:
         if self.choices and (self.bounds or self.log or self.optional):
-            raise ValueError("low, high, log and optional do not go with choices: delete them, or delete choices")
+            raise ValueError("low, high, log and optional do not go with choices: delete them, and add null or 0")
         if not self.choices and len(self.bounds) < 2:
             raise ValueError("a range needs low and high, and nothing else has values: give both, or choices")
         if any(choice in self.choices[:place] for place, choice in enumerate(self.choices)):
@@ -51,7 +52,7 @@ class Search(Strict):
     same for any number of processes. A batch is cut by synchronous successive halving (Jamieson & Talwalkar, AISTATS
     2016): it has `rungs`; the best 1 / `reduction` of each rung go on to the next, which has `reduction` times the
     epochs, up to the experiment's own `epochs` in the last. A trial's value is its validation loss, the mean over so
-    many `seeds`: one number for all rungs, or one for each.
+    many `seeds`: a list with one number for all rungs, or one for each.
 
     `seed` is the first of these seeds. They are others than the study's, so the winner is trained again with fresh
     ones. Samplers are Optuna's: `tpe` (Bergstra et al., NeurIPS 2011), `random`, `qmc` (Sobol sequences; Bergstra &
@@ -72,6 +73,8 @@ class Search(Strict):
     def _seeds_fit_the_rungs(self) -> Self:
         if len(self.seeds) not in (1, self.rungs):
             raise ValueError(f"seeds {self.seeds} must be one number, or one for each of the {self.rungs} rungs")
+        if self.trials % self.batch:
+            raise ValueError(f"trials {self.trials} must be a multiple of batch {self.batch}: change one of them")
         if self.seeds != sorted(self.seeds):
             raise ValueError(f"seeds {self.seeds} must not fall from rung to rung: sort them")
         return self
@@ -81,24 +84,19 @@ class Search(Strict):
         return [math.ceil(experiment.epochs / self.reduction**left) for left in reversed(range(self.rungs))]
 
     @property
-    def batches(self) -> list[int]:
-        """The number of trials in each batch."""
-        whole, rest = divmod(self.trials, self.batch)
-        return [self.batch] * whole + [rest] * (rest > 0)
-
-    def survivors(self, size: int) -> list[int]:
-        """Returns, for each rung of a batch of so many trials, how many of them go on; none after the last."""
-        return [*(max(size // self.reduction**rung, 1) for rung in range(1, self.rungs)), 0]
+    def survivors(self) -> list[int]:
+        """For each rung, how many trials of a batch go on; none after the last."""
+        return [*(max(self.batch // self.reduction**rung, 1) for rung in range(1, self.rungs)), 0]
 
     def planned_epochs(self, start: Experiment) -> int:
-        """Returns the epochs of all trials, as if each had those of `start`, and none diverged or stopped early."""
-        ends, total = self.epochs(start), 0
-        for size in self.batches:
-            trained: dict[int, int] = {}
-            for rung, trials in enumerate([size, *self.survivors(size)][: self.rungs]):
-                total += trials * sum(ends[rung] - trained.get(seed, 0) for seed in self.seeds_in(rung))
-                trained |= dict.fromkeys(self.seeds_in(rung), ends[rung])
-        return total
+        """Returns the epochs of all trials, if each has the mean of those searched, and all that it was given."""
+        knob = self.space.get("epochs", Knob(choices=[start.epochs]))
+        mean = start.model_copy(update={"epochs": round(fmean(knob.choices or knob.bounds))})
+        ends, total, trained = self.epochs(mean), 0, dict[int, int]()
+        for rung, trials in enumerate([self.batch, *self.survivors][: self.rungs]):
+            total += trials * sum(ends[rung] - trained.get(seed, 0) for seed in self.seeds_in(rung))
+            trained |= dict.fromkeys(self.seeds_in(rung), ends[rung])
+        return total * (self.trials // self.batch)
 
     def seeds_in(self, rung: int) -> list[int]:
         """Returns the seeds of each trial in a rung, counted from 0."""
@@ -120,7 +118,7 @@ class Search(Strict):
             if not (is_in_range or present in knob.choices or (knob.optional and present == off_value(key))):
                 raise ValueError(
                     f"{where}.space.{key}: {self.start}, which is trial 0, has {present!r}, and the space does not "
-                    "hold it: widen the space, or start from another experiment"
+                    "hold it: widen the space (optional: true lets it be off), or start from another experiment"
                 )
         knob = self.space.get("epochs", Knob(choices=[start.epochs]))
         fewest = start.model_copy(update={"epochs": min(knob.choices or knob.bounds)})

@@ -34,7 +34,7 @@ class SeedResult:
     """The result of one seed: a row per epoch, and unless it failed weights, and probabilities by split.
 
     `probabilities` are float32 [examples, classes]. `seconds` count all processes that trained the seed, each killed
-    one up to its last checkpoint.
+    one up to its last checkpoint. `is_over` is false where training stopped on the way, to go on later.
     """
 
     seed: int
@@ -43,6 +43,7 @@ class SeedResult:
     weights: Weights = field(default_factory=list)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
+    is_over: bool = False
 
 
 @dataclass
@@ -89,9 +90,10 @@ class Trainer:
         saved = self.checkpoints.load(seed) if self.checkpoints else None
         result = SeedResult(**saved["result"]) if saved else SeedResult(seed)
         position = saved["position"] if saved else None
+        last = min(until or self.experiment.epochs, self.experiment.epochs)
         if saved:
             on_continue(result.history)
-            if position is None:
+            if position is None or len(result.history) >= last < self.experiment.epochs:
                 return result
         started -= result.seconds
         model, rng, done = self._fresh_model(seed), np.random.default_rng(seed), 0
@@ -103,7 +105,6 @@ class Trainer:
         texts, unseen = train.take(rows), train.take(held_out)
         rate = self.experiment.rare_word_dropout
         chances = rare_word_chances(texts.counts(), rate) if rate else None
-        last = min(until or self.experiment.epochs, self.experiment.epochs)
         for epoch in range(len(result.history) + 1, last + 1):
             save = partial(self._save_if_due, result, started, rng.bit_generator.state)
             batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
@@ -142,6 +143,7 @@ class Trainer:
                 return result
         if result.failure is None and "test" in self.splits:
             result.probabilities["test"] = self._predict(model, result.weights, self.splits["test"])
+        result.is_over = True
         result.seconds = time.perf_counter() - started
         if self.checkpoints:
             self.checkpoints.finish(seed, {"result": vars(result), "position": None})

@@ -143,9 +143,7 @@ class _Repro:
     failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, before_training: Callable[[], None]) -> Work:
-        pruned = prune(Path(), self.params)
-        if pruned:
-            self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
+        pruned = self._prune()
         if self.fetch:
             pull(self._dvc)
         changed = self._changed_stages()
@@ -161,8 +159,15 @@ class _Repro:
             self._dvc("repro", *(("--allow-missing",) if self.fetch else ()))
         return self.work
 
+    def _prune(self) -> list[str]:
+        pruned = prune(Path(), self.params)
+        if pruned:
+            self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
+        return pruned
+
     def search(self, name: str) -> None:
         """Brings one search up to date."""
+        self._prune()
         if (stage := f"search@{name}") in self._bring_upstream_up_to_date(self._changed_stages()):
             self._run_chains([[stage]], jobs=1)
             self._check()

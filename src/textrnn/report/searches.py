@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrnn.search.result import SearchResult
-from textrnn.wording import percent
+from textrnn.wording import percent, setting
 
 BEST = 10
 
@@ -24,13 +24,9 @@ def show(folder: Path, console: Console) -> None:
     finished = result.trials[result.trials["outcome"] == "finished"].sort_values(["value", "trial"]).head(BEST)
     table = Table("trial", "loss", "valid %", *result.space, box=None, padding=(0, 2, 0, 0), header_style="bold")
     for row in finished.to_dict("records"):
-        settings = ["off" if row[key] != row[key] else _short(row[key]) for key in result.space]
+        settings = [setting(row[key]) for key in result.space]
         table.add_row(str(row["trial"]), f"{row['value']:.4f}", percent(row["val_accuracy"]), *settings)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.items())
     console.print(Text(f"{result.name}: {sum(result.outcomes.values())} settings tried ({counts})"))
     console.print(table)
     console.print(Text(f"`dvc repro` trains the winner, trial {result.winner}, with the study's seeds."))
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -95,7 +95,7 @@ def searches(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     found = []
     for row in rows(tables["searches"]):
         (winner,) = (trial for trial in best[row["search"]] if trial["trial"] == row["winner"])
-        outcomes = ", ".join(f"{row[outcome]} {outcome}" for outcome in OUTCOMES if row[outcome])
+        outcomes = ", ".join(f"{row[outcome]} {outcome}" for outcome in OUTCOMES[:-1] if row[outcome])
         settings = ", ".join(code(f"{knob}: {winner[knob]}") for knob in own_knobs[row["search"]])
         found.append({**row, "outcomes": outcomes, "settings": settings, "operations": si(row["flops"], "FLOP")})
     budget = values.groupby(["search", "rung", "epochs", "seeds"], sort=False)["value"]

@@ -110,8 +110,8 @@ class Halving:
             TextrnnError: no trial finished the last rung.
         """
         proposals = Proposals(self.search, self.start)
-        for batch, size in enumerate(self.search.batches):
-            trials = proposals.batch(batch, size)
+        for batch in range(self.search.trials // self.search.batch):
+            trials = proposals.batch(batch)
             self.trials += trials
             self._halve([trial for trial in trials if not trial.outcome])
             proposals.tell(trials)
@@ -125,7 +125,7 @@ class Halving:
         return min(finished, key=_rank)
 
     def _halve(self, trials: list[Trial]) -> None:
-        for rung, stays in enumerate(self.search.survivors(len(trials))):
+        for rung, stays in enumerate(self.search.survivors):
             for trial in trials:
                 until = self.search.epochs(trial.settings)[rung]
                 seeds = self.search.seeds_in(rung)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,13 +19,10 @@ from textrnn.errors import TextrnnError
 FINISHED, CUT, DIVERGED, REFUSED = "finished", "cut", "diverged", "refused"
 
 DIGITS = 3
-"""Significant digits of proposed fractions: who reads a setting can write it."""
+"""Digits of proposed fractions, so that people can write them: of the value on a log scale, else of the range."""
 
 REFUSALS = 100
 """For each setting of a batch, how many proposals in a row the experiment's rules may refuse."""
-
-STATES = {FINISHED: TrialState.COMPLETE, REFUSED: TrialState.FAIL}
-"""What an outcome is to Optuna, `PRUNED` where not named here: a sampler avoids what diverged like the worst."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -79,16 +77,15 @@ class Proposals:
         self._study.enqueue_trial(_start_values(search, start))
         self._asked: dict[int, optuna.Trial] = {}
 
-    def batch(self, number: int, size: int) -> list[Trial]:
-        """Returns `size` trials that can be trained, and those that the experiment's rules refuse, in order.
+    def batch(self, number: int) -> list[Trial]:
+        """Returns the trials of a batch that can be trained, and those that the experiment's rules refuse, in order.
 
         Raises:
             TextrnnError: the rules refuse nearly everything in the space.
         """
         trials: list[Trial] = []
-        while size:
+        while sum(trial.experiment is not None for trial in trials) < self._search.batch:
             trials.append(self._propose(number))
-            size -= trials[-1].experiment is not None
             if len(trials) >= REFUSALS and all(trial.experiment is None for trial in trials[-REFUSALS:]):
                 raise TextrnnError(
                     f"the experiment's rules refuse {REFUSALS} settings of the space in a row, such as "
@@ -100,15 +97,15 @@ class Proposals:
         """Lets the sampler learn from a batch; every trial has an outcome."""
         for trial in trials:
             asked = self._asked.pop(trial.number)
-            for epochs, value in trial.values_at.items():
-                asked.report(value, epochs)
-            state = STATES.get(trial.outcome, TrialState.PRUNED)
-            self._study.tell(asked, trial.value if state == TrialState.COMPLETE else None, state)
+            state, value, values_at = outcome(trial)
+            for epochs, at_rung in values_at.items():
+                asked.report(at_rung, epochs)
+            self._study.tell(asked, value, state)
 
     def _propose(self, batch: int) -> Trial:
         asked = self._study.ask(distributions(self._search))
         self._asked[asked.number] = asked
-        values = {key: self._value(key, asked.params) for key in self._search.space}
+        values = {key: self._value(key, asked.params, asked.number == 0) for key in self._search.space}
         trial = Trial(asked.number, batch, asked.params, values, None)
         try:
             trial.experiment = self._search.settings(self._start, values)
@@ -116,13 +113,26 @@ class Proposals:
             trial.outcome, trial.reason = REFUSED, str(error)
         return trial
 
-    def _value(self, key: str, proposed: dict[str, Any]) -> Any:
+    def _value(self, key: str, proposed: dict[str, Any], is_start: bool) -> Any:
         if proposed.get(_switch(key)):
             return off_value(key)
-        value, bounds = proposed[key], self._search.space[key].bounds
-        if not isinstance(value, float) or not bounds:
+        value, knob = proposed[key], self._search.space[key]
+        if is_start or not knob.bounds or not isinstance(value, float):
             return value
-        return min(max(float(f"{value:.{DIGITS}g}"), bounds[0]), bounds[1])
+        low, high = knob.bounds
+        scale = value if knob.log else high - low
+        return min(max(round(value, DIGITS - 1 - math.floor(math.log10(scale))), low), high)
+
+
+def outcome(trial: Trial) -> tuple[TrialState, float | None, dict[int, float]]:
+    """Returns what Optuna learns of a trial: its state, its value, and its values by epochs.
+
+    What diverged is pruned without a value, so a sampler avoids it like the worst.
+    """
+    if trial.outcome == FINISHED:
+        return TrialState.COMPLETE, trial.value, trial.values_at
+    state = TrialState.FAIL if trial.outcome == REFUSED else TrialState.PRUNED
+    return state, None, {} if trial.outcome == DIVERGED else trial.values_at
 
 
 def distributions(search: Search) -> dict[str, BaseDistribution]:

@@ -3,7 +3,7 @@
     winner.json   the settings that won
     search.json   what was searched, what it cost, and what the winner reached
     trials.csv    a row per proposed trial: its settings, outcome, value and cost
-    values.csv    a row per trial and rung: the value at equal budget
+    values.csv    a row per trial and rung: the value after its share of the epochs
     curves.csv    a row per trial, seed and epoch
 
 Nothing in it depends on how many processes worked, or how often they were interrupted.
@@ -28,9 +28,7 @@ from textrnn.errors import TextrnnError, first_line
 from textrnn.run_folder import HISTORY_COLUMNS
 from textrnn.search.halving import Halving, Row
 from textrnn.search.proposals import DIVERGED, FINISHED, Trial, distributions
-from textrnn.search.winner import WINNER, read_winner
-
-RESULT = "search.json"
+from textrnn.search.winner import RESULT, WINNER, read_winner
 
 TRIAL_COLUMNS = ("outcome", "rung", "trained_epochs", "seeds", "value", "val_accuracy", "flops", "reason")
 """Of `trials.csv`, after `trial`, `batch` and the knobs."""
@@ -139,6 +137,8 @@ def _trial(halving: Halving, trial: Trial) -> Row:
     rungs = [rung for rung in halving.rungs if rung.trial == trial.number]
     trained = [halving.trainings[task.key] for task in tasks]
     epochs = [len(each.history[: task.until]) for each, task in zip(trained, tasks, strict=True)]
+    failed = [each.failure_until(task.until) is not None for each, task in zip(trained, tasks, strict=True)]
+    spent = zip(trained, epochs, failed, strict=True)
     reached = None if trial.value is None else rungs[-1]
     return {
         "trial": trial.number,
@@ -150,7 +150,7 @@ def _trial(halving: Halving, trial: Trial) -> Row:
         "seeds": " ".join(str(task.seed) for task in tasks),
         "value": reached and reached.value,
         "val_accuracy": reached and reached.val_accuracy,
-        "flops": sum(each.flops * count for each, count in zip(trained, epochs, strict=True)),
+        "flops": sum(each.flops * (count + has_failed) for each, count, has_failed in spent),
         "reason": trial.reason,
     }
 
@@ -182,7 +182,7 @@ def _best(halving: Halving) -> list[Row]:
 
 
 def _importance(halving: Halving) -> dict[str, float]:
-    """Of values after the first rung, at which all trials had the same budget."""
+    """Of values after the first rung, which all trials have."""
     study = optuna.create_study()
     drawn = distributions(halving.search)
     for trial in halving.trials:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from textrnn.config.search import Search
 from textrnn.errors import TextrnnError, first_line
-from textrnn.search.proposals import STATES, Trial, distributions
+from textrnn.search.proposals import Trial, distributions, outcome
 
 ADDRESS = "OPTUNA_STORAGE"
 """Optuna's own variable for the address of a storage."""
@@ -47,12 +46,14 @@ class Storage:
             raise TextrnnError(
                 f"{ADDRESS}: not the address of a database, such as postgresql://user@host/name. Correct or unset it."
             ) from None
-        self._search = search
+        self._search, self._fingerprint = search, fingerprint
         with self._errors():
             storage = RDBStorage(url)
             if name in optuna.get_all_study_names(storage):
-                present = optuna.load_study(study_name=name, storage=storage).user_attrs.get(FINGERPRINT)
-                if present != fingerprint:
+                present = optuna.load_study(study_name=name, storage=storage)
+                if present.user_attrs.get(FINGERPRINT) != fingerprint and (
+                    FINGERPRINT in present.user_attrs or present.trials
+                ):
                     if address:
                         raise TextrnnError(
                             f"{self._shown} holds another search under the name {name}. Rename the search, or delete "
@@ -70,6 +71,11 @@ class Storage:
             TextrnnError: the storage cannot be reached any more.
         """
         with self._errors():
+            if self._study.user_attrs.get(FINGERPRINT) != self._fingerprint:
+                raise TextrnnError(
+                    f"{self._shown}: another search has taken the place of {self._study.study_name}. What was trained "
+                    "is kept: run one at a time, or rename one."
+                )
             for trial in trials:
                 if trial.number >= self._count:
                     self._study.add_trial(_frozen(trial, self._search))
@@ -78,7 +84,7 @@ class Storage:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
+        except (SQLAlchemyError, ImportError, RuntimeError, KeyError, optuna.exceptions.StorageInternalError) as error:
             raise TextrnnError(
                 f"{self._shown}, Optuna's storage, cannot be used: {first_line(error.__cause__ or error)}. What was "
                 f"trained is kept: repair it, or name another in {ADDRESS}, and run this again."
@@ -86,12 +92,12 @@ class Storage:
 
 
 def _frozen(trial: Trial, search: Search) -> optuna.trial.FrozenTrial:
-    state = STATES.get(trial.outcome, TrialState.PRUNED)
+    state, value, values_at = outcome(trial)
     return optuna.create_trial(
         state=state,
-        value=trial.value if state == TrialState.COMPLETE else None,
+        value=value,
         params=trial.proposed,
         distributions=distributions(search),
-        intermediate_values=trial.values_at,
+        intermediate_values=values_at,
         user_attrs={"outcome": trial.outcome, "reason": trial.reason},
     )

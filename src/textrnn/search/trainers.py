@@ -9,7 +9,7 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.modeling.batches import Tokens, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.inputs import load_start
-from textrnn.modeling.training import Trainer
+from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs
 from textrnn.text.encoder import TextEncoder
@@ -37,12 +37,10 @@ class Trainers:
             self._trainer.cache_clear()
             self._batch = task.batch
         trainer = self._trainer(task.experiment)
-        trainer.checkpoints = Checkpoints(self._inputs.checkpoints / task.key, self._inputs.key)
+        trainer.checkpoints = Checkpoints(self._inputs.checkpoints / self._inputs.name(task), self._inputs.key)
         result = trainer.run(task.seed, until=task.until)
-        epochs = len(result.history)
-        is_over = result.failure is not None or epochs < task.until or epochs == task.experiment.epochs
-        flops = trainer.flops([result])["training"] / max(epochs, 1)
-        return Training(result.history, flops, is_over, result.failure)
+        of_an_epoch = trainer.flops([SeedResult(task.seed, [{}])])["training"]
+        return Training(result.history, of_an_epoch, result.is_over, result.failure)
 
     def _new_trainer(self, experiment: Experiment) -> Trainer:
         encoder, start = self._start(experiment.embedding)

@@ -7,6 +7,7 @@ continues from its checkpoint, in the process that has its graph if that is free
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,17 +19,23 @@ from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from textrnn.config.experiment import Experiment
 from textrnn.errors import TextrnnError
 from textrnn.search.halving import Task, Training
 from textrnn.search.progress import Progress
 
+if TYPE_CHECKING:
+    from textrnn.search.trainers import Trainers
+
 RECORD = "trainings.jsonl"
 
-TRAINING = ("src/textrnn/modeling/", "src/textrnn/embeddings/", "src/textrnn/text/", "src/textrnn/search/trainers.py")
+TRAINING = tuple(
+    f"src/textrnn/{part}" for part in ("modeling/", "embeddings/", "text/", "process.py", "search/trainers.py")
+)
 """Code on which a training depends."""
 
 
@@ -37,13 +44,19 @@ class Inputs:
     """Where a process finds what it trains on, and where it saves.
 
     Attributes:
-        key: of inputs and of the code in `TRAINING`: what was made with another one is void.
+        key: of the tokens, the code in `TRAINING` and the libraries: what was made with another one is void.
+        vectors: the name of each embedding, and a digest.
     """
 
     tokens: Path
     embeddings: Path
     checkpoints: Path
     key: str
+    vectors: tuple[tuple[str, str], ...]
+
+    def name(self, task: Task) -> str:
+        """Returns the name of a training in the record and among the checkpoints."""
+        return hashlib.sha256(f"{task.key} {dict(self.vectors)[task.experiment.embedding]}".encode()).hexdigest()[:32]
 
 
 class Record:
@@ -52,23 +65,27 @@ class Record:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder, self._file = folder, folder / RECORD
         self.known: dict[str, Training] = {}
-        lines = self._file.read_text(encoding="utf-8").split("\n")[:-1] if self._file.is_file() else []
-        if lines and lines[0] != json.dumps({"key": key}):
-            sys.stderr.write(f"warning: {folder} was made with other inputs or code: deleted, the search starts anew\n")
-            shutil.rmtree(folder)
-            lines = []
-        for line in lines[1:]:
-            content = json.loads(line)
-            self.known[content.pop("training")] = Training(**content)
-        if not lines:
+        content = self._file.read_bytes() if self._file.is_file() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        try:
+            head, *lines = map(json.loads, whole.splitlines())
+            if head != {"key": key}:
+                raise ValueError("of another training")
+            self.known = {each["training"]: Training(**each["is"]) for each in lines}
+            os.truncate(self._file, len(whole))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self.known = {}
+            if content:
+                sys.stderr.write(f"warning: {folder} was made with other inputs, code or libraries: deleted\n")
+                shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
             self._file.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
 
-    def add(self, key: str, training: Training) -> None:
+    def add(self, name: str, training: Training) -> None:
         """Keeps a training, on disk before this returns."""
-        self.known[key] = training
+        self.known[name] = training
         with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"training": key, **asdict(training)}) + "\n")
+            stream.write(json.dumps({"training": name, "is": asdict(training)}) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -108,7 +125,7 @@ class Workers:
         """
         waiting = []
         for task in tasks:
-            known = self._record.known.get(task.key)
+            known = self._record.known.get(self._inputs.name(task))
             if known is not None and known.is_enough(task):
                 self._progress.known(task, known)
             else:
@@ -121,18 +138,21 @@ class Workers:
                     waiting.remove(task)
                     busy[self._submit(process, task)] = process, task
                     self._progress.start(task)
-            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+            # Those that ended well first: what one of them raises comes after all others are kept.
+            for future in sorted(wait(busy, return_when=FIRST_COMPLETED).done, key=lambda done: bool(done.exception())):
                 _, task = busy.pop(future)
                 try:
                     training = future.result()
                 except BrokenProcessPool:
+                    experiment = task.experiment
                     raise TextrnnError(
-                        f"a process was killed while it trained trial {task.trial}, perhaps because memory ran out. "
-                        "What was finished is kept: run this again, with fewer --jobs."
+                        f"a process was killed while it trained trial {task.trial} ({experiment.units} units, batches "
+                        f"of {experiment.batch_size}), perhaps because memory ran out. What was finished is kept: run "
+                        "this again, with fewer --jobs, or leave such settings out of the space."
                     ) from None
-                self._record.add(task.key, training)
+                self._record.add(self._inputs.name(task), training)
                 self._progress.end(task, training)
-        return {task.key: self._record.known[task.key] for task in tasks}
+        return {task.key: self._record.known[self._inputs.name(task)] for task in tasks}
 
     def _choose(self, process: int, waiting: list[Task]) -> Task:
         """A task whose graph `process` has, else one whose graph no other process has."""
@@ -145,17 +165,12 @@ class Workers:
     def _submit(self, process: int, task: Task) -> Future[Training]:
         while len(self._pools) <= process:
             context = multiprocessing.get_context("spawn")
-            self._pools.append(ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._inputs,)))
-        return self._pools[process].submit(_train, task)
+            self._pools.append(ProcessPoolExecutor(1, context, initializer=_begin))
+        return self._pools[process].submit(_train, self._inputs, task)
 
 
-_worker: Any = None
-"""The `Trainers` of this process, if it is one that trains."""
-
-
-def _begin(inputs: Inputs) -> None:
+def _begin() -> None:
     """Prepares a process that trains. It ends with its parent, however that ends; signals are the parent's."""
-    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -165,12 +180,16 @@ def _begin(inputs: Inputs) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    from textrnn.search.trainers import Trainers  # deferred: the parent does without TensorFlow
-
-    _worker = Trainers(inputs)
 
 
-def _train(task: Task) -> Training:
-    training: Training = _worker.train(task)
+def _train(inputs: Inputs, task: Task) -> Training:
+    training = _trainers(inputs).train(task)
     gc.collect()
     return training
+
+
+@cache
+def _trainers(inputs: Inputs) -> Trainers:
+    from textrnn.search.trainers import Trainers  # deferred: the parent does without TensorFlow
+
+    return Trainers(inputs)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params, load_params
+from textrnn.config.search import Search
 from textrnn.config.validation import validate
 from textrnn.config.yaml_file import parse_json, read_text
 from textrnn.errors import TextrnnError
 
 FOLDER = Path("data/searches")
-WINNER = "winner.json"
+WINNER, RESULT = "winner.json", "search.json"
 
 
 def read_winner(file: Path) -> Experiment:
@@ -26,6 +29,20 @@ def read_winner(file: Path) -> Experiment:
     return validate(Experiment, settings, str(file))
 
 
+def is_current(folder: Path, search: Search, start: Experiment) -> bool:
+    """Returns whether the finished search in `folder` was the one that the study declares now."""
+    file = folder / RESULT
+    if not file.is_file():
+        return False
+    content = parse_json(read_text(file), str(file), f"Restore it with `dvc checkout --force {folder}`.")
+    try:
+        made_with = Search.model_validate({**content["settings"], "space": content["space"]})
+    except (ValidationError, LookupError, TypeError):  # by a version with other settings
+        return False
+    unsearched = {knob: getattr(start, knob) for knob in search.space}
+    return made_with == search and read_winner(folder / WINNER).model_copy(update=unsearched) == start
+
+
 def load_study(project: Path = Path()) -> Params:
     """Returns the active study of `project`; the winners of finished searches are among its experiments.
 
@@ -36,7 +53,13 @@ def load_study(project: Path = Path()) -> Params:
 
 
 def with_winners(params: Params, searches: Path) -> Params:
-    """Returns `params` with the winner of each search in `searches` among the experiments, under the search's name."""
-    files = {name: searches / name / WINNER for name in params.searches}
-    found = {name: read_winner(file) for name, file in files.items() if file.is_file()}
+    """Returns `params` with the winner of each search among the experiments, under the search's name.
+
+    A search that is not done in `searches`, or was another one, has none.
+    """
+    found = {
+        name: read_winner(searches / name / WINNER)
+        for name, search in params.searches.items()
+        if is_current(searches / name, search, params.experiments[search.start])
+    }
     return params.model_copy(update={"experiments": {**params.experiments, **found}})

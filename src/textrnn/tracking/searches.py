@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from textrnn.config.params import Params
-from textrnn.config.search import Search
 from textrnn.run_folder import MEASURES
-from textrnn.search.winner import FOLDER
+from textrnn.search.winner import FOLDER, is_current
 from textrnn.tracking.record import PARENT, Tags, source_tags
 from textrnn.tracking.source import Recorded, Source
 from textrnn.tracking.store import Row, Store
@@ -93,16 +91,9 @@ def find_search(project: Path, params: Params, name: str) -> SearchSource | None
     from textrnn.search.result import SearchResult  # deferred: a study without searches needs no Optuna
 
     folder, search = project / FOLDER / name, params.searches[name]
-    if not (folder / "search.json").is_file():
+    if not is_current(folder, search, params.experiments[search.start]):
         return None
-    result, start = SearchResult.load(folder), params.experiments[search.start]
-    try:
-        made_with = Search.model_validate({**result.settings, "space": result.space})
-    except ValidationError:  # by a version with other settings
-        return None
-    made_from = result.experiment.model_copy(update={knob: getattr(start, knob) for knob in search.space})
-    if (made_with, made_from) != (search, start):
-        return None
+    result = SearchResult.load(folder)
     return SearchSource(project, params, folder, f"search@{name}", result.trials["trial"].tolist(), result)
 
 
