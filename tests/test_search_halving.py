@@ -22,6 +22,80 @@ def test_the_best_third_of_each_rung_goes_on_and_is_not_trained_again() -> None:
     halving = Halving(search(), START, lab.train)
     winner = halving.run()
     trained = [trial for trial in halving.trials if trial.outcome != "refused"]
+    assert len(trained) == 18
+    assert trained[0].values == {
+        "units": 8,
+        "learning_rate": 0.003,
+        "dropout": 0.0,
+        "cell": "lstm",
+        "bidirectional": False,
+    }
+    for batch in (0, 1):
+        own = [trial for trial in trained if trial.batch == batch]
+        by_rung = {epochs: [trial for trial in own if epochs in trial.values_at] for epochs in (1, 3, 9)}
+        assert [len(trials) for trials in by_rung.values()] == [9, 3, 1]
+        for epochs, further in ((1, 3), (3, 9)):
+            cut = [trial.values_at[epochs] for trial in by_rung[epochs] if trial not in by_rung[further]]
+            assert max(trial.values_at[epochs] for trial in by_rung[further]) <= min(cut)
+    assert winner.outcome == "finished"
+    assert winner.value == min(trial.value for trial in trained if trial.outcome == "finished" and trial.value)
+    assert len(lab.epochs) == 2 * (9 + 3 * 2 + 6)
+
+
+def test_what_the_rules_refuse_is_reported_and_not_trained() -> None:
+    halving = Halving(search(), START, Lab().train)
+    halving.run()
+    refused = [trial for trial in halving.trials if trial.outcome == "refused"]
+    assert refused
+    assert all(trial.values["cell"] == "feedforward" and trial.values["bidirectional"] for trial in refused)
+    assert all("bidirectional needs a recurrent cell" in trial.reason for trial in refused)
+
+
+def test_a_space_of_which_the_rules_refuse_everything_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Search, start: Experiment, values: dict[str, Any]) -> Experiment:
+        raise ValueError("no such combination")
+
+    monkeypatch.setattr(Search, "settings", refuse)
+    with pytest.raises(TextrnnError, match=r"refuse 100 settings of the space in a row, such as \{'units'.*: no such"):
+        Halving(search(), START, Lab().train).run()
+
+
+def test_later_rungs_average_over_more_seeds(tmp_path: Path) -> None:
+    halving = Halving(search(seeds=[1, 1, 3]), START, Lab().train)
+    winner = halving.run()
+    write(tmp_path, "tuned", halving, winner)
+    result = SearchResult.load(tmp_path)
+    assert result.seeds == [1000, 1001, 1002]
+    assert result.value == pytest.approx(loss(result.experiment, 1001, 9))  # the middle one is the mean
+    assert result.values[["rung", "seeds"]].drop_duplicates().to_numpy().tolist() == [[1, 1], [2, 1], [3, 3]]
+
+
+def test_with_early_stopping_the_best_epoch_counts_else_the_last() -> None:
+    """The loss rises from the third epoch on."""
+
+    def turning(experiment: Experiment, seed: int, epoch: int) -> float:
+        return abs(epoch - 2) / 10 + experiment.dropout
+
+    for patience, value, epochs in ((None, 0.7, 9), (2, 0.0, 4)):
+        lab = Lab(turning)
+        winner = Halving(search(), START.model_copy(update={"early_stopping": patience}), lab.train).run()
+        assert winner.value == pytest.approx(value + winner.settings.dropout)
+        assert max(lab.epochs) == epochs
+
+
+def test_what_diverged_is_a_result_and_wins_nothing(tmp_path: Path) -> None:
+    def diverging(experiment: Experiment, seed: int, epoch: int) -> float:
+        return 99.0 if experiment.learning_rate > 0.01 and epoch > 1 else loss(experiment, seed, epoch)
+
+    halving = Halving(search(trials=27), START, Lab(diverging).train)
+    winner = halving.run()
+    write(tmp_path, "tuned", halving, winner)
+    trials = SearchResult.load(tmp_path).trials
+    diverged = trials[trials["outcome"] == "diverged"]
+    assert len(diverged) > 0
+    assert (diverged["learning_rate"] > 0.01).all()
+    assert set(diverged["reason"]) == {"seed 1000: the loss is no longer a finite number in epoch 2"}
+    assert diverged["value"].isna().all()
     assert (diverged["rung"] == 2).all()
     assert (diverged["trained_epochs"] == 1).all()
     assert (diverged["flops"] == 200).all(), "the epoch that failed was computed, too"
