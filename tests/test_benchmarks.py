@@ -166,6 +166,7 @@ def test_the_pipeline_is_compared_in_a_project_that_is_up_to_date(project: TinyP
         params["experiments"] = {"lstm": params["experiments"]["lstm"]}
         params["baselines"] = {"majority": {"kind": "majority"}}
         params["comparisons"]["against"] = ["majority"]
+        params["probes"] = []
         del params["embeddings"]["glove"]
 
     project.edit("params.yaml", few)
