@@ -69,7 +69,7 @@ def hidden(folder: Path) -> list[str]:
 
 
 def test_signals_stop_the_trainings_and_the_same_command_goes_on(project):
-    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(epochs=200))
+    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(epochs=60))
     before = project.lock()
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         with started(project, "repro", "--jobs", "2") as process:
@@ -89,7 +89,7 @@ def test_signals_stop_the_trainings_and_the_same_command_goes_on(project):
     text = project.textrnn("repro", "--jobs", "2").text
     order = [text.index(f"{stage}@lstm done in ") for stage in ("train", "probe")]
     assert order == sorted(order)
-    assert json.loads(project.read("runs/lstm/run.json"))["params"]["epochs"] == 200
+    assert json.loads(project.read("runs/lstm/run.json"))["params"]["epochs"] == 60
     assert project.dvc("status").text.strip() == "Data and pipelines are up to date."
 
 

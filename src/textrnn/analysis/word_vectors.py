@@ -16,28 +16,15 @@ FREQUENT = 1000  # words are chosen from so many of the most frequent ones
 MAP_COLUMNS = ("experiment", "word", "klass", "x_before", "y_before", "x_after", "y_after")
 PROBES, NEIGHBOURS, ANSWERS, MAPPED = 12, 8, 3, 40
 
-ANALOGIES = tuple(
-    tuple(line.split())
-    for line in """
-    king man woman queen
-    son man woman daughter
-    actor man woman actress
-    uncle man woman aunt
-    walked walk see saw
-    went go take took
-    making make watch watching
-    bigger big small smaller
-    better good bad worse
-    best good bad worst
-    paris france england london
-    french france japan japanese
-    tokyo japan germany berlin
-    films film movie movies
-    men man child children
-    unfunny funny interesting uninteresting
-    impossible possible likely unlikely
-    """.strip().splitlines()
-)
+_QUESTIONS = """
+king man woman queen; son man woman daughter; actor man woman actress;
+uncle man woman aunt; walked walk see saw; went go take took;
+making make watch watching; bigger big small smaller; better good bad worse;
+best good bad worst; paris france england london; french france japan japanese;
+tokyo japan germany berlin; films film movie movies; men man child children;
+unfunny funny interesting uninteresting; impossible possible likely unlikely
+"""
+ANALOGIES = tuple(tuple(each.split()) for each in _QUESTIONS.split(";"))
 """`a - b + c` and its answer, such as "king - man + woman" and "queen": family, tense, comparative and superlative,
 country, plural and opposite (Mikolov et al., "Efficient Estimation of Word Representations in Vector Space", 2013)."""
 

@@ -67,8 +67,9 @@ def _finding(model: type[BaseModel], item: Any, where: str) -> str:
         # A rule over several keys: its message names what breaks it, where the whole section would hide it.
         return ": ".join(filter(None, [prefix, key, item["msg"].removeprefix("Value error, ")])) + "."
     if item["type"] == "string_type" and isinstance(item["input"], bool | int | float | date | None):
+        kind = _YAML_KINDS.get(type(item["input"]), "nothing")
         return (
-            f"{prefix}: {key}: YAML reads this as {_YAML_KINDS[type(item['input'])]} ({item['input']}), and text is "
+            f"{prefix}: {key}: YAML reads this as {kind} ({item['input']}), and text is "
             'wanted. Put it in quotation marks, such as "no", "007" or "2024-01-01".'
         )
     message = item["msg"]
@@ -77,14 +78,7 @@ def _finding(model: type[BaseModel], item: Any, where: str) -> str:
     return f"{prefix}: {key}: {message}. Received: {item['input']!r}"
 
 
-_YAML_KINDS = {
-    bool: "a truth value",
-    int: "a number",
-    float: "a number",
-    date: "a date",
-    datetime: "a point in time",
-    type(None): "nothing",
-}
+_YAML_KINDS = {int: "a number", float: "a number", bool: "a truth value", date: "a date", datetime: "a point in time"}
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -17,12 +17,7 @@ DISTANCES = 200  # the largest number of distances: 0 is the last token, 1 the o
 TEXTS = 500  # the largest number of texts
 BATCH = 128
 
-GRADIENT_SCHEMA: dict[str, type[pl.DataType]] = {
-    "seed": pl.Int32,
-    "id": pl.String,
-    "distance": pl.Int32,
-    "norm": pl.Float32,
-}
+GRADIENT_SCHEMA = pl.Schema({"seed": pl.Int32, "id": pl.String, "distance": pl.Int32, "norm": pl.Float32})
 
 
 def long_texts(lengths: np.ndarray) -> tuple[np.ndarray, int]:

@@ -23,12 +23,8 @@ _TAG = (
 """A comment or tag of HTML, in lower case. `<3`, `<unk>` and `a <b and c> d` do not match."""
 
 _SPELLINGS = {
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{LEFT SINGLE QUOTATION MARK}": "'",
-    "\N{ACUTE ACCENT}": "'",
-    "`": "'",
-    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
-    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    **dict.fromkeys("\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}`", "'"),
+    **dict.fromkeys("\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", '"'),
     "\N{HORIZONTAL ELLIPSIS}": "...",
     "\N{NON-BREAKING HYPHEN}": "-",
 }
