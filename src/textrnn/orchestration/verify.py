@@ -24,8 +24,7 @@ SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 def verify(project: Path, jobs: int, tolerance: float, console: Console) -> bool:
     """Returns whether every stage gives the bytes of `dvc.lock` again, or metrics within `tolerance`.
 
-    The copy has the files that git tracks, as they are now, and an empty DVC cache; downloads are
-    repeated too.
+    The copy has the files that git tracks, as they are now, and an empty DVC cache; downloads are repeated too.
 
     Raises `TextrnnError`: `project` has no dvc.lock, is no git repository, or the study does not run.
     """
@@ -64,9 +63,8 @@ def repeat(project: Path, copy: Path, jobs: int) -> None:
 def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
     """Returns a verdict by stage for two project folders, each with its `dvc.lock` and `reports/`.
 
-    A training or baseline whose bytes differ is judged by its metrics; the comparison, and
-    embeddings (word2vec is trained, too), by the metrics of the whole study. Any other stage with
-    other bytes is different.
+    A training or baseline whose bytes differ is judged by its metrics; the comparison, and embeddings (word2vec is
+    trained, too), by the metrics of the whole study. Any other stage with other bytes is different.
     """
     left, right = Revision.read(ours), Revision.read(theirs)
     return {stage: _verdict(stage, left, right, tolerance) for stage in dict.fromkeys([*left.stages, *right.stages])}
