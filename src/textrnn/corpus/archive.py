@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 from isal import igzip, isal_zlib
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 
 OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")  # finds the paths of files that macOS adds to archives
 
@@ -117,7 +117,7 @@ def _damage_reported(archive: Path) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's own error (disk, permissions): not about the archive
-        reason = str(error).splitlines()[0].rstrip(":.")
+        reason = first_line(error).rstrip(":")
         raise TextrnnError(
             f"{archive} is damaged, or not the kind of archive that its entry in catalog.yaml says: "
             f"{reason}. Check format, member and sha256 there, then delete the file and download it again."

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, first_line
 from textrnn.text.tokenizer import compose
 
 REPLACED = "character that is none (NUL, half of a surrogate pair), replaced by U+FFFD"
@@ -52,10 +52,8 @@ def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
         try:
             return pl.read_parquet(io.BytesIO(data)), 0
         except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            raise TextrnnError(
-                f"{where} is not readable as parquet: {reason}. Check the file and its format."
-            ) from None
+            message = f"{where} is not readable as parquet: {first_line(error)}. Check the file and its format."
+            raise TextrnnError(message) from None
     text = decode(data, where)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as old Macs ended lines
