@@ -23,8 +23,9 @@ def main(
     """Compares the RUNS that PLAN declares, and writes the REPORT folder."""
     settings = load_planned_stage(plan, ReportPlan).settings
     params = with_winners(settings.params, searches)
-    names = [*params.experiments, *params.baselines]
-    missing = [name for name in names if not (runs / name / "run.json").is_file()]
+    names = [*dict.fromkeys((*params.experiments, *params.searches, *params.baselines))]
+    undone = params.searches.keys() - params.experiments.keys()  # or done with other settings
+    missing = [name for name in names if name in undone or not (runs / name / "run.json").is_file()]
     if missing:
         raise TextrnnError(
             f"{runs} lacks {len(missing)} of the {len(names)} runs that params.yaml declares: {', '.join(missing)}. "

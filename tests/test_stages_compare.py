@@ -197,7 +197,15 @@ def test_a_search_has_its_winner_on_the_leaderboard_and_its_own_tables_and_pictu
     params["searches"] = {"tuned": {"start": "lstm", "space": {"units": {"low": 2, "high": 256}}, "rungs": 1}}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     write_plan(project)
-    make_search(project / "data" / "searches", "tuned", trials=20, space=space)
+    folder = project / "data" / "searches" / "tuned"
+    make_search(folder.parent, "tuned", trials=20, space=space)
+    declared = load_params(project / "params.yaml")
+    content = json.loads((folder / "search.json").read_text())
+    content |= {"space": params["searches"]["tuned"]["space"]}
+    content["settings"] = declared.searches["tuned"].model_dump(exclude={"space"})
+    (folder / "search.json").write_text(json.dumps(content))
+    assert "lacks 1 of the 4 runs that params.yaml declares: tuned" in compare().stderr  # found by another start
+    (folder / "winner.json").write_text(json.dumps(declared.experiments["lstm"].model_dump() | {"units": 16}))
     assert "lacks 1 of the 4 runs that params.yaml declares: tuned. Run `dvc repro`" in compare().stderr
     make_run(project / "runs", "tuned", epochs=2, seeds=[0, 1])
 

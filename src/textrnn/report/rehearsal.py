@@ -56,7 +56,7 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
             folder.mkdir()
         runs, embeddings, probes, searches, report, mlflow = folders
         for name, search in few.searches.items():
-            _write_search(searches / name, search, params.experiments[search.start])
+            _write_search(searches / name, search, few.experiments[search.start])
         few = with_winners(few, searches)
         for name, embedding in few.embeddings.items():
             _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
@@ -91,7 +91,9 @@ def _few(params: Params, texts: int) -> Params:
             chosen[name] = experiment
             known |= adds
     probes = [name for name in params.probes if name in chosen]
-    searches = dict(list(params.searches.items())[:1])
+    few = {"trials": TRIALS, "batch": TRIALS, "rungs": 1, "seeds": [1]}
+    searches = {name: search.model_copy(update=few) for name, search in list(params.searches.items())[:1]}
+    chosen |= {search.start: params.experiments[search.start] for search in searches.values()}
     update = {"experiments": chosen, "probes": probes, "searches": searches, "seeds": params.seeds[:SEEDS]}
     return params.model_copy(update=update)
 
@@ -139,13 +141,12 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
 
 
 def _write_search(folder: Path, search: Search, start: Experiment) -> None:
-    """Writes what a search leaves, of a few trials that are not trained; one of them diverges."""
+    """Writes what a search leaves whose trials are not trained; one of them diverges."""
 
     def train(tasks: list[Task]) -> dict[str, Training]:
         return {task.key: _training(task) for task in tasks}
 
-    few = search.model_copy(update={"trials": TRIALS, "batch": TRIALS, "rungs": min(search.rungs, 2)})
-    halving = Halving(few, start, train)
+    halving = Halving(search, start, train)
     folder.mkdir()
     write_search(folder, folder.name, halving, halving.run())
 
