@@ -71,6 +71,8 @@ COLOURS = {
     "build_embeddings": "#009E73",
     "baseline": "#56B4E9",
     "train": "#0072B2",
+    "search": "#44AA99",
+    "winner": "#332288",
     "probe": "#CC79A7",
     "compare": "#D55E00",
 }

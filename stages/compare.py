@@ -17,12 +17,10 @@ from textrnn.search.winner import with_winners
 from textrnn.stage import run_stage, write_folder
 
 
-def main(
-    plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, probes: Path, searches: Path, report: Path
-) -> None:
+def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, report: Path) -> None:
     """Compares the RUNS that PLAN declares, and writes the REPORT folder."""
     settings = load_planned_stage(plan, ReportPlan).settings
-    params = with_winners(settings.params, searches)
+    params = with_winners(settings.params, runs)
     names = [*dict.fromkeys((*params.experiments, *params.searches, *params.baselines))]
     undone = params.searches.keys() - params.experiments.keys()  # or done with other settings
     missing = [name for name in names if name in undone or not (runs / name / "run.json").is_file()]
@@ -35,7 +33,7 @@ def main(
         study.write(
             fresh,
             params,
-            study.Folders(runs, corpus, tokens, embeddings, probes, searches),
+            study.Folders(runs, corpus, tokens, embeddings),
             settings.not_stated,
         )
     sys.stderr.writelines(f"warning: {sentence}\n" for sentence in lettering.advice())

@@ -21,15 +21,15 @@ def write_probe(folder: Path, name: str, norms: dict[int, list[list[float]]]) ->
         for place, text in enumerate(texts)
         for distance, norm in enumerate(text)
     ]
-    (folder / name).mkdir(parents=True)
+    (probe := folder / f"probe@{name}").mkdir(parents=True)
     schema = {"seed": pl.Int32, "id": pl.String, "distance": pl.Int32, "norm": pl.Float32}
-    pl.DataFrame(rows[::-1], schema=schema, orient="row").write_parquet(folder / name / "gradients.parquet")
+    pl.DataFrame(rows[::-1], schema=schema, orient="row").write_parquet(probe / "gradients.parquet")
 
 
 def test_norms_are_geometric_means_relative_to_the_last_token(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", "gru", params={"cell": "gru", "embedding": "glove"}, seeds=[0])
-    write_probe(tmp_path / "probes", "gru", {0: [[8.0, 4.0], [1.0, 0.125], [0.5, 0.5]]})
-    table = memory([run], tmp_path / "probes", alone)
+    write_probe(tmp_path / "runs", "gru", {0: [[8.0, 4.0], [1.0, 0.125], [0.5, 0.5]]})
+    table = memory([run], alone)
     assert table[["experiment", "cell", "distance", "texts"]].to_numpy().tolist() == [
         ["gru", "gru", 0, 3],
         ["gru", "gru", 1, 3],
@@ -44,13 +44,13 @@ def test_norms_are_geometric_means_relative_to_the_last_token(tmp_path: Path) ->
 
 def test_a_gradient_that_vanished_to_zero_stays_on_the_scale(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", "rnn", params={"cell": "simple_rnn", "embedding": "glove"}, seeds=[0, 1])
-    write_probe(tmp_path / "probes", "rnn", {seed: [[1.0, 0.0], [1.0, 0.0]] for seed in (0, 1)})
-    assert memory([run], tmp_path / "probes", alone)["norm"].tolist() == [1, pytest.approx(1.1755e-38)]
+    write_probe(tmp_path / "runs", "rnn", {seed: [[1.0, 0.0], [1.0, 0.0]] for seed in (0, 1)})
+    assert memory([run], alone)["norm"].tolist() == [1, pytest.approx(1.1755e-38)]
 
 
 def test_no_probe_no_seed_no_row(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", "gru", seeds=[0], failures={"0": "NaN"})
-    write_probe(tmp_path / "probes", "gru", {})
-    assert memory([run], tmp_path / "probes", alone).empty
+    write_probe(tmp_path / "runs", "gru", {})
+    assert memory([run], alone).empty
     with pytest.raises(TextrnnError, match=r"gradients.parquet is missing: gru was not probed"):
-        memory([run], tmp_path / "nowhere", alone)
+        memory([make_run(tmp_path / "elsewhere", "gru", seeds=[0])], alone)

@@ -158,10 +158,9 @@ def test_another_study_prunes_and_back_trains_nothing_again(project):
     assert "mean ranks first of 2 experiments" in " ".join(other.split())
     assert other.count("More in reports/less/index.html") == 1
     for folder, left in {
-        "runs": {"gru", "mean", "majority", "nb-svm"},
+        "runs": {"gru", "mean", "majority", "nb-svm", "probe@gru"},
         "data/embeddings": {"glove"},
         "data/downloads/vectors": {"glove"},
-        "data/probes": {"gru"},
     }.items():
         assert {path.name for path in (project.folder / folder).iterdir()} == left
     for trace in ("@lstm", "runs/lstm", "@random"):

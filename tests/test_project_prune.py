@@ -88,11 +88,11 @@ def test_a_correct_lock_is_not_touched(tmp_path, params):
 def test_folders_keep_what_is_declared_and_lose_the_rest(tmp_path, params):
     """Of a killed training too, except where it is declared: another process may be at work on it."""
     write_lock(tmp_path, "train@lstm", "train@old")
-    for name in ("runs/lstm", "runs/old", "runs/.old.k1l_ed12", "runs/.gru.k1l_ed12", "data/probes/gru"):
+    for name in ("runs/lstm", "runs/old", "runs/.old.k1l_ed12", "runs/.gru.k1l_ed12", "runs/probe@gru"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "runs/notes.txt").write_text("mine")
     params.experiments["a.b.12345678"] = params.experiments["lstm"]
     (tmp_path / "runs/a.b.12345678").mkdir()
-    assert prune(tmp_path, params) == ["train@old", "runs/.old.k1l_ed12", "runs/notes.txt", "data/probes/gru"]
+    assert prune(tmp_path, params) == ["train@old", "runs/.old.k1l_ed12", "runs/notes.txt", "runs/probe@gru"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [".gru.k1l_ed12", "a.b.12345678", "lstm"]
     assert prune(tmp_path, params) == []

@@ -40,7 +40,7 @@ def planned(project: TinyProject, **changes: Any) -> None:
 
 
 def command(
-    project: TinyProject, result: str = "data/searches/tuned", checkpoints: str = "checkpoints/tuned"
+    project: TinyProject, result: str = "runs/search@tuned", checkpoints: str = "checkpoints/tuned"
 ) -> list[str]:
     return [sys.executable, "stages/search.py", PLAN, "data/tokens", "data/embeddings", result, checkpoints]
 
@@ -79,11 +79,11 @@ def test_any_number_of_processes_and_any_kill_give_the_same_bytes(project: TinyP
         assert process.returncode == 0, text
         assert [line for line in text.splitlines() if " epochs  trial " not in line] == []
         assert len(text.splitlines()) == TRAININGS
-        found[jobs] = bytes_of(project.folder / "data/searches/tuned")
+        found[jobs] = bytes_of(project.folder / "runs/search@tuned")
         shutil.rmtree(project.folder / "checkpoints/tuned")
     assert found[1] == found[2] == found[8]
 
-    shutil.rmtree(project.folder / "data/searches/tuned")
+    shutil.rmtree(project.folder / "runs/search@tuned")
     record = project.folder / "checkpoints/tuned/trainings.jsonl"
     for trainings in (0, 1, 4):  # at another moment each time
         with at_work(project, 2) as process:
@@ -95,8 +95,8 @@ def test_any_number_of_processes_and_any_kill_give_the_same_bytes(project: TinyP
     with at_work(project, 2) as process:
         text, _ = process.communicate(timeout=900)
     assert process.returncode == 0, text
-    assert bytes_of(project.folder / "data/searches/tuned") == found[1]
-    done = Counter((line["training"], len(line["history"])) for line in map(json.loads, _lines(record)[1:]))
+    assert bytes_of(project.folder / "runs/search@tuned") == found[1]
+    done = Counter((line["training"], len(line["is"]["history"])) for line in map(json.loads, _lines(record)[1:]))
     assert set(done.values()) == {1}, "a training that was finished is not repeated"
     assert not [folder for folder in record.parent.iterdir() if folder.is_dir()], "no checkpoint is left"
 
@@ -113,7 +113,7 @@ def test_repro_runs_the_search_and_then_its_winner_as_a_run_like_any_other(proje
     done = project.textrnn("repro", "--jobs", "2")
     assert "search@tuned" not in done.text, "it was up to date"
     assert "winner@tuned done" in done.text
-    winner = json.loads(project.read("data/searches/tuned/winner.json"))
+    winner = json.loads(project.read("runs/search@tuned/winner.json"))
     run = json.loads(project.read("runs/tuned/run.json"))
     assert run["params"] == winner
     assert run["seeds"] == [0, 1]
@@ -123,7 +123,7 @@ def test_repro_runs_the_search_and_then_its_winner_as_a_run_like_any_other(proje
     assert "unchanged" in project.textrnn("sync").text
 
     # More trials continue the search: what was trained is not trained again.
-    record = project.folder / "checkpoints/searches/tuned/trainings.jsonl"
+    record = project.folder / "checkpoints/searches/tiny/tuned/trainings.jsonl"
     before = _lines(record)
     project.edit("params.yaml", lambda params: params["searches"]["tuned"].update(trials=9))
     project.textrnn("search", "tuned")
@@ -133,7 +133,7 @@ def test_repro_runs_the_search_and_then_its_winner_as_a_run_like_any_other(proje
     # Without the search everything of it goes.
     project.edit("params.yaml", lambda params: (params.pop("searches"), params["comparisons"].update(pairs=[])))
     assert "search@tuned" in project.textrnn("repro").text
-    assert not (project.folder / "data/searches/tuned").exists()
+    assert not (project.folder / "runs/search@tuned").exists()
     assert not (project.folder / "runs/tuned").exists()
 
 
@@ -170,7 +170,7 @@ def test_what_goes_wrong_is_named_and_what_was_trained_is_kept(project: TinyProj
     assert _lines(record)[: len(kept)] == kept
     study = optuna.load_study(study_name="tiny/tuned", storage=shared["OPTUNA_STORAGE"])
     assert Counter(trial.state.name for trial in study.trials) == {"COMPLETE": 2, "PRUNED": 4}
-    result = json.loads(project.read("data/searches/tuned/search.json"))
+    result = json.loads(project.read("runs/search@tuned/search.json"))
     assert study.best_trial.number == result["winner"] and study.best_value == result["value"]
     project.run(*command(project), **shared)  # the same again adds nothing
     assert len(optuna.load_study(study_name="tiny/tuned", storage=shared["OPTUNA_STORAGE"]).trials) == 6

@@ -104,7 +104,7 @@ def write_tokens(data: Path) -> None:
     )
     nothing = Embedding.build(vocabulary, np.empty((0, 4), np.float32), np.empty(0, np.int64))
     nothing.save(data / "embeddings" / "random-4d", {**COVERAGE, "spread": 0.05})
-    write_probe(data / "probes", "lstm", {0: [[1.0, 0.5], [0.5, 0.5]]})
+    write_probe(data.parent / "runs", "lstm", {0: [[1.0, 0.5], [0.5, 0.5]]})
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def compare(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     """Runs the stage."""
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "80")
-    data = [f"data/{name}" for name in ("corpus", "tokens", "embeddings", "probes", "searches")]
+    data = [f"data/{name}" for name in ("corpus", "tokens", "embeddings")]
     folders = ["plan/compare.json", "runs", *data]
 
     def run() -> Ended:
@@ -182,7 +182,7 @@ def test_the_report_reads_nothing_that_its_plan_leaves_out(project: Path, compar
     planned = json.loads(Path("plan/compare.json").read_text())["settings"]["params"]
     left_out = {"prepare", "encode", "train", "promotion", "data_check"}
     assert not left_out & planned.keys()
-    data = [Path("data", name) for name in ("corpus", "tokens", "embeddings", "probes", "searches")]
+    data = [Path("data", name) for name in ("corpus", "tokens", "embeddings")]
     blank = params.model_copy(update=dict.fromkeys(left_out))
     Path("again").mkdir()
     study.write(Path("again"), blank, study.Folders(Path("runs"), *data), ())
@@ -197,11 +197,11 @@ def test_a_search_has_its_winner_on_the_leaderboard_and_its_own_tables_and_pictu
     params["searches"] = {"tuned": {"start": "lstm", "space": {"units": {"low": 2, "high": 256}}, "rungs": 1}}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     write_plan(project)
-    folder = project / "data" / "searches" / "tuned"
-    make_search(folder.parent, "tuned", trials=20, space=space)
+    folder = project / "runs" / "search@tuned"
+    make_search(folder.parent, "search@tuned", trials=20, space=space)
     declared = load_params(project / "params.yaml")
     content = json.loads((folder / "search.json").read_text())
-    content |= {"space": params["searches"]["tuned"]["space"]}
+    content |= {"name": "tuned", "space": params["searches"]["tuned"]["space"]}
     content["settings"] = declared.searches["tuned"].model_dump(exclude={"space"})
     (folder / "search.json").write_text(json.dumps(content))
     assert "lacks 1 of the 4 runs that params.yaml declares: tuned" in compare().stderr  # found by another start

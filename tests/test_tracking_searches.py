@@ -40,7 +40,7 @@ searches:
       dropout: {low: 0.0, high: 0.7}
       early_stopping: {low: 1, high: 3, optional: true}
       cell: {choices: [lstm, gru]}
-    trials: 5
+    trials: 4
     batch: 4
     rungs: 2
     reduction: 2
@@ -113,7 +113,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Synced]:
     params = load_params(project / "params.yaml")
     for name in ("lstm", "gru"):
         make_run(project / "runs", name, params=params.experiments[name].model_dump(), seeds=[0, 1])
-    result = SearchResult.load(make_search(project / "data/searches/tuned", params, epochs=200))
+    result = SearchResult.load(make_search(project / "runs/search@tuned", params, epochs=200))
     make_run(project / "runs", "tuned", params=result.experiment.model_dump(), seeds=[0, 1])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
@@ -267,7 +267,7 @@ def test_what_another_process_writes_is_left_alone(project: Path) -> None:
 
 def test_the_record_of_other_files_is_another_machines(project: Path) -> None:
     before = found(project)
-    file = project / "data/searches/tuned/trials.csv"
+    file = project / "runs/search@tuned/trials.csv"
     file.write_text(TRIALS.replace("0.6,", "0.59,"), encoding="utf-8")
     assert again(project) == Synced(created=[RUN], unchanged=["lstm", "gru", "tuned"])
     store = open_store(project, "tiny/snippets")
@@ -298,7 +298,7 @@ def test_a_search_of_other_settings_is_outdated(project: Path, old: str, new: st
 
 
 def test_a_search_without_files_is_outdated(project: Path) -> None:
-    shutil.rmtree(project / "data/searches")
+    shutil.rmtree(project / "runs/search@tuned")
     assert RUN in sync(project, load_study(project), lambda *_: None).outdated
 
 
@@ -317,7 +317,7 @@ def test_who_lists_runs_sees_the_winners_and_no_search(project: Path) -> None:
 
 def test_a_trial_takes_few_requests(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """64 of them are logged in seconds, and over a network too."""
-    folder = project / "data/searches/tuned"
+    folder = project / "runs/search@tuned"
     shutil.rmtree(folder)
     header, _, row, *_ = TRIALS.splitlines()
     rows = [f"{number},{row.partition(',')[2]}" for number in range(64)]

@@ -113,9 +113,9 @@ def search(
     with resumable():
         orchestration.search(name, jobs, console)
     from textrnn.report.searches import show
-    from textrnn.search.winner import FOLDER
+    from textrnn.search.winner import RUNS, search_folder
 
-    show(FOLDER / name, console)
+    show(search_folder(Path(RUNS), name), console)
 
 
 @commands.command()

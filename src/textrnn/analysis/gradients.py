@@ -1,7 +1,6 @@
 """How the gradient of trained networks fades on its way back through the text, as measured by the stage `probe`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,17 +15,17 @@ from textrnn.run_folder import RunFolder
 COLUMNS = ("experiment", "cell", "distance", "texts", "norm", "low", "high")
 
 
-def memory(runs: Sequence[RunFolder], probes: Path, groups: Groups) -> pd.DataFrame:
+def memory(runs: Sequence[RunFolder], groups: Groups) -> pd.DataFrame:
     """Returns the gradient's norm at each distance from the end of the text, relative to that at the last token.
 
     Columns: `experiment`, `cell`, `distance` (0 is the last token), `texts`, `norm` (geometric mean over texts and
-    seeds, 1 at distance 0) with its 95 % interval `low` and `high` over both. `probes` has a folder for each of `runs`.
+    seeds, 1 at distance 0) with its 95 % interval `low` and `high` over both.
 
     Raises `TextrnnError`: an experiment was not probed.
     """
     rows = []
     for run in runs:
-        file = probes / run.name / "gradients.parquet"
+        file = run.path.with_name(f"probe@{run.name}") / "gradients.parquet"
         if not file.is_file():
             raise TextrnnError(f"{file} is missing: {run.name} was not probed. Run `dvc repro`.")
         table = pl.read_parquet(file).sort("seed", "id", "distance")

@@ -170,7 +170,7 @@ class _Repro:
         self._prune()
         if (stage := f"search@{name}") in self._bring_upstream_up_to_date(self._changed_stages()):
             self._run_chains([[stage]], jobs=1)
-            self._check()
+            self._check(1)
 
     def _bring_upstream_up_to_date(self, changed: list[str]) -> list[str]:
         """Runs what comes before searches and trainings, if it is among the `changed` stages; returns those left."""
@@ -233,7 +233,7 @@ class _Repro:
         self._run_chains(searches, jobs=1)
         failed = {f"winner@{name.partition('@')[2]}" for name in self.failed}
         self._run_chains([[stage for stage in chain if stage not in failed] for chain in chains.values()], self.jobs)
-        self._check()
+        self._check(len(searches) + sum(map(len, chains.values())))
 
     def _run_chains(self, chains: list[list[str]], jobs: int) -> None:
         """Runs the stages of each chain one after the other, `jobs` chains at once; what fails is in `failed`."""
@@ -259,10 +259,10 @@ class _Repro:
             future.result()
         return others
 
-    def _check(self) -> None:
+    def _check(self, total: int) -> None:
         if self.failed:
             raise TextrnnError(
-                f"{len(self.failed)} stages failed:\n"
+                f"{len(self.failed)} of {total} stages failed:\n"
                 + "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
                 + "\nWhat succeeded is kept: fix the cause and run this again."
             )

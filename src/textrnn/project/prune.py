@@ -18,9 +18,6 @@ from textrnn.project.dvc_lock import read_stages
 FIRST = ("plan", "download_corpus", "prepare_corpus", "encode_corpus", "rehearse")
 """The stages that every study has, up to where it branches; `compare`, the last, comes after all."""
 
-KEPT = ".gitkeep"
-"""Keeps a folder in git that may be empty, and that `compare` depends on."""
-
 SCRATCH = re.compile(r"^\.(.+)\.\w{8}$")
 """Names of the folders in which stages write until they are done: see `stage.write_folder`."""
 
@@ -78,16 +75,18 @@ def undeclared(project: Path, params: Params) -> list[Path]:
     A stage's scratch folder counts by the name of its output.
     """
     declared: dict[str, Iterable[str]] = {
-        "runs": [*params.experiments, *params.searches, *params.baselines],
+        "runs": [
+            *(*params.experiments, *params.searches, *params.baselines),
+            *(f"search@{name}" for name in params.searches),
+            *(f"probe@{name}" for name in params.probes),
+        ],
         "data/embeddings": params.embeddings,
-        "data/searches": params.searches,
-        "data/probes": params.probes,
     }
     return [
         path
         for folder, names in declared.items()
         for path in sorted((project / folder).glob("*"))
-        if path.name != KEPT and SCRATCH.sub(r"\1", path.name) not in names
+        if SCRATCH.sub(r"\1", path.name) not in names
     ]
 
 

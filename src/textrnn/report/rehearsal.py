@@ -23,7 +23,7 @@ from textrnn.report import run_report, study
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
 from textrnn.search.halving import Halving, Task, Training
 from textrnn.search.result import write as write_search
-from textrnn.search.winner import with_winners
+from textrnn.search.winner import search_folder, with_winners
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
@@ -51,21 +51,21 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         for split in ("valid", "test")
     }
     with TemporaryDirectory() as scratch:
-        folders = [Path(scratch, name) for name in ("runs", "embeddings", "probes", "searches", "report", "mlflow")]
+        folders = [Path(scratch, name) for name in ("runs", "embeddings", "report", "mlflow")]
         for folder in folders:
             folder.mkdir()
-        runs, embeddings, probes, searches, report, mlflow = folders
+        runs, embeddings, report, mlflow = folders
         for name, search in few.searches.items():
-            _write_search(searches / name, search, few.experiments[search.start])
-        few = with_winners(few, searches)
+            _write_search(search_folder(runs, name), name, search, few.experiments[search.start])
+        few = with_winners(few, runs)
         for name, embedding in few.embeddings.items():
             _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
         for name in (*few.experiments, *few.baselines):
             _write_run(runs / name, few, encoder, splits)
         for name in few.probes:
-            (probes / name).mkdir()
-            _gradients(few.seeds, splits["valid"]["id"]).write_parquet(probes / name / "gradients.parquet")
-        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings, probes, searches), ())
+            (probe := runs / f"probe@{name}").mkdir()
+            _gradients(few.seeds, splits["valid"]["id"]).write_parquet(probe / "gradients.parquet")
+        study.write(report, few, study.Folders(runs, corpus, tokens, embeddings), ())
         read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
         texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")
         run_report.write(mlflow, RunFolder.load(runs / next(iter(few.experiments))), texts)
@@ -140,7 +140,7 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
     write_run(folder, run, predictions, history)
 
 
-def _write_search(folder: Path, search: Search, start: Experiment) -> None:
+def _write_search(folder: Path, name: str, search: Search, start: Experiment) -> None:
     """Writes what a search leaves whose trials are not trained; one of them diverges."""
 
     def train(tasks: list[Task]) -> dict[str, Training]:
@@ -148,7 +148,7 @@ def _write_search(folder: Path, search: Search, start: Experiment) -> None:
 
     halving = Halving(search, start, train)
     folder.mkdir()
-    write_search(folder, folder.name, halving, halving.run())
+    write_search(folder, name, halving, halving.run())
 
 
 def _training(task: Task) -> Training:

@@ -30,6 +30,7 @@ from textrnn.report.sections import Report
 from textrnn.report.summary import summary
 from textrnn.run_folder import RunFolder
 from textrnn.search.result import SearchResult
+from textrnn.search.winner import search_folder
 from textrnn.text.encoder import TextEncoder
 from textrnn.text.vocabulary import Vocabulary
 
@@ -45,8 +46,6 @@ class Folders:
     corpus: Path
     tokens: Path
     embeddings: Path
-    probes: Path
-    searches: Path
 
 
 def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[str] = ()) -> None:
@@ -71,11 +70,11 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
     ranked = [run for name in board["experiment"] for run in runs if run.name == name]
     study |= {
         "calibration": calibration(ranked),
-        "memory": memory([run for run in ranked if run.name in params.probes], folders.probes, of_corpus),
+        "memory": memory([run for run in ranked if run.name in params.probes], of_corpus),
         **_errors(ranked, params, folders, ratios),
         **_words(ranked, params, folders, encoder.vocabulary, ratios),
         "published": published(runs, params, board),
-        **searches([SearchResult.load(folders.searches / name) for name in params.searches], study["scores"]),
+        **searches([SearchResult.load(search_folder(folders.runs, name)) for name in params.searches], study["scores"]),
     }
     study["protocol"], study["optimism"] = protocol(runs, of_corpus)
     study |= data_size(runs, params, train["label"].count(), of_corpus)

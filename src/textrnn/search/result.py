@@ -1,4 +1,4 @@
-"""`data/searches/<name>/`: what a search tried, how each trial ended, and which one won.
+"""`runs/search@<name>/`: what a search tried, how each trial ended, and which one won.
 
     winner.json   the settings that won
     search.json   what was searched, what it cost, and what the winner reached

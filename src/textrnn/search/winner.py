@@ -13,7 +13,7 @@ from textrnn.config.validation import validate
 from textrnn.config.yaml_file import parse_json, read_text
 from textrnn.errors import TextrnnError
 
-FOLDER = Path("data/searches")
+RUNS = "runs"
 WINNER, RESULT = "winner.json", "search.json"
 
 
@@ -49,17 +49,22 @@ def load_study(project: Path = Path()) -> Params:
     Raises:
         TextrnnError: see `load_params` and `read_winner`.
     """
-    return with_winners(load_params(project / "params.yaml"), project / FOLDER)
+    return with_winners(load_params(project / "params.yaml"), project / RUNS)
 
 
-def with_winners(params: Params, searches: Path) -> Params:
+def search_folder(runs: Path, name: str) -> Path:
+    """Returns the folder of the search `name`: like its stage, it has a name that no run can have."""
+    return runs / f"search@{name}"
+
+
+def with_winners(params: Params, runs: Path) -> Params:
     """Returns `params` with the winner of each search among the experiments, under the search's name.
 
-    A search that is not done in `searches`, or was another one, has none.
+    A search that is not done in `runs`, or was another one, has none.
     """
     found = {
-        name: read_winner(searches / name / WINNER)
+        name: read_winner(search_folder(runs, name) / WINNER)
         for name, search in params.searches.items()
-        if is_current(searches / name, search, params.experiments[search.start])
+        if is_current(search_folder(runs, name), search, params.experiments[search.start])
     }
     return params.model_copy(update={"experiments": {**params.experiments, **found}})

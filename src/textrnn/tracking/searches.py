@@ -1,4 +1,4 @@
-"""The record of a search: a parent with one child per trial, made from `data/searches/<name>/`."""
+"""The record of a search: a parent with one child per trial, made from `runs/search@<name>/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from textrnn.config.params import Params
 from textrnn.run_folder import MEASURES
-from textrnn.search.winner import FOLDER, is_current
+from textrnn.search.winner import RUNS, is_current, search_folder
 from textrnn.tracking.record import PARENT, Tags, source_tags
 from textrnn.tracking.source import Recorded, Source
 from textrnn.tracking.store import Row, Store
@@ -90,7 +90,7 @@ def find_search(project: Path, params: Params, name: str) -> SearchSource | None
     """Returns the search `name` if it is in files that were made with the study's present params."""
     from textrnn.search.result import SearchResult  # deferred: a study without searches needs no Optuna
 
-    folder, search = project / FOLDER / name, params.searches[name]
+    folder, search = search_folder(project / RUNS, name), params.searches[name]
     if not is_current(folder, search, params.experiments[search.start]):
         return None
     result = SearchResult.load(folder)

@@ -25,7 +25,7 @@ from textrnn.tracking.source import models_of
 from textrnn.tracking.store import Store
 
 EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "pyyaml", "threadpoolctl")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "threadpoolctl")
 """What `model_code.py` and all that it imports need."""
 
 PACKAGE = Path(__file__).parents[1]

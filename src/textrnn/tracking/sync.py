@@ -2,7 +2,7 @@
 
 A stage that DVC takes from its cache runs no code and logs nothing, a server may have been unreachable, a training may
 have been killed. So `sync` gives every run and every search that the study declares one complete record, made from
-`runs/<name>/` and `data/searches/<name>/`: a parent run with one child per seed, or trial. What a training logged live
+`runs/<name>/` and `runs/search@<name>/`: a parent run with one child per seed, or trial. What a training logged live
 is deleted then. Run again, `sync` changes nothing.
 """
 
