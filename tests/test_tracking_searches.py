@@ -157,7 +157,7 @@ def test_a_search_is_a_parent_with_a_child_for_each_trial(synced: tuple[Path, Sy
         "Trial 1 is the best of 5: units 16, dropout 0.25, early_stopping 2, cell gru."
     )
     assert {
-        "trials": "5",
+        "trials": "4",
         "sampler": "tpe",
         "seeds": "[1, 2]",
         "space.units": "2 to 64, log",
@@ -282,7 +282,7 @@ def test_the_record_of_other_files_is_another_machines(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("trials: 5", "trials: 6"),
+        ("trials: 4", "trials: 8"),
         ("low: 2,", "low: 3,"),
         ("lstm: {embedding: random,", "lstm: {embedding: random, batch_size: 4,"),
         ("    reduction: 2", "    reduction: 2\n    sampler: random"),
