@@ -202,13 +202,13 @@ def _places(axes: Axes, knob: Any, trials: pd.DataFrame) -> pd.Series:
     if not knob["log"] and knob["high"] - knob["low"] < _FEW and (numbers.dropna() % 1 == 0).all():
         names = [str(number) for number in range(int(knob["low"]), int(knob["high"]) + 1)]
         return jitter + _side_by_side(axes, settings, names)
-    # The start's own setting may be outside of the range, and 0 is off.
-    numbers = numbers.where(numbers > 0) if knob["log"] else numbers
+    if knob["optional"] and knob["low"] > 0:  # then 0 is off
+        numbers = numbers.where(numbers > 0)
     ends = min(knob["low"], numbers.min()), max(knob["high"], numbers.max())
     scale = np.log10 if knob["log"] else np.asarray
     low, high = map(float, scale(ends))
     decades = high - low
-    steps = (1,) if decades > 3 else (1, 3) if decades > 1.4 else (1, 2, 5)
+    steps = (1,) if decades > 2.5 else (1, 3) if decades > 1.4 else (1, 2, 5)
     locator = LogLocator(subs=steps) if knob["log"] else MaxNLocator(4)
     ticks = {float(scale(tick)): setting(tick) for tick in locator.tick_values(*ends) if ends[0] <= tick <= ends[1]}
     margin, off = 0.06 * (high - low), low - 0.2 * (high - low)
