@@ -202,7 +202,7 @@ def _places(axes: Axes, knob: Any, trials: pd.DataFrame) -> pd.Series:
     if not knob["log"] and knob["high"] - knob["low"] < _FEW and (numbers.dropna() % 1 == 0).all():
         names = [str(number) for number in range(int(knob["low"]), int(knob["high"]) + 1)]
         return jitter + _side_by_side(axes, settings, names)
-    if knob["optional"] and knob["low"] > 0:  # then 0 is off
+    if knob["log"] or (knob["optional"] and knob["low"] > 0):  # then 0 is off
         numbers = numbers.where(numbers > 0)
     ends = min(knob["low"], numbers.min()), max(knob["high"], numbers.max())
     scale = np.log10 if knob["log"] else np.asarray
