@@ -31,7 +31,7 @@ def names_in(project, folder):
 def test_everything_ran_once(finished):
     assert sorted(finished.lock()) == STAGES
     assert finished.git_status() == ""
-    assert names_in(finished, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean"}
+    assert names_in(finished, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean", "probe@lstm"}
     board = finished.read("reports/tiny/leaderboard.csv").splitlines()
     assert len(board) == 1 + 5
     assert board[1].startswith("1,mean,experiment,feedforward,glove,2,")
@@ -68,7 +68,7 @@ def test_an_edited_experiment_that_is_killed_leaves_nothing_finished_and_is_repe
 
     assert project.dvc("repro").stages == ["compare", "train@mean"]
     assert changed(project) == []
-    assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean"}
+    assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean", "probe@lstm"}
     assert "mean.json" in project.dvc("metrics", "diff").text
 
 

@@ -57,7 +57,9 @@ class Revision:
     def runs(self) -> dict[str, str]:
         """DVC's hash of each run's folder."""
         found = outputs(self.stages)
-        return {path.removeprefix("runs/"): md5 for path, md5 in found.items() if path.startswith("runs/")}
+        # Probes and searches, whose names have an @, are there, too.
+        paths = {path: md5 for path, md5 in found.items() if path.startswith("runs/") and "@" not in path}
+        return {path.removeprefix("runs/"): md5 for path, md5 in paths.items()}
 
     @property
     def best(self) -> str | None:
