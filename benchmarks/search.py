@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +91,12 @@ def _search(search: Search, jobs: int, quick: bool, until: float = 0.0) -> Figur
         if best() <= until:
             raise _Reached
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(StringIO()):
         folder = Path(scratch)
+        inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", ((EMBEDDING, ""),))
         progress = Progress(search, _start(quick), trials)
         try:
-            with Workers(jobs, Inputs(TOKENS, EMBEDDINGS, folder, ""), Record(folder, ""), progress) as workers:
+            with Workers(jobs, inputs, Record(folder, ""), progress) as workers:
                 Halving(search, _start(quick), workers.train, on_batch, trials).run()
         except _Reached:
             pass
@@ -108,7 +111,7 @@ def _trainings(search: Search, quick: bool) -> Figures:
     from textrnn.modeling.training import Trainer
     from textrnn.search.proposals import Proposals
 
-    trials = Proposals(search, _start(quick)).batch(0, search.trials)
+    trials = Proposals(search, _start(quick)).batch(0)
     encoder, start = load_start(TOKENS, EMBEDDINGS / EMBEDDING)
     splits = load_splits(TOKENS, _start(quick), encoder.vocabulary, ("train", "valid"))
     for trial in trials:
