@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all lint ui serve promote verify bench profile lock clean
+.PHONY: help env repro test test-all backends lint docs ui serve promote verify bench profile lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -45,16 +45,20 @@ test: $(READY) lint ## lint, types, all tests except the long ones, and their co
 test-all: $(READY) lint ## lint, types, and every test: what CI runs
 	@python -m pytest
 
+backends: $(READY) ## install Keras' other backends, JAX and PyTorch, into .venv-backends and test them
+	@bash .ci/backends
+
 lint: $(READY) ## ruff and mypy
 	@python -m ruff check .
 	@python -m ruff format --check .
 	@python -m mypy
 
-ui: $(READY) ## open the MLflow dashboard on http://127.0.0.1:5000 (PORT=5000)
-	@case "$$MLFLOW_TRACKING_URI" in \
-		http*) echo "MLFLOW_TRACKING_URI is set: the dashboard is at $$MLFLOW_TRACKING_URI" ;; \
-		*) python -m mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(PORT) ;; \
-	esac
+docs: $(READY) ## build the documentation as a site, site/index.html; a warning is an error
+	@python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -c docs . site
+	@echo "open site/index.html"
+
+ui: $(READY) ## open MLflow's dashboard on the study's leaderboard, http://127.0.0.1:5000 (PORT=5000)
+	@python -m textrnn ui --port $(PORT)
 
 serve: PORT := 5001
 serve: $(READY) ## serve the champion: POST to http://127.0.0.1:5001/invocations (PORT=5001)
@@ -76,7 +80,7 @@ profile: $(READY) ## repeat the study in a copy and draw where its time goes: re
 	@python -m benchmarks.profile --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --python-version 3.11 \
+	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --extra docs --python-version 3.11 \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock --quiet
 
 clean: ## remove the environment; data, runs and caches stay

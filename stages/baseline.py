@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from textrnn.config.params import BaselineParams
 from textrnn.config.plan import load_planned_stage
+from textrnn.config.sections import BaselineParams
 from textrnn.corpus.tables import Corpus
 from textrnn.modeling.baseline import fit_baseline
 from textrnn.modeling.scores import final_scores
@@ -73,6 +73,7 @@ def main(plan: Path, corpus_folder: Path, run_folder: Path, timings: Path) -> No
                 "prediction": model.prediction_flops(corpus.frames["valid"]["text"]),
             },
         )
+        model.saved(corpus.classes).save(folder / "model" / str(SEED))
         write_run(folder, run, rows, [])
         live.end_seed({**scores, **timing})
         live.end(run.cost)

@@ -21,7 +21,7 @@ def main(plan: Path, runs: Path, corpus: Path, tokens: Path, embeddings: Path, r
     """Compares the RUNS that PLAN declares, and writes the REPORT folder."""
     settings = load_planned_stage(plan, ReportPlan).settings
     params = with_winners(settings.params, runs)
-    names = [*dict.fromkeys((*params.experiments, *params.searches, *params.baselines))]
+    names = [*dict.fromkeys((*params.experiments, *params.searches, *params.baselines, *params.ensembles))]
     undone = params.searches.keys() - params.experiments.keys()  # or done with other settings
     missing = [name for name in names if name in undone or not (runs / name / "run.json").is_file()]
     if missing:

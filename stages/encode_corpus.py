@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textrnn.config.params import Encode
 from textrnn.config.plan import load_planned_stage
+from textrnn.config.sections import Encode
 from textrnn.stage import run_stage, write_folder
 from textrnn.text.encoding import encode_corpus
 

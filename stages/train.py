@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from textrnn.config.plan import TrainingPlan, load_planned_stage
+from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.batches import Tokens, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.inputs import load_start
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
+from textrnn.modeling.soft_targets import read_soft_targets, taught_splits
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder
@@ -32,8 +36,12 @@ def main(
     timings: Path,
     checkpoints: Path,
     winner: Path | None = None,
+    soft_targets: Path | None = None,
 ) -> None:
-    """Trains the experiment of PLAN, or that in WINNER, which starts from one of the embeddings in EMBEDDING."""
+    """Trains the experiment of PLAN, or that in WINNER, which starts from one of the embeddings in EMBEDDING.
+
+    A student learns what its teacher says in SOFT_TARGETS.
+    """
     name, settings, study, _ = load_planned_stage(plan, TrainingPlan)
     experiment = settings.experiment
     if experiment is None:
@@ -41,17 +49,18 @@ def main(
         experiment = read_winner(winner)
         embedding /= experiment.embedding
     encoder, start = load_start(tokens, embedding)
-    splits = load_splits(tokens, experiment, encoder.vocabulary)
+    taught = [] if soft_targets is None else taught_splits(soft_targets)
+    splits = load_splits(tokens, experiment, encoder.vocabulary, ("train", "valid", "test", *taught))
     unknown = {split: texts.unknown() for split, texts in splits.items()}
+    truncated = {split: texts.truncated for split, texts in splits.items()}
     if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
         sys.stderr.write(
             f"warning: no unknown word occurs in the training texts of {name}, so it does not learn to read one: "
             "set rare_word_dropout, or encode.min_count to 2\n"
         )
     resolved = experiment.model_dump()
-    inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}
-    if winner is not None:
-        inputs["winner"] = digest(winner)
+    paths = {"tokens": tokens, "embedding": embedding, "winner": winner, "soft_targets": soft_targets}
+    inputs = {key: digest(path) for key, path in paths.items() if path is not None}
     tracked = TrackedRun(
         study=study.study,
         corpus=study.corpus,
@@ -60,16 +69,26 @@ def main(
         stage=study.stage(name),
         params=resolved,
         fingerprint=fingerprint(plan, inputs),
-        datasets=hashes(Path("dvc.lock"), [tokens, embedding]),
+        datasets=hashes(Path("dvc.lock"), [tokens, embedding, *filter(None, [soft_targets])]),
         defaults=study.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
     fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
-    trainer = Trainer(experiment, splits, start.draw, len(encoder.classes), saved, fixed_rows)
+    layers = read_layers(embedding) if experiment.pretrained_layers else []
+    classes, targets = len(encoder.classes), None
+    if soft_targets is not None and taught:
+        share = experiment.hard_targets
+        each = [read_soft_targets(soft_targets, split, splits[split], classes, share) for split in taught]
+        targets = np.concatenate(each)
+        splits["train"] = reduce(Tokens.join, [splits[split] for split in taught])
+    trainer = Trainer(experiment, splits, start.draw, classes, saved, fixed_rows, targets, layers)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
         for seed in settings.seeds:
+            if soft_targets is not None and not taught:
+                results.append(SeedResult(seed, failure=f"its teacher {experiment.teacher} has no finished seed"))
+                continue
             result, timing[seed] = _train_seed(trainer, seed, live)
             results.append(result)
             if result.failure is None:
@@ -85,7 +104,7 @@ def main(
             parameters=trainer.parameter_counts(),
             flops=trainer.flops(results),
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
-            truncated={split: texts.truncated for split, texts in splits.items()},
+            truncated=truncated,
             unknown=unknown,
         )
         write_run(folder, run, _predictions(results, splits), [row for result in results for row in result.history])

@@ -22,11 +22,14 @@ for name in os.environ.keys() - own_environment(os.environ).keys():
 
 
 STORIES = {
+    "test_docs_commands.py",
+    "test_docs_site.py",
     "test_modeling_backends.py",
     "test_report_page_in_browser.py",
     "test_retraining_story.py",
     "test_tracking_data_check.py",
     "test_tracking_story.py",
+    "test_workflows_in_runners.py",
 }
 """Files whose tests depend on their order, or share what is slow to start."""
 
@@ -96,3 +99,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TinyPr
 def project(finished: TinyProject, tmp_path: Path) -> TinyProject:
     """A copy of the finished project, with its DVC cache, its runs and its MLflow store."""
     return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project's tracking store without runs, to copy: setting one up takes seconds."""
+    from textrnn.tracking.store import open_store
+
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_store(folder, "tiny/snippets")
+    return folder / "mlflow.db"

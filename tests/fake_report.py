@@ -12,6 +12,9 @@ from fake_searches import make_search
 from textrnn.analysis import leaderboard, run_tables
 from textrnn.analysis.comparisons import COLUMNS
 from textrnn.analysis.data_size import TABLES
+from textrnn.analysis.ensembles import COLUMNS as ENSEMBLE_COLUMNS
+from textrnn.analysis.explanations import DELETION_COLUMNS, MISTAKE_COLUMNS
+from textrnn.analysis.language_models import COLUMNS as LANGUAGE_MODELS
 from textrnn.analysis.protocol import OPTIMISM, PROTOCOL_COLUMNS, PUBLISHED_COLUMNS
 from textrnn.analysis.searches import searches
 from textrnn.report.sections import EVIDENCE, Report
@@ -29,6 +32,7 @@ PICTURES = (
     "learning_curves",
     "memory",
     "slices",
+    "deletion",
     "reliability",
     "confusion",
     "words",
@@ -78,15 +82,21 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
             [(hostile, hostile, hostile, 75, 75), ("7", "fresh", "not a bad film at all " * 8, 74, 75)],
             columns=["id", "label", "text", "wrong", "of"],
         ),
+        "deletion": _deletion(),
+        "mistakes": _mistakes(hostile),
         "calibration": pd.DataFrame(
             [("bigru-combined", 0.0504, 1.31, 0.021, 0.52, 0.498), ("nb-svm", 0.04, 0.9, 0.02, 0.5, 0.49)],
             columns=["experiment", "ece", "temperature", "ece_scaled", "log_loss", "log_loss_scaled"],
         ),
         "words": _words(hostile),
+        "ensembles": pd.DataFrame(
+            [("both", "fitted", "bigru-combined", 3, 0.75), ("both", "fitted", "nb-svm", 1, 0.25)],
+            columns=ENSEMBLE_COLUMNS,
+        ),
         "published": pd.DataFrame(
             [
-                ("lstm", "best_epoch", 0.893, 0.881, 0.875, 0.887, "lower", "A Book, 6.2"),
-                ("gru", "test", 0.86, 0.861, 0.85, 0.87, "alike", "A Book, 6.3"),
+                ("lstm", "best_epoch", 0.893, 0.881, 0.875, 0.887, "lower", "A Book, 6.2", "", ""),
+                ("gru", "test", 0.86, 0.861, 0.85, 0.87, "alike", "A Book, 6.3", "unlabelled texts", "test"),
             ],
             columns=PUBLISHED_COLUMNS,
         ),
@@ -95,6 +105,20 @@ def make_report(folder: Path, hostile: str = "moving") -> Report:
             [(what, 0.012, -0.004, 0.028) for what in OPTIMISM], columns=["what", "difference", "low", "high"]
         ),
         **_data_size(),
+        "language_models": pd.DataFrame(
+            [
+                (
+                    *("lm", "next_word", "lstm", 256, 1, "forward", "glove", 8124, 170_000, 4),
+                    4.9,
+                    151.23,
+                    7.24,
+                    9,
+                    3e6,
+                    2e12,
+                )
+            ],
+            columns=LANGUAGE_MODELS,
+        ),
         "neighbours": pd.DataFrame(
             [
                 ("glove", hostile, hostile),
@@ -128,11 +152,15 @@ def empty_report(folder: Path) -> Report:
         "memory": ["experiment", "cell", "distance", "texts", "norm", "low", "high"],
         "slices": ["experiment", "by", "group", "order", "texts", "accuracy", "low", "high"],
         "hardest": ["id", "label", "text", "wrong", "of"],
+        "deletion": DELETION_COLUMNS,
+        "mistakes": MISTAKE_COLUMNS,
         "calibration": ["experiment", "ece", "temperature", "ece_scaled", "log_loss", "log_loss_scaled"],
         "words": ["experiment", "word", "klass", "x_before", "y_before", "x_after", "y_after"],
+        "ensembles": ENSEMBLE_COLUMNS,
         "neighbours": ["embedding", "word", "nearest"],
         "analogies": ["embedding", "question", "expected", "answers", "right"],
         "published": PUBLISHED_COLUMNS,
+        "language_models": LANGUAGE_MODELS,
         "protocol": PROTOCOL_COLUMNS,
         "optimism": ["what", "difference", "low", "high"],
         **TABLES,
@@ -172,6 +200,37 @@ def _memory() -> pd.DataFrame:
         for distance in range(5)
     ]
     return pd.DataFrame(rows, columns=["experiment", "cell", "distance", "texts", "norm", "low", "high"])
+
+
+def _deletion() -> pd.DataFrame:
+    """Of two runs; the words that the second one's attributions name are no better than random ones."""
+    rows = [
+        (name, model, share, 40, *_near(0.9 - fast * share), *_near(0.9 - share / 3), *_near((fast - 1 / 3) * share))
+        for name, model, fast in (("bigru-combined", "gru", 0.7), ("nb-svm", "nb_svm", 1 / 3))
+        for share in (tenths / 10 for tenths in range(11))
+    ]
+    return pd.DataFrame(rows, columns=DELETION_COLUMNS)
+
+
+def _near(value: float) -> tuple[float, float, float]:
+    return value, value - 0.05, value + 0.05
+
+
+def _mistakes(hostile: str) -> pd.DataFrame:
+    """Two texts; of the second, one word is unknown and one not read."""
+    texts = [
+        ("bigru-combined", 0, "7", "fresh", "rotten", 0.987, 4.3, 0.2, 0.001, [(hostile, "x", False, True, 4.1)]),
+        (
+            *("nb-svm", 0, hostile, hostile, "fresh", 0.9, 2.2, 0.2, 0.0),
+            [
+                ("Not", "not", False, False, 0.5),
+                (hostile, "bad", True, True, -1.0),
+                ("film", "film", True, True, 2.5),
+                ("later", "later", True, True, None),
+            ],
+        ),
+    ]
+    return pd.DataFrame([(*text, *word) for *text, words in texts for word in words], columns=MISTAKE_COLUMNS)
 
 
 def _slices(group: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from scipy.stats import t
 from tiny_experiments import PLAIN
 
 from textrnn.analysis.comparisons import comparisons
+from textrnn.config.ensemble import Ensemble
 from textrnn.config.params import Params, load_params
 from textrnn.run_folder import RunFolder
 
@@ -114,6 +115,22 @@ def test_a_run_with_a_failed_seed_is_compared_with_none(tmp_path: Path) -> None:
     table = comparisons(make_runs(tmp_path / "runs", params, {}, failed="gru"), params, "lstm", alone)
     assert "gru" not in {*table.loc[table["about"].isin(["baseline", "best", "declared"]), "second"]}
     assert about(table, "cell", "declared") == [("cell", "lstm", "gru", 1)]
+
+
+def test_an_ensemble_is_compared_as_an_experiment_is_and_is_no_factor(tmp_path: Path) -> None:
+    params = make_params(tmp_path, pairs=[["gru", "wide-gru"]])
+    params = params.model_copy(update={"ensembles": {"vote": Ensemble(of=["lstm", "gru"])}})
+    runs = make_runs(tmp_path / "runs", params, {"gru": 24})
+    answers = [[1.0, 0.0] if row < 36 else [0.0, 1.0] for row in range(EXAMPLES)]
+    each = [f"{row}" for row in range(EXAMPLES)], [0] * EXAMPLES, answers
+    made = {"kind": "ensemble", "params": params.ensembles["vote"].model_dump()}
+    runs.append(make_run(tmp_path / "runs", "vote", **made, predictions={"valid": each, "test": each}))
+    table = comparisons(runs, params, "vote", alone)
+    assert ("baseline", "majority", "vote", 1) in about(table, "baseline")
+    assert about(table, "best") == [("best", "vote", name, 1) for name in EXPERIMENTS]
+    against_gru = table[(table["about"] == "best") & (table["second"] == "gru")]
+    assert against_gru["difference"].item() == pytest.approx(-12 / 40)
+    assert about(table, "cell") == [("cell", "lstm", "gru", 2)]
 
 
 def test_without_a_finished_experiment_nothing_is_compared(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textrnn.analysis.gate import Candidate, Decision, decide
-from textrnn.config.params import Promotion
+from textrnn.config.sections import Promotion
 
 EXAMPLES = 1000
 RULE = Promotion(level=0.05, margin=0.02)
@@ -32,7 +32,7 @@ def test_better_beyond_chance_is_promoted_with_its_numbers() -> None:
         "On 1,000 test examples new reaches 80.0% accuracy and old 75.0%, a difference of +5.00 points "
         "(90% interval +3.8"
     )
-    assert "; only new is correct on 50 of them, only old on 0, p = 8.88e-16." in decision.reason
+    assert "; only new is correct on 50 of them, only old on 0; one-sided p = 8.88e-16." in decision.reason
     assert decision.reason.endswith(f"{BEYOND}.")
 
 

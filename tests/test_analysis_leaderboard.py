@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -11,6 +12,7 @@ from fake_boards import JUDGED, NAN, board_of, board_of_six, verdicts
 from fake_runs import alone, make_run, tiny_predictions
 
 from textrnn.analysis import leaderboard, run_tables
+from textrnn.report.summary import summary
 
 
 @pytest.fixture
@@ -36,6 +38,27 @@ def test_verdicts_are_those_against_nb_svm_and_the_best(board: pd.DataFrame) -> 
     }
     assert judged["against_best"].to_dict() == {**dict.fromkeys(judged.index, ""), "gru": "worse"}
     assert leaderboard.best(board) == "lstm"
+
+
+def test_an_ensemble_has_a_rank_and_one_result(tmp_path: Path) -> None:
+    vote: dict[str, Any] = {"kind": "ensemble", "params": {"of": ["lstm", "nb-svm"], "weights": "fitted"}}
+    board = board_of(
+        make_run(tmp_path, "lstm", seeds=[0, 1]),
+        make_run(tmp_path, "vote", **vote, predictions=tiny_predictions(4)),
+        make_run(tmp_path, "lost", **vote, failures={"0": "its member gru has no finished seed"}),
+    )
+    assert board["experiment"].tolist() == ["vote", "lstm", "lost"]
+    assert board["rank"].tolist()[:2] == [1, 2]
+    assert board["model"].tolist() == ["ensemble", "lstm", "ensemble"]
+    assert board["valid_accuracy_std"].isna().tolist() == [True, False, True]
+    assert board["test_high"].notna().tolist() == [True, True, False]
+    judged = summary(board.assign(against_nb_svm="", against_best=""))
+    first = (
+        "`vote` ranks first of 1 experiment and 1 ensemble: 100.0 % accuracy on validation (80.0 % on test; 95 % inter"
+    )
+    assert judged[0].startswith(first)
+    assert not [sentence for sentence in judged if sentence.startswith("With one seed")]
+    assert "`lost` failed and has no rank (seed 0: its member gru has no finished seed)." in judged
 
 
 def test_intervals_are_over_examples_and_with_several_seeds_over_both(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from scipy.stats import t
 from tiny_experiments import PLAIN
 
 from textrnn.analysis.protocol import protocol, published
-from textrnn.config.params import Params, Published
+from textrnn.config.params import Params
+from textrnn.config.sections import Published
 from textrnn.run_folder import HELD_OUT, RunFolder
 
 SEEDS = (0, 1)
@@ -84,7 +85,9 @@ def test_published_figures_are_compared_with_ours(tmp_path: Path) -> None:
         Published(experiment="lstm", measure="best_epoch", accuracy=0.9, source="a book"),
         Published(experiment="lstm", measure="last_epoch", accuracy=0.9, source="a book"),
         Published(experiment="plain", measure="last_epoch", accuracy=0.2, source="a book"),
-        Published(experiment="lstm", measure="test", accuracy=0.7, source="a paper"),
+        Published(
+            experiment="lstm", measure="test", accuracy=0.7, source="a paper", uses=["ensemble"], chose_on="test"
+        ),
         Published(experiment="gone", measure="test", accuracy=0.7, source="a paper"),
     ]
     params = Params.model_construct(published=figures)
@@ -95,6 +98,7 @@ def test_published_figures_are_compared_with_ours(tmp_path: Path) -> None:
     assert table["experiment"].tolist() == ["lstm", "lstm", "plain", "lstm"]
     assert table["ours"].tolist() == pytest.approx([0.85, 0.8, 0.25, 0.6])
     assert table["verdict"].tolist() == ["alike", "lower", "higher", "lower"]
+    assert table[["uses", "chose_on"]].to_numpy().tolist() == [["", ""]] * 3 + [["ensemble", "test"]]
     # Best epochs: 0.9 and 0.8 (the second seed's last one).
     table = published([make(tmp_path / "more", "lstm", held={0: (0.9, 0.1, 0.1), 1: (0.8, 0.1, 0.1)})], params, board)
     best = table.iloc[0]

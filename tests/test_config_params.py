@@ -153,6 +153,18 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda study: study.pop("probes"),
         "params.yaml: probes: required, but missing. Add it.",
     ),
+    "an explanation of no run": (
+        lambda study: study.update(explanations={"nobody": {}}),
+        "params.yaml: explanations: no run 'nobody'. Known: conv, lstm, majority, wide.",
+    ),
+    "an explanation of what reads no word": (
+        lambda study: study.update(baselines={"most": {"kind": "majority"}}, explanations={"most": {}}),
+        "params.yaml: explanations: most is the majority class, which reads no word: delete it.",
+    ),
+    "no text to explain": (
+        lambda study: study.update(explanations={"lstm": {"texts": 0}}),
+        "params.yaml: explanations.lstm.texts: Input should be greater than or equal to 1. Received: 0",
+    ),
     "out of range in train": (
         lambda study: study["train"].update(layers=9),
         "params.yaml: train.layers: Input should be less than or equal to 8. Received: 9",
@@ -161,6 +173,11 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda study: study["experiments"]["conv"].update(readout="flatten", padding="left", layers=2),
         "params.yaml: experiments.conv: readout flatten cannot join what conv1d pools: "
         "set layers to 1, or change the readout.",
+    ),
+    "a dropout between layers where there is one": (
+        in_lstm(layer_dropout=0.2),
+        "params.yaml: experiments.lstm: layer_dropout acts between recurrent layers, and layers is 1: "
+        "set layers to 2 or more, or switch layer_dropout off.",
     ),
     "no embedding": (
         lambda study: study["experiments"].update(bare=None),
@@ -179,10 +196,134 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda study: study["baselines"].update(lstm={"kind": "majority"}),
         "params.yaml: 'lstm' names a baseline and an experiment, and both would write runs/lstm: rename one.",
     ),
+    "name of an ensemble": (
+        lambda study: study.update(ensembles={"majority": {"of": ["lstm"]}}),
+        "params.yaml: 'majority' names a baseline and an ensemble, and both would write runs/majority: rename one.",
+    ),
+    "an ensemble of unknown runs": (
+        lambda study: study.update(ensembles={"vote": {"of": ["lstm", "lstn"]}}),
+        "params.yaml: ensembles.vote.of: no run 'lstn'. Known: conv, lstm, majority, vote, wide.",
+    ),
+    "an ensemble that names a run twice": (
+        lambda study: study.update(ensembles={"vote": {"of": ["lstm", "wide", "lstm"]}}),
+        "params.yaml: ensembles.vote: of names lstm twice, and weights say how much a run counts: delete one.",
+    ),
+    "an ensemble of nothing": (
+        lambda study: study.update(ensembles={"vote": {"of": []}}),
+        "params.yaml: ensembles.vote.of: List should have at least 1 item after validation, not 0. Received: []",
+    ),
+    "an ensemble in a circle": (
+        lambda study: study.update(ensembles={"a": {"of": ["lstm", "b"]}, "b": {"of": ["a"]}}),
+        "params.yaml: a -> b -> a: a run cannot be made of itself, and teaches nobody that it is made of: break it.",
+    ),
+    "a student in the ensemble that teaches it": (
+        lambda study: study.update(
+            ensembles={"vote": {"of": ["lstm", "small"]}}, students={"small": {"embedding": "drawn", "teacher": "vote"}}
+        ),
+        "params.yaml: vote -> small -> vote: a run cannot be made of itself, and teaches nobody that it is made of: "
+        "break it.",
+    ),
+    "an unknown teacher": (
+        lambda study: study.update(students={"small": {"embedding": "drawn", "teacher": "vote"}}),
+        "params.yaml: students.small.teacher: no run 'vote'. Known: conv, lstm, majority, small, wide.",
+    ),
+    "a student without a teacher": (
+        lambda study: study.update(students={"small": {"embedding": "drawn"}}),
+        "params.yaml: students.small.teacher: name a run, or move small to `experiments`.",
+    ),
+    "a student's own rule": (
+        lambda study: study.update(students={"small": {"embedding": "drawn", "teacher": "lstm", "unit": 2}}),
+        "params.yaml: students.small.unit: unknown key. Did you mean 'units'?",
+    ),
+    "a teacher of an experiment": (
+        in_lstm(teacher="wide"),
+        "params.yaml: experiments.lstm.teacher: DVC reads in the section `students` on which run an experiment "
+        "depends. Move lstm there.",
+    ),
+    "a student's name": (
+        lambda study: study.update(students={"lstm": {"embedding": "drawn", "teacher": "wide"}}),
+        "params.yaml: 'lstm' names an experiment and a student: rename one.",
+    ),
+    "students in a list": (
+        lambda study: study.update(students=["lstm"]),
+        "params.yaml: students: names of experiments with a teacher are wanted. Received: ['lstm']",
+    ),
+    "hard targets without soft ones": (
+        in_lstm(hard_targets=0.5),
+        "params.yaml: experiments.lstm: hard_targets mixes labels with a teacher's probabilities: name a teacher, or "
+        "delete it.",
+    ),
+    "smooth labels and a teacher": (
+        lambda study: study.update(
+            students={"small": {"embedding": "drawn", "teacher": "lstm", "label_smoothing": 0.1}}
+        ),
+        "params.yaml: students.small: a teacher's probabilities are smooth already: switch label_smoothing off.",
+    ),
+    "some texts and a teacher of all": (
+        lambda study: study.update(students={"small": {"embedding": "drawn", "teacher": "lstm", "train_examples": 9}}),
+        "params.yaml: students.small: train_examples counts labelled texts, and a teacher teaches all texts: "
+        "switch it off.",
+    ),
+    "held out of what the teacher has seen": (
+        lambda study: study.update(students={"small": {"embedding": "drawn", "teacher": "lstm", "held_out": 0.1}}),
+        "params.yaml: students.small: held_out would measure on texts that the teacher was trained on: switch it off.",
+    ),
     "recurrent knob": (
         lambda study: study["experiments"]["conv"].update(bidirectional=True),
         "params.yaml: experiments.conv: bidirectional needs a recurrent cell (simple_rnn, lstm, gru), "
         "and cell is conv1d: switch bidirectional off or change the cell.",
+    ),
+    "epochs of a baseline": (
+        lambda study: study.update(
+            published=[{"experiment": "majority", "measure": "best_epoch", "accuracy": 0.9, "source": "a book"}]
+        ),
+        "params.yaml: published: majority is a baseline, which has no epochs, and measure is best_epoch: "
+        "set measure to test.",
+    ),
+    "weight_decay without adamw": (
+        in_lstm(weight_decay=0.1),
+        "params.yaml: experiments.lstm: weight_decay is 0.1, which only optimizer adamw applies, and optimizer is "
+        "adam: set optimizer to adamw, or weight_decay to 0.",
+    ),
+    "adamw without weight_decay": (
+        in_lstm(optimizer="adamw"),
+        "params.yaml: experiments.lstm: optimizer adamw without weight_decay is adam: set weight_decay (such as "
+        "0.01), or optimizer to adam.",
+    ),
+    "a slanted triangle that does not rise": (
+        in_lstm(schedule="slanted_triangular"),
+        "params.yaml: experiments.lstm: schedule slanted_triangular needs warm_up, the fraction of the steps in which "
+        "the learning rate rises: set it (0.1 in the paper), or schedule to linear.",
+    ),
+    "nothing below the head": (
+        in_lstm(cell="feedforward", readout="mean", layers=0, trainable_embedding=False, layer_rate_decay=0.5),
+        "params.yaml: experiments.lstm: layer_rate_decay is about layers below the head, and layers is 0 and the "
+        "embedding is frozen: switch layer_rate_decay off, or set trainable_embedding to true.",
+    ),
+    "a layer that stays frozen": (
+        in_lstm(layers=2, gradual_unfreezing=2, epochs=6),
+        "params.yaml: experiments.lstm: gradual_unfreezing 2 trains the lowest layer from epoch 7 on, and epochs is "
+        "6: raise epochs, or lower gradual_unfreezing.",
+    ),
+    "adversarial without a perturbation": (
+        in_lstm(adversarial=1.0),
+        "params.yaml: experiments.lstm: adversarial and virtual_adversarial need a perturbation above 0: set it, "
+        "such as to 5.0.",
+    ),
+    "perturbed padding": (
+        in_lstm(virtual_adversarial=1.0, perturbation=5.0, padding="left"),
+        "params.yaml: experiments.lstm: adversarial and virtual_adversarial perturb words alone, and padding left is "
+        "read like a word: set padding to right.",
+    ),
+    "entropy of nothing": (
+        in_lstm(entropy_minimization=1.0),
+        "params.yaml: experiments.lstm: entropy_minimization needs unlabelled texts: set unlabelled_batch, such as to "
+        "batch_size.",
+    ),
+    "unlabelled texts that are left out": (
+        in_lstm(entropy_minimization=1.0, unlabelled_batch=64),
+        "params.yaml: experiments.lstm.unlabelled_batch: 64 unlabelled texts for each step, and prepare.unlabelled "
+        "leaves them out: set prepare.unlabelled to true, or unlabelled_batch to 0.",
     ),
     "a seed twice": (
         lambda study: study.update(seeds=[3, 1, 3]),
@@ -233,6 +374,31 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         "and they need it: delete the key.",
     ),
 }
+
+
+def test_unlabelled_texts_that_the_study_has_can_be_read(tmp_path: Path) -> None:
+    def change(study: dict[str, Any]) -> None:
+        study["prepare"]["unlabelled"] = True
+        study["experiments"]["lstm"].update(entropy_minimization=1.0, unlabelled_batch=64)
+
+    assert load(tmp_path, change).experiments["lstm"].unlabelled_batch == 64
+
+
+def test_students_are_experiments_and_runs_know_what_they_are_made_of(tmp_path: Path) -> None:
+    def change(study: dict[str, Any]) -> None:
+        study["ensembles"] = {"vote": {"of": ["lstm", "majority"]}, "both": {"of": ["vote", "small"]}}
+        study["students"] = {"small": {"embedding": "drawn", "teacher": "vote"}}
+
+    params = load(tmp_path, change)
+    assert params.experiments["small"].model_dump() == {**PLAIN, "embedding": "drawn", "teacher": "vote"}
+    assert params.runs == ["lstm", "wide", "conv", "small", "majority", "vote", "both"]
+    assert {run: params.level(run) for run in params.runs if params.level(run)} == {"vote": 1, "small": 2, "both": 3}
+    assert [params.stage(run) for run in ("lstm", "small", "majority", "both")] == [
+        "train@lstm",
+        "student@small",
+        "baseline@majority",
+        "ensemble@both",
+    ]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

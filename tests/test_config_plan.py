@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,13 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from child import environment
 from tiny_experiments import CATALOG, PLAIN, STUDY, make_experiment, write_study
 
 from textrnn import run_folder
 from textrnn.config import params
 from textrnn.config.catalog import Source, load_catalog
 from textrnn.config.experiment import OFF, Experiment
-from textrnn.config.params import BaselineParams, Encode, Params, load_params
+from textrnn.config.params import Params, load_params
 from textrnn.config.plan import (
     PROJECT,
     CorpusDownload,
@@ -29,6 +29,7 @@ from textrnn.config.plan import (
     load_planned_stage,
     make_plan,
 )
+from textrnn.config.sections import BaselineParams, Encode
 from textrnn.config.validation import Strict, chosen
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
@@ -94,9 +95,11 @@ def test_a_training_is_planned_with_complete_settings_and_the_code_that_it_impor
         ({"experiments": {**EXPERIMENTS, "new": {}}}, {"train@new", "compare"}),
         ({"seeds": [0]}, {"train@lstm", "train@gru", "compare"}),
         ({"probes": ["gru"]}, {"probe@lstm", "probe@gru", "compare"}),
+        ({"explanations": {"gru": {}}}, {"explain@gru", "compare"}),
         ({"encode": {"vocabulary_size": 8, "min_count": 1}}, {"encode_corpus"}),
         ({"prepare": {**STUDY["prepare"], "seed": 1}}, {"prepare_corpus"}),
         ({"embeddings": {"tiny": {"source": "random", "dimension": 4}}}, {"build_embeddings@tiny", "compare"}),
+        ({"pretraining": {"lm": {"embedding": "tiny"}}}, {"pretrain@lm", "compare"}),
         ({"baselines": {"bar": {"kind": "majority"}}}, {"baseline@majority", "baseline@bar", "compare"}),
         ({"comparisons": {"level": 0.05, "against": ["majority"], "pairs": []}}, {"compare"}),
         ({"published": [FIGURE]}, {"compare"}),
@@ -267,7 +270,7 @@ def test_plans_are_the_same_bytes_in_every_process() -> None:
     first, second = (
         subprocess.run(
             [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed},
+            env=environment(PYTHONHASHSEED=seed),
             capture_output=True,
             text=True,
             check=True,

@@ -54,10 +54,18 @@ def test_a_search_has_defaults_and_names_no_stage_twice(tmp_path: Path) -> None:
         ({"space": {"units": {"low": 4, "high": 8}}}, "lstm, which is trial 0, has 3, and the space does not hold it"),
         ({"space": {"dropout": {"low": 0.1, "high": 0.5}}}, "has 0.0, and the space does not hold it"),
         ({"space": {"embedding": {"choices": ["random", "glow"]}}}, "no embedding 'glow'. Known: glove, random"),
+        (
+            {"space": {"unlabelled_batch": {"choices": [0, 32]}}},
+            "searches.tuned.space.unlabelled_batch: 32 unlabelled texts for each step, and prepare.unlabelled leaves",
+        ),
         ({"rungs": 3}, "3 rungs with reduction 3 are too many for 2 epochs: they would end after 1, 1, 2."),
         ({"seeds": [1, 2, 3]}, "must be one number, or one for each of the 2 rungs"),
         ({"seeds": [2, 1]}, "must not fall from rung to rung"),
         ({"seed": 1}, "searches.tuned.seed: seeds [1] are the study's"),
+        (
+            {"space": {"teacher": {"choices": ["lstm"]}}},
+            "searches.tuned.space.teacher: no search asks a teacher: delete",
+        ),
         ({"sampler": "grid"}, "searches.tuned.sampler: Input should be 'tpe', 'random', 'qmc' or 'cmaes'"),
         ({"trials": 5}, "trials 5 must be a multiple of batch 2: change one of them"),
         ({"trials": 0}, "searches.tuned.trials: Input should be greater than or equal to 1"),
@@ -75,6 +83,15 @@ def test_a_winner_needs_a_name_of_its_own(tmp_path: Path, name: str, kind: str) 
         load_params(study(tmp_path, TUNED, name))
 
 
+def test_a_search_does_not_start_from_a_student(tmp_path: Path) -> None:
+    file = study(tmp_path, {**TUNED, "start": "small"})
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["students"] = {"small": {**content["experiments"]["lstm"], "teacher": "lstm"}}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(TextrnnError, match=r"searches.tuned.start: small has a teacher, which no search asks: start"):
+        load_params(file)
+
+
 def test_winners_can_be_compared_with_other_runs(tmp_path: Path) -> None:
     file = study(tmp_path, TUNED)
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -85,11 +102,22 @@ def test_winners_can_be_compared_with_other_runs(tmp_path: Path) -> None:
 
 def test_every_setting_can_be_searched() -> None:
     """Each is a number, whole or not, or has choices; most can be switched off."""
-    whole = {"max_tokens", "units", "layers", "early_stopping", "train_examples", "batch_size", "epochs"}
+    whole = {
+        "batch_size",
+        "early_stopping",
+        "epochs",
+        "gradual_unfreezing",
+        "layers",
+        "max_tokens",
+        "train_examples",
+        "units",
+        "unlabelled_batch",
+    }
     assert {key for key in Experiment.model_fields if is_whole(key)} == whole
     assert off_value("gradient_clip") is None
     assert off_value("dropout") == 0.0
     assert off_value("rare_word_dropout") == 0
+    assert off_value("schedule") is off_value("class_weights") is off_value("layer_rate_decay") is None
     with pytest.raises(LookupError):
         off_value("units")
 

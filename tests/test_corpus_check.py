@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from textrnn.config.params import DataCheck
+from textrnn.config.sections import DataCheck
 from textrnn.corpus.check import Change, Judged, changes, table
 from textrnn.corpus.tables import Corpus
 

@@ -454,7 +454,7 @@ def test_half_characters_and_nul_become_the_replacement_character_and_are_counte
         ('{"text": "a", "label": true}', r"'true' at id 2 is no label"),
         ('{"text": "a", "label": "pos", "who": [1]}', r"column 'who' holds no text in row 2 .*list: \[1\]"),
         ('["a"]', r"line 3 is no JSON object"),
-        ('{"text": "a",', r"line 3: "),
+        ('{"text": "a",', r"line 3, character 14: "),
         pytest.param(
             '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}", r"line 3: lists or objects .* too deep", id="deep"
         ),

@@ -16,7 +16,7 @@ from sklearn import metrics
 from sklearn.model_selection import GroupShuffleSplit
 
 from textrnn.config.catalog import CorpusEntry
-from textrnn.config.params import Encode, Prepare
+from textrnn.config.sections import Encode, Prepare
 from textrnn.corpus.formats import read_corpus
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.splits import split_corpus
@@ -141,6 +141,7 @@ def test_metrics(expected: dict[str, pd.DataFrame]) -> None:
     assert ours == pytest.approx(
         {
             "accuracy": np.mean(predicted == labels),
+            "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted),
             "macro_f1": metrics.f1_score(labels, predicted, average="macro"),
             "roc_auc": metrics.roc_auc_score(labels, exact, multi_class="ovr"),
             "log_loss": -np.mean(np.log(exact[np.arange(len(labels)), labels])),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textrnn.config.params import Prepare
+from textrnn.config.sections import Prepare
 from textrnn.corpus.splits import split_corpus
 from textrnn.errors import TextrnnError
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from documents import DOCUMENTS, block_commands, prose
 from tiny_project import PROJECT
 from typer.main import get_command
 
 from textrnn.cli import commands
 
-DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
 STUDIES = [PROJECT / "params.yaml", *sorted((PROJECT / "studies").glob("*.yaml"))]
 
 
 def links(document: Path) -> list[str]:
-    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)) if "://" not in target]
 
 
 def anchors(document: Path) -> set[str]:
@@ -28,13 +26,9 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def command_lines(document: Path) -> Iterator[list[str]]:
-    """The words of each line in a block of commands, up to a comment."""
-    for language, block in re.findall(r"```(\w*)\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
-        if language in ("", "sh", "bash"):
-            for line in block.splitlines():
-                for part in line.partition(" #")[0].split("&&"):
-                    yield part.split()
+def command_lines(document: Path) -> list[list[str]]:
+    """The words of each command in a block."""
+    return [command.split() for command in block_commands(document)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

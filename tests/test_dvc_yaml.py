@@ -13,6 +13,7 @@ from textrnn.config.plan import SCRIPTS
 from textrnn.project.source_code import import_closure
 
 PROJECT = Path(__file__).parents[1]
+NETWORKS = ("pretrain", "train", "winner", "student", "search", "probe", "explain")
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -27,7 +28,7 @@ def code_of(stage: str) -> set[str]:
 
 
 def test_plan_depends_on_all_settings_and_all_code():
-    assert STAGES["plan"]["deps"] == ["params.yaml", "catalog.yaml", "stages", "src"]
+    assert STAGES["plan"]["deps"] == ["params.yaml", "catalog.yaml", "members.yaml", "stages", "src"]
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "plan"])
@@ -68,16 +69,16 @@ def test_every_entry_point_is_a_stage():
 def test_heavy_libraries_stay_where_they_belong(name):
     """TensorFlow and Keras where networks run, MLflow where runs are logged: data stages start at once."""
     text = "".join((PROJECT / file).read_text(encoding="utf-8") for file in code_of(name))
-    assert ("import keras" in text) == (name in ("train", "winner", "search", "probe"))
-    assert ("from mlflow" in text) == (name in ("train", "winner", "baseline"))
-    assert "import tensorflow" not in text or name in ("train", "winner", "search", "probe")
+    assert ("import keras" in text) == (name in NETWORKS)
+    assert ("from mlflow" in text) == (name in ("pretrain", "train", "winner", "student", "ensemble", "baseline"))
+    assert "import tensorflow" not in text or name in NETWORKS
 
 
 def test_the_committed_results_are_those_of_the_default_study():
     """A change of params.yaml without `make repro` would leave them behind."""
     params = load_params(PROJECT / "params.yaml")
     reported = {path.stem for path in (PROJECT / "reports" / params.study / "metrics").glob("*.json")}
-    assert reported == {*params.experiments, *params.baselines}
+    assert reported == {*params.runs}
     locked = yaml.safe_load((PROJECT / "dvc.lock").read_text(encoding="utf-8"))["stages"]["plan"]["deps"]
     hashes = {dep["path"]: dep["md5"] for dep in locked}
     for name in ("params.yaml", "catalog.yaml"):

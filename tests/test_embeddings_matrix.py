@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from child import environment
 from tiny_experiments import PLAIN, write_plan
 
 from textrnn.embeddings.matrix import Embedding
@@ -217,8 +217,7 @@ def test_stage_repeats_from_the_command_line_with_other_hashes() -> None:
     build("trained-2d")
     folders = ["nothing", "tokens", "embeddings/again"]
     command = [sys.executable, str(STAGE), "plan/build_embeddings@trained-2d.json", *folders]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(PYTHONHASHSEED="1"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     for path in Path("embeddings/trained-2d").iterdir():
         assert path.read_bytes() == Path("embeddings/again", path.name).read_bytes()

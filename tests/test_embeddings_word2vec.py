@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
+from child import environment
 from gensim.models import Word2Vec
 
+from textrnn.embeddings import word2vec
 from textrnn.embeddings.word2vec import _pieces, train
 from textrnn.errors import TextrnnError
 
@@ -112,9 +115,64 @@ def test_words_of_similar_contexts_get_similar_vectors() -> None:
     assert unit[5] @ unit[6] > unit[5] @ unit[3]
 
 
-def test_repeats_in_a_process_with_other_hashes() -> None:
+@pytest.mark.parametrize("words", [2_000_000, 200], ids=["whole", "in shards"])
+def test_repeats_in_a_process_with_other_hashes_and_fewer_cores(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word2vec, "ROUND", words)
     hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import test_embeddings_word2vec as test; print(test.digest())"
-    output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    code = f"""if True:
+        import os
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+        import test_embeddings_word2vec as test
+        test.word2vec.ROUND = {words}
+        print(test.digest())
+    """
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment(PYTHONHASHSEED=hash_seed), text=True)
     assert output.strip() == digest() == digest()
+
+
+def test_shards_train_copies_on_their_parts_and_are_averaged_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two epochs of two rounds of two shards, step by step: 16 texts of 50 words, 200 for a shard in a round."""
+    monkeypatch.setattr(word2vec, "ROUND", 400)
+    words = ("<pad>", "<unk>", *(f"w{i}" for i in range(100)))
+    ids = np.random.default_rng(0).integers(2, 102, (16, 50)).tolist()
+    texts = [[words[i] for i in text] for text in ids]
+    about = {"sg": 1, "vector_size": 3, "window": 2, "min_count": 1, "workers": 1, "alpha": 0.05}
+    shards = [Word2Vec(seed=seed, **about) for seed in (0, 1)]
+    for shard in shards:
+        shard.build_vocab(texts)
+    weights = shards[0].wv.vectors.copy(), shards[0].syn1neg.copy()
+    for step, (first, last) in enumerate(pairwise([0.05, 0.037525, 0.02505, 0.012575, 0.0001])):
+        for number, shard in enumerate(shards):
+            shard.wv.vectors[:], shard.syn1neg[:] = weights
+            begin = step % 2 * 8 + number * 4
+            shard.train(texts[begin : begin + 4], total_examples=4, epochs=1, start_alpha=first, end_alpha=last)
+        one, other = shards
+        weights = (one.wv.vectors + other.wv.vectors) / 2, (one.syn1neg + other.syn1neg) / 2
+    expected = dict(zip(shards[0].wv.index_to_key, weights[0], strict=True))
+    rows, index = train(series(ids), words, dimension=3, epochs=2, window=2)
+    assert sorted(index.tolist()) == list(range(2, 102))
+    np.testing.assert_allclose(rows, [expected[words[i]] for i in index], rtol=1e-5)
+
+
+def test_a_corpus_is_trained_in_shards_from_a_number_of_words_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = IDS.list.len().sum()
+    whole = digest()
+    monkeypatch.setattr(word2vec, "ROUND", words + 1)
+    assert digest() == whole
+    monkeypatch.setattr(word2vec, "ROUND", words)
+    assert digest() != whole
+
+
+def test_shards_learn_what_one_model_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word2vec, "ROUND", 100)
+    rows, index = train(IDS, WORDS, dimension=5, epochs=60, window=2)
+    unit = dict(zip(index.tolist(), rows / np.linalg.norm(rows, axis=1, keepdims=True), strict=True))
+    assert unit[2] @ unit[3] > unit[2] @ unit[6]
+    assert unit[5] @ unit[6] > unit[5] @ unit[3]
+
+
+def test_shards_train_a_word_that_occurs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word2vec, "ROUND", 100)
+    _, index = train(series([*IDS, [8, 2, 8, 3]]), WORDS, dimension=5, epochs=3, window=2)
+    assert 8 in index

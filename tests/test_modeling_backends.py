@@ -6,7 +6,6 @@ Each computes in a process of its own, since Keras chooses its backend when it i
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from child import environment
 from tiny_experiments import make_experiment
 
 pytestmark = pytest.mark.long
@@ -23,9 +23,15 @@ pytestmark = pytest.mark.long
 PROCESSOR = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TEXTRNN_PRECISION": "float32"}
 MIXED = "mixed_bfloat16"
 SHAPES: dict[str, dict[str, Any]] = {
-    "lstm": {"optimizer": "adam", "gradient_clip": 0.5, "label_smoothing": 0.1},
+    "lstm": {"optimizer": "adam", "gradient_clip": 0.5, "label_smoothing": 0.1, "readout": "concat"},
     "gru": {"optimizer": "rmsprop", "bidirectional": True, "readout": "max", "l2": 0.01},
-    "simple_rnn": {"readout": "mean"},
+    "simple_rnn": {
+        "readout": "attention",
+        "temporal_activation_regularization": 0.1,
+        "optimizer": "adamw",
+        "weight_decay": 0.5,
+        "layer_rate_decay": 0.5,
+    },
 }
 """Without dropout, whose masks are each backend's own."""
 
@@ -38,11 +44,11 @@ ON_GPU = {
 """What `cudnn_operations` finds on a GPU, in mixed precision, too. The GRU reads in both directions."""
 
 
-def printed(function: str, *arguments: str, **environment: str) -> dict[str, Any]:
+def printed(function: str, *arguments: str, **variables: str) -> dict[str, Any]:
     """What a function of this module prints, as JSON, in a process with these environment variables."""
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"from {__name__} import {function}; {function}(*{arguments})"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]), **environment},
+        env=environment(**variables),
         capture_output=True,
         text=True,
         check=False,
@@ -78,27 +84,27 @@ def of_tensorflow() -> dict[str, Any]:
     return {"cudnn": cudnn_operations(), "tf32": tf.config.experimental.tensor_float_32_execution_enabled()}
 
 
-def report_with_a_gpu() -> None:
+def report_with_a_gpu(recurrent_weight_dropout: str) -> None:
     """Prints what `cudnn_operations` finds where TensorFlow says that it sees a GPU. No graph runs."""
     import tensorflow as tf
 
     gpu = tf.config.LogicalDevice("pretended", "GPU")
     tf.config.list_physical_devices = tf.config.list_logical_devices = lambda device_type=None: [gpu]
-    print(json.dumps(cudnn_operations()))
+    print(json.dumps(cudnn_operations(recurrent_weight_dropout=float(recurrent_weight_dropout))))
 
 
-def build(cell: str) -> Any:
+def build(cell: str, **changes: Any) -> Any:
     """A model with the same weights on every backend."""
     from tiny_models import make_embedding, scramble
 
     from textrnn.modeling.classifier import build_classifier
 
-    model = build_classifier(make_experiment(cell=cell, **SHAPES[cell]), make_embedding(), 2, seed=0)
+    model = build_classifier(make_experiment(cell=cell, **SHAPES[cell], **changes), make_embedding(), 2, seed=0)
     scramble(model)
     return model
 
 
-def cudnn_operations() -> dict[str, list[list[str]]]:
+def cudnn_operations(**changes: Any) -> dict[str, list[list[str]]]:
     """By cell, cuDNN's operations and their types: in the graph that scores, and in the one that trains."""
     from textrnn.modeling.backend import predict_function, train_function
 
@@ -106,7 +112,7 @@ def cudnn_operations() -> dict[str, list[list[str]]]:
         operations = function.get_concrete_function().graph.get_operations()
         return sorted(f"{each.type} {each.outputs[0].dtype.name}" for each in operations if "Cudnn" in each.type)
 
-    models = {cell: build(cell) for cell in SHAPES}
+    models = {cell: build(cell, **changes) for cell in SHAPES}
     return {
         cell: [of_cudnn(make(model)) for make in (predict_function, train_function)] for cell, model in models.items()
     }
@@ -195,10 +201,13 @@ def test_mixed_precision_learns_as_much(saved: Path, expected: dict[str, Any]) -
     assert_alike(found, expected, values=0.05, probabilities=0.02)
 
 
-@pytest.mark.parametrize("precision", ["float32", MIXED])
-def test_where_there_is_a_gpu_the_graphs_hold_cudnns_operations(precision: str) -> None:
+@pytest.mark.parametrize(
+    ("precision", "recurrent_weight_dropout"), [("float32", "0"), (MIXED, "0"), ("float32", "0.5")]
+)
+def test_where_there_is_a_gpu_the_graphs_hold_cudnns_operations(precision: str, recurrent_weight_dropout: str) -> None:
     """Tested without one, too: to run a graph takes a GPU, to trace it does not."""
-    assert printed("report_with_a_gpu", **{**PROCESSOR, "TEXTRNN_PRECISION": precision}) == ON_GPU
+    found = printed("report_with_a_gpu", recurrent_weight_dropout, **{**PROCESSOR, "TEXTRNN_PRECISION": precision})
+    assert found == ON_GPU
 
 
 def test_where_there_is_none_they_do_not(expected: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from textrnn.config.params import BaselineParams
+from textrnn.config.sections import BaselineParams
 from textrnn.errors import TextrnnError
 from textrnn.modeling.baseline import NBSVM, _log_count_ratios, fit_baseline
+from textrnn.modeling.linear import LinearModel
+from textrnn.text.tokenizer import tokenize
 
 TEXTS = pl.Series(["good film", "Good!", "bad film", "bad bad plot", "good plot", "bad"])
 LABELS = np.array([1, 1, 0, 0, 1, 0], np.int32)
@@ -87,3 +90,32 @@ def test_nb_svm_gives_a_text_of_unknown_words_finite_probabilities() -> None:
 def test_nb_svm_without_any_feature_says_what_to_do() -> None:
     with pytest.raises(TextrnnError, match=r"no word n-gram occurs in 9 training texts\. Lower min_count"):
         fit_baseline(make_params(min_count=9), TEXTS, LABELS, 2)
+
+
+@pytest.mark.parametrize("settings", [{"kind": "majority"}, {}, {"ngrams": 3, "min_count": 2}], ids=str)
+@pytest.mark.parametrize("labels", [LABELS, np.array([0, 1, 2, 2, 1, 2]), np.array([0, 0, 2, 2, 2, 2])], ids=str)
+def test_what_is_saved_predicts_the_same_from_raw_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], labels: np.ndarray
+) -> None:
+    """In slices of any size; also where a class never occurs."""
+    if settings.get("kind") != "majority" and 1 not in labels:
+        return  # a linear model needs an example of every class
+    classes = ("rotten", "fresh", "stale")[: labels.max() + 1]
+    params = BaselineParams(**settings) if "kind" in settings else make_params(**settings)
+    model = fit_baseline(params, TEXTS, labels, len(classes))
+    model.saved(classes).save(tmp_path / "0")
+    texts = pl.Series([*TEXTS, "", "zzz", "Good film good film, bad plot", "film"])
+    for size in (1, 3, 100):
+        monkeypatch.setattr("textrnn.modeling.linear.SLICE", size)
+        saved = LinearModel.load(tmp_path / "0")
+        probabilities = saved.probabilities(tokenize(texts))
+        assert probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities, model.probabilities(texts), atol=1e-6)
+        assert saved.probabilities(tokenize(texts.head(0))).shape == (0, len(classes))
+    assert saved.classes == classes
+
+
+def test_how_many_words_a_saved_model_knows() -> None:
+    saved = fit_baseline(make_params(ngrams=2), TEXTS, LABELS, 2).saved(("rotten", "fresh"))
+    assert saved.known(tokenize(pl.Series(["good good noir", "", "film!"]))).tolist() == [2, 0, 2]
+    assert saved.ngrams[:3] == ["!", "bad", "bad bad"]

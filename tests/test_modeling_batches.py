@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from child import environment
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_sample_weight
 from tiny_experiments import make_experiment
 from tiny_models import LABELS, TEXTS, make_tokens
 
 from textrnn.modeling import batches
-from textrnn.modeling.batches import LENGTH_JITTER, Tokens, length_buckets, rare_word_chances
+from textrnn.modeling.batches import LENGTH_JITTER, Tokens, balanced_weights, length_buckets, rare_word_chances
 from textrnn.text.encoding import SCHEMA
 from textrnn.text.vocabulary import Vocabulary
 
@@ -38,6 +39,20 @@ def test_padding_is_on_the_left_and_a_batch_is_as_wide_as_its_longest_text() -> 
     assert tokens.padded(np.array([4])).tolist() == [[4, 6, 2, 3, 5]]
     assert tokens.lengths.tolist() == [4, 1, 2, 3, 5]
     assert len(tokens) == 5
+
+
+def test_joined_texts_are_those_of_the_first_and_then_those_of_the_second(tmp_path: Path) -> None:
+    """An unlabelled text has the label -1."""
+    columns = {"id": ["x", "y"], "ids": [[9, 8, 7], [5]], "unknown": [[], []], "label": [None, None]}
+    pl.DataFrame(columns, SCHEMA).write_parquet(tmp_path / "unlabelled.parquet")
+    unlabelled = Tokens.load(tmp_path / "unlabelled.parquet", make_experiment(max_tokens=2))
+    joined = make_tokens().take(np.array([1, 3])).join(unlabelled)
+    assert joined.ids.to_list() == ["1", "3", "x", "y"]
+    assert (joined.labels.dtype, joined.labels.tolist()) == (np.int32, [1, 0, -1, -1])
+    assert joined.padded(np.arange(4)).tolist() == [[6, 0, 0], [5, 1, 2], [9, 7, 0], [5, 0, 0]]
+    assert joined.lengths.tolist() == [1, 3, 2, 1]
+    assert joined.truncated == {"texts": 1, "tokens": 1}
+    assert joined.counts().tolist() == [0, 1, 1, 0, 0, 2, 1, 1, 0, 1]
 
 
 def test_load_reads_what_encode_corpus_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +125,7 @@ def test_load_holds_the_tokens_once(tmp_path: Path) -> None:
         pl.concat([text] * texts).write_parquet(tmp_path / f"{name}.parquet", row_group_size=1 << 16)
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])},
+        env=environment(),
         check=True,
         capture_output=True,
         text=True,
@@ -153,3 +168,12 @@ def test_batches_are_drawn_anew_in_every_epoch_and_alike_for_a_seed() -> None:
     assert first != second
     assert sorted(map(sorted, first)) != sorted(map(sorted, second))
     assert epochs() == [first, second]
+
+
+def test_all_classes_weigh_the_same() -> None:
+    """Five texts of two classes, and none of class 1: 5 / (2 x 4) and 5 / (2 x 1)."""
+    weights = balanced_weights(np.array([2, 2, 0, 2, 2], np.int32))
+    assert weights.dtype == np.float32
+    assert weights.tolist() == [0.625, 0.625, 2.5, 0.625, 0.625]
+    expected = compute_sample_weight("balanced", labels := [0, 1, 3, 1, 1, 3, 1])
+    np.testing.assert_allclose(balanced_weights(np.array(labels)), expected, rtol=1e-6)

@@ -19,11 +19,12 @@ from textrnn.config.experiment import Experiment
 from textrnn.config.validation import validate
 from textrnn.errors import TextrnnError
 from textrnn.modeling import batches, optimizers, recurrence
-from textrnn.modeling.backend import keras
+from textrnn.modeling.backend import keras, train_function
 from textrnn.modeling.batches import predict
 from textrnn.modeling.classifier import build_classifier
+from textrnn.modeling.layers import Attention
 
-READOUTS = ("last", "max", "mean")
+READOUTS = ("last", "max", "mean", "concat", "attention")
 TARGETS = np.eye(2, dtype=np.float32)[LABELS]
 LONG_TEXTS = [[1, 2, 3, 4, 5, 6, 1, 3, 2, 2, 4], [6, 5, 4, 3, 2, 1], [3] * 5]
 """Two rounds of the recurrent loop and more; and three windows of the pooling, two, and just one."""
@@ -44,6 +45,8 @@ SOME_SHAPES: list[Shape] = [
     ("lstm", True, 1, "max"),
     ("gru", False, 1, "mean"),
     ("gru", True, 2, "last"),
+    ("gru", True, 1, "attention"),
+    ("lstm", True, 1, "concat"),
     ("conv1d", False, 2, "max"),
     ("feedforward", False, 2, "mean"),
 ]
@@ -140,40 +143,64 @@ def run_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.n
 RUN = {"simple_rnn": run_simple_rnn, "lstm": run_lstm, "gru": run_gru, "conv1d": run_convolution}
 
 
-def read(states: np.ndarray, readout: str) -> np.ndarray:
-    kinds = {"last": states[-1], "max": states.max(axis=0), "mean": states.mean(axis=0), "flatten": states.ravel()}
-    return kinds[readout]
+def read(directions: list[np.ndarray], readout: str, attention: list[np.ndarray]) -> np.ndarray:
+    if readout == "attention":
+        kernel, bias, query = attention
+        words = aligned(directions)
+        shares = np.exp(np.tanh(words @ kernel + bias) @ query)
+        return (shares * words).sum(axis=0) / shares.sum()
+    kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "last": lambda states: states[-1],
+        "max": lambda states: states.max(axis=0),
+        "mean": lambda states: states.mean(axis=0),
+        "concat": lambda states: np.concatenate([states[-1], states.max(axis=0), states.mean(axis=0)]),
+        "flatten": np.ravel,
+    }
+    return np.concatenate([kinds[readout](states) for states in directions])
+
+
+def aligned(directions: list[np.ndarray]) -> np.ndarray:
+    """What both directions make of each word; the second one has the words in reverse."""
+    return np.concatenate([directions[0], *(states[::-1] for states in directions[1:])], axis=1)
 
 
 def weights_as_built(model: keras.Model) -> list[np.ndarray]:
-    """Float64, layer by layer as `build_classifier` makes them: Keras puts a backward cell before its twin."""
-    cells = [layer for layer in model.layers[1:] if layer.weights and layer.name not in ("embedding", "logits")]
+    """Float64, attention first, then the layers as `build_classifier` makes them: Keras' order has a twin first."""
+    attention = [layer for layer in model.layers if isinstance(layer, Attention)]
+    others = {"embedding", "logits", *(layer.name for layer in attention)}
+    cells = [layer for layer in model.layers if layer.weights and layer.name not in others]
     cells.sort(key=lambda layer: int("0" + layer.name.rpartition("_")[2].strip("abcdefghijklmnopqrstuvwxyz")))
-    layers = [model.get_layer("embedding"), *cells, model.get_layer("logits")]
+    layers = [model.get_layer("embedding"), *attention, *cells, model.get_layer("logits")]
     return [weight.astype(np.float64) for layer in layers for weight in layer.get_weights()]
+
+
+def encode(
+    x: np.ndarray, weights: list[np.ndarray], experiment: Experiment
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What is read of the words x, one array per direction, and the weights that are left."""
+    directions = [x]
+    if experiment.cell == "feedforward":
+        return directions, weights
+    run = RUN[experiment.cell]
+    size = 2 if experiment.cell == "conv1d" else 3
+    for _ in range(experiment.layers):
+        directions, weights = [run(x, *weights[:size])], weights[size:]
+        if experiment.bidirectional:
+            directions, weights = [*directions, run(x[::-1], *weights[:size])], weights[size:]
+        x = aligned(directions)
+        if experiment.cell == "conv1d":
+            x = np.array([x[start : start + 5].max(axis=0) for start in range(0, len(x), 5)])
+    return directions, weights
 
 
 def compute(model: keras.Model, text: list[int], experiment: Experiment) -> np.ndarray:
     """The logits of one text, with no batch and no padding anywhere, in float64."""
     embedding, *weights, head, head_bias = weights_as_built(model)
-    x = embedding[text]
-    if experiment.cell == "feedforward":
-        features = read(x, experiment.readout)
-        for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
-            features = np.maximum(features @ kernel + bias, 0)
-        return features @ head + head_bias
-    run = RUN[experiment.cell]
-    size = 2 if experiment.cell == "conv1d" else 3
-    for _ in range(experiment.layers):
-        forward, weights = run(x, *weights[:size]), weights[size:]
-        directions = [forward]
-        if experiment.bidirectional:
-            backward, weights = run(x[::-1], *weights[:size]), weights[size:]
-            directions.append(backward)
-        features = np.concatenate([read(states, experiment.readout) for states in directions])
-        x = np.concatenate([forward, *(states[::-1] for states in directions[1:])], axis=1)
-        if experiment.cell == "conv1d":
-            x = np.array([x[start : start + 5].max(axis=0) for start in range(0, len(x), 5)])
+    attention = weights[:3] if experiment.readout == "attention" else []
+    directions, dense = encode(embedding[text], weights[len(attention) :], experiment)
+    features = read(directions, experiment.readout, attention)
+    for kernel, bias in zip(dense[::2], dense[1::2], strict=True):
+        features = np.maximum(features @ kernel + bias, 0)
     return features @ head + head_bias
 
 
@@ -202,6 +229,39 @@ def test_constant_weights_by_hand(cell: str) -> None:
     states = keras.ops.convert_to_numpy(layer(TWO_WORDS))[0]
     np.testing.assert_allclose(states, np.array([CONSTANT[cell]] * 2).T, atol=1e-6)
     np.testing.assert_allclose(states, RUN[cell](TWO_WORDS[0], *weights), atol=1e-6)
+
+
+@pytest.mark.parametrize("loop", ["fast", "Keras'"])
+@pytest.mark.parametrize("cell", RECURRENT_CELLS)
+def test_each_batch_does_without_a_part_of_the_recurrent_weights(
+    monkeypatch: pytest.MonkeyPatch, cell: str, loop: str
+) -> None:
+    """The same part for all its texts and steps; what stays is scaled by 1 / (1 - 0.75). Scoring takes all weights."""
+    if loop == "Keras'":
+        monkeypatch.setattr(recurrence, "on_cpu_tensorflow", False)
+    keras.utils.set_random_seed(0)
+    layer = recurrence.CELLS[cell](5, return_sequences=True, recurrent_weight_dropout=0.75)
+    layer.build((2, None, 3))
+    rng = np.random.default_rng(0)
+    kernel, recurrent, bias = (rng.normal(0, 0.2, weight.shape) for weight in layer.weights)
+    layer.set_weights([kernel, recurrent, bias])
+    texts = make_embedding()[np.array([[2, 3, 4, 5, 6, 2], [6, 4, 4, 2, 1, 3]])]
+    masks = []
+    for _ in range(2):
+        state = keras.ops.convert_to_numpy(layer.weight_seeds.state)
+        seeds = keras.random.SeedGenerator(0)
+        seeds.state.assign(state)
+        masks.append(
+            keras.ops.convert_to_numpy(keras.random.dropout(np.ones(recurrent.shape, np.float32), 0.75, seed=seeds))
+        )
+        assert set(np.unique(masks[-1])) == {0, 4}
+        states = keras.ops.convert_to_numpy(layer(texts, training=True))
+        expected = [RUN[cell](text, kernel, recurrent * masks[-1], bias) for text in texts]
+        np.testing.assert_allclose(states, expected, atol=2e-6)
+    assert (masks[0] != masks[1]).any()
+    states = keras.ops.convert_to_numpy(layer(texts, training=False))
+    np.testing.assert_allclose(states, [RUN[cell](text, kernel, recurrent, bias) for text in texts], atol=2e-6)
+    np.testing.assert_array_equal(layer.get_weights()[1], recurrent.astype(np.float32))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -283,6 +343,25 @@ def test_gradients_of_a_padded_batch_are_the_mean_of_its_texts(shape: Shape) -> 
         np.testing.assert_allclose(gradient, np.mean([one[index] for one in each], axis=0), atol=2e-6)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", RECURRENT_CELLS)
+def test_successive_outputs_of_the_last_layer_add_to_the_loss(cell: str, bidirectional: bool) -> None:
+    """The mean over texts of what each has alone, whatever they are padded to; both directions count alike."""
+    changes = as_changes(cell, bidirectional, 2, "last")
+    losses = []
+    for weight in (0.0, 0.3):
+        model = build(temporal_activation_regularization=weight, **changes)
+        scramble(model)
+        losses.append(model.test_on_batch(padded(TEXTS, 9), TARGETS, return_dict=True)["loss"])
+    embedding, *weights = weights_as_built(model)
+    each = []
+    for text in TEXTS:
+        directions, _ = encode(embedding[text], weights, make_experiment(**changes))
+        squares = np.square(np.diff(directions, axis=1))
+        each.append(squares.mean() if squares.size else 0)
+    assert losses[1] - losses[0] == pytest.approx(0.3 * np.mean(each), rel=1e-4)
+
+
 def test_predict_gives_each_text_what_it_gets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of similar length, the last one smaller: probabilities come back in the rows' own order."""
     monkeypatch.setattr(batches, "PREDICTION_BATCH", 2)
@@ -311,14 +390,43 @@ KNOBS: dict[str, dict[str, Any]] = {
         "optimizer": "rmsprop",
         "learning_rate": 0.3,
     },
+    "rates": {"optimizer": "adamw", "weight_decay": 0.1, "layer_rate_decay": 0.4},
+    "added losses": {
+        "normalize_embedding": True,
+        "perturbation": 0.5,
+        "adversarial": 1.0,
+        "virtual_adversarial": 1.0,
+    },
     "reading": {"max_tokens": 4, "keep": "end", "reverse": True, "padding": "left", "readout": "flatten"},
-    "recurrent": {"bidirectional": True, "recurrent_dropout": 0.5, "layers": 2},
+    "recurrent": {
+        "bidirectional": True,
+        "recurrent_dropout": 0.5,
+        "recurrent_weight_dropout": 0.4,
+        "layer_dropout": 0.3,
+        "temporal_activation_regularization": 0.2,
+        "layers": 2,
+    },
 }
 
 
 def test_knobs_are_complete() -> None:
     tried = {key for setting in KNOBS.values() for key in setting}
-    of_the_trainer = {"batch_size", "epochs", "train_examples", "held_out", "rare_word_dropout"}
+    of_the_trainer = {
+        "batch_size",
+        "class_weights",
+        "entropy_minimization",
+        "epochs",
+        "gradual_unfreezing",
+        "hard_targets",
+        "held_out",
+        "pretrained_layers",
+        "rare_word_dropout",
+        "schedule",
+        "teacher",
+        "train_examples",
+        "unlabelled_batch",
+        "warm_up",
+    }
     assert tried == set(Experiment.model_fields) - {"cell", "embedding"} - of_the_trainer
 
 
@@ -336,7 +444,17 @@ def test_every_knob_trains_with_every_cell(cell: str, knobs: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["conv1d", "feedforward"])
-@pytest.mark.parametrize("knob", [{"bidirectional": True}, {"recurrent_dropout": 0.5}])
+@pytest.mark.parametrize(
+    "knob",
+    [
+        {"bidirectional": True},
+        {"recurrent_dropout": 0.5},
+        {"recurrent_weight_dropout": 0.5},
+        {"layer_dropout": 0.5},
+        {"temporal_activation_regularization": 0.5},
+    ],
+    ids=lambda knob: next(iter(knob)),
+)
 def test_recurrent_knobs_are_refused_without_recurrence(cell: str, knob: dict[str, Any]) -> None:
     content = {**make_experiment().model_dump(), "cell": cell, **knob}
     name = next(iter(knob))
@@ -368,21 +486,38 @@ def test_dropout_takes_whole_words_or_whole_channels(knob: str, units_kept_toget
     assert (ones.std(axis=3 - axis) > 0).any()
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_between_layers_a_channel_is_dropped_for_a_whole_text(bidirectional: bool) -> None:
+    model = build(cell="gru", layers=3, bidirectional=bidirectional, layer_dropout=0.75)
+    scramble(model)
+    dropouts = [layer for layer in model.layers if "dropout" in layer.name]
+    assert len(dropouts) == 2  # of three layers
+    for dropout in dropouts:
+        before_and_after = keras.Model(model.inputs, [dropout.input, dropout.output])
+        outputs = before_and_after([np.full((40, 5), 3, np.int32)], training=True)
+        before, after = (keras.ops.convert_to_numpy(each) for each in outputs)
+        factors = np.round(after / before, 4)
+        assert set(np.unique(factors)) == {0, 4}
+        assert (factors.min(axis=1) == factors.max(axis=1)).all()
+        assert (factors.std(axis=0) > 0).all() and (factors.std(axis=2) > 0).any()
+
+
 # Every weight is 0.5, so each of a kernel adds 0.25 to the sum of squares: dimension 3, units 2, classes 2.
 @pytest.mark.parametrize(
-    ("cell", "weights"),
+    ("cell", "readout", "weights"),
     [
-        ("simple_rnn", 3 * 2 + 2 * 2 + 2 * 2),
-        ("lstm", 3 * 8 + 2 * 8 + 2 * 2),
-        ("gru", 3 * 6 + 2 * 6 + 2 * 2),
-        ("conv1d", 7 * 3 * 2 + 2 * 2),
-        ("feedforward", 3 * 2 + 2 * 2),
+        ("simple_rnn", "last", 3 * 2 + 2 * 2 + 2 * 2),
+        ("lstm", "last", 3 * 8 + 2 * 8 + 2 * 2),
+        ("gru", "last", 3 * 6 + 2 * 6 + 2 * 2),
+        ("conv1d", "last", 7 * 3 * 2 + 2 * 2),
+        ("feedforward", "last", 3 * 2 + 2 * 2),
+        ("lstm", "attention", 3 * 8 + 2 * 8 + 2 * 2 + 2 + 2 * 2),
     ],
 )
-def test_l2_adds_the_kernels_squares_and_nothing_else(cell: str, weights: int) -> None:
+def test_l2_adds_the_kernels_squares_and_nothing_else(cell: str, readout: str, weights: int) -> None:
     losses = []
     for l2 in (0.0, 0.01):
-        model = build(cell=cell, l2=l2)
+        model = build(cell=cell, readout=readout, l2=l2)
         set_constant(model, 0.5)
         losses.append(model.test_on_batch(padded(TEXTS, 5), TARGETS, return_dict=True)["loss"])
     assert losses[1] - losses[0] == pytest.approx(0.01 * weights * 0.25, rel=1e-5)
@@ -396,6 +531,17 @@ def test_label_smoothing_moves_the_targets() -> None:
         model.layers[-1].set_weights([np.zeros((2, 2)), np.log([3.0, 1.0])])
         loss = model.test_on_batch(padded(TEXTS, 5), np.eye(2)[[0] * 5], return_dict=True)["loss"]
         assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_examples_weigh_smoothed_targets_too() -> None:
+    """With targets 0.9 and 0.1 the losses are 0.397543 and 1.276433; weights 0.5 and 2, mean over two texts."""
+    model = build(label_smoothing=0.2)
+    set_constant(model, 0.0)
+    model.layers[-1].set_weights([np.zeros((2, 2)), np.log([3.0, 1.0])])
+    weights = np.array([0.5, 2.0], np.float32)
+    metrics = train_function(model, weighted=True)(padded(TEXTS[:2], 4), np.eye(2, dtype=np.float32), weights)
+    assert float(metrics["loss"]) == pytest.approx((0.5 * 0.397543 + 2 * 1.276433) / 2, rel=1e-5)
+    assert float(metrics["accuracy"]) == 0.5
 
 
 def moments_after_one_step(model: keras.Model) -> dict[str, list[np.ndarray]]:

@@ -26,6 +26,20 @@ from textrnn.modeling.cost import prediction_flops, training_flops
             2 * 3 * 2 * 4 * (3 + 4) + 2 * 3 * 2 * 4 * (8 + 4),
             2 * 8 * 5,
         ),
+        ({"cell": "lstm", "readout": "concat"}, 2 * 4 * 4 * (3 + 4), 2 * 3 * 4 * 5),
+        # Attention: a matrix as wide as what it reads, the product with the query, and the weighted sum.
+        ({"cell": "lstm", "readout": "attention"}, 2 * 4 * 4 * (3 + 4) + 2 * 4 * (4 + 1 + 1), 2 * 4 * 5),
+        (
+            {"cell": "gru", "readout": "attention", "bidirectional": True},
+            2 * 3 * 2 * 4 * (3 + 4) + 2 * 8 * (8 + 1 + 1),
+            2 * 8 * 5,
+        ),
+        (
+            {"cell": "conv1d", "readout": "attention", "layers": 2},
+            2 * 7 * 3 * 4 + (2 * 7 * 4 * 4 + 2 * 4 * (4 + 1 + 1)) / 5,
+            2 * 4 * 5,
+        ),
+        ({"cell": "feedforward", "readout": "attention"}, 2 * 3 * (3 + 1 + 1), 2 * 3 * 4 + 2 * 4 * 5),
         ({"cell": "conv1d", "layers": 2}, 2 * 7 * 3 * 4 + 2 * 7 * 4 * 4 / 5, 2 * 4 * 5),
         ({"cell": "feedforward", "layers": 2}, 0, 2 * 3 * 4 + 2 * 4 * 4 + 2 * 4 * 5),
         (

@@ -18,12 +18,12 @@ from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.forward import Network
 
 CLASSES = 3
-SHAPES = covering(cell=CELLS, layers=range(4), bidirectional=(False, True))
+SHAPES = covering(cell=CELLS, layers=range(4), bidirectional=(False, True), readout=("last", "attention"))
 NETWORKS = covering(
     cell=CELLS,
     layers=range(4),
     bidirectional=(False, True),
-    readout=("last", "max", "mean", "flatten"),
+    readout=("last", "max", "mean", "concat", "attention", "flatten"),
     padding=("right", "left"),
 )
 
@@ -65,6 +65,7 @@ def test_weights_of_another_experiment_are_refused(shape: dict[str, Any]) -> Non
     Network(make_experiment(**shape), weights, CLASSES)
     others = [
         {"layers": shape["layers"] + 1},
+        {"readout": "attention" if shape["readout"] == "last" else "last"},
         *([{"layers": shape["layers"] - 1}] if shape["layers"] > 1 else []),
         *([{"units": 3}] if shape["layers"] else []),
         *({"cell": cell, "bidirectional": False} for cell in CELLS if cell != shape["cell"] and shape["layers"]),

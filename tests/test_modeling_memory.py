@@ -23,6 +23,8 @@ SHAPES = [
     ("lstm", True, 2, "mean"),
     ("gru", True, 2, "last"),
     ("gru", False, 1, "max"),
+    ("gru", True, 1, "attention"),
+    ("lstm", False, 2, "concat"),
     ("conv1d", False, 2, "max"),
     ("feedforward", False, 2, "mean"),
 ]

@@ -70,9 +70,62 @@ def test_with_recurrent_dropout_keras_loops_in_training_alone(name: str, monkeyp
     layer = pair(name, recurrent_dropout=0.5)[1]
     ours = []
     zeros = tf.zeros((BATCH, 1, UNITS))
-    monkeypatch.setattr(type(layer), "outputs", lambda *_: ours.append(True) or zeros)
+    monkeypatch.setattr(type(layer), "outputs", lambda *_: ours.append(True) or (zeros, []))
     inputs = np.ones((BATCH, 1, FEATURES), np.float32)
     layer(inputs, training=True)
     assert not ours
     layer(inputs, training=False)
     assert ours
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_without_a_part_of_the_recurrent_weights_both_loops_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight that is dropped has no gradient."""
+    layers = [getattr(recurrence, name)(UNITS, return_sequences=True, recurrent_weight_dropout=0.5) for _ in range(2)]
+    for layer, other in zip(layers, pair(name), strict=True):
+        layer.build((BATCH, None, FEATURES))
+        layer.set_weights(other.get_weights())
+        layer.weight_seeds.state.assign([7, 0])
+    draw = np.random.default_rng(0)
+    inputs, loss_weights = (draw.normal(size=(BATCH, 9, size)).astype(np.float32) for size in (FEATURES, UNITS))
+    fast = gradients(layers[0], training=True)(inputs, loss_weights)
+    monkeypatch.setattr(recurrence, "on_cpu_tensorflow", False)
+    of_keras = gradients(layers[1], training=True)(inputs, loss_weights)
+    for one, other in zip(fast, of_keras, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=2e-5, atol=2e-6)
+    of_recurrent_kernel = fast[3].numpy()
+    assert 0 < (of_recurrent_kernel == 0).sum() < of_recurrent_kernel.size
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_dropping_recurrent_weights_keeps_the_fast_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = getattr(recurrence, name)(UNITS, return_sequences=True, recurrent_weight_dropout=0.5)
+    ours = []
+    monkeypatch.setattr(type(layer), "outputs", lambda *_: ours.append(True) or (tf.zeros((1, BATCH, UNITS)), []))
+    layer(np.ones((BATCH, 1, FEATURES), np.float32), training=True)
+    assert ours
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_given_state_is_where_it_starts_and_the_last_one_comes_back(name: str, training: bool) -> None:
+    """As in Keras, with no gradient to the given state."""
+    draw = np.random.default_rng(1)
+    kinds = 2 if name == "LSTM" else 1
+    start = [tf.constant(draw.normal(size=(BATCH, UNITS)), tf.float32) for _ in range(kinds)]
+
+    def compute(layer: keras.layers.Layer, inputs: tf.Tensor, loss_weights: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, *states = layer(inputs, initial_state=start, training=training)
+            loss = tf.reduce_sum(outputs * loss_weights)
+        return [outputs, *states, *tape.gradient(loss, [inputs, *(weight.value for weight in layer.trainable_weights)])]
+
+    for steps in (1, 4, 9):
+        inputs, loss_weights = (
+            tf.constant(draw.normal(size=(BATCH, steps, size)), tf.float32) for size in (FEATURES, UNITS)
+        )
+        theirs, ours = (compute(layer, inputs, loss_weights) for layer in pair(name, return_state=True))
+        assert len(ours) == 1 + kinds + 4
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=2e-5, atol=2e-6)

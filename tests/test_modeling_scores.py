@@ -27,6 +27,7 @@ def test_binary_scores() -> None:
     assert tuple(found) == METRICS
     assert found["accuracy"] == 0.75
     # Class 0: precision 2/3, recall 1; class 1: precision 1, recall 1/2.
+    assert found["balanced_accuracy"] == 0.75
     assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert found["roc_auc"] == 0.75
     assert found["log_loss"] == pytest.approx(-(log(0.8) + log(0.6) + log(0.25) + log(0.7)) / 4)
@@ -40,6 +41,7 @@ def test_three_classes_with_one_never_predicted() -> None:
     found = scores(labels, probabilities)
     assert found["accuracy"] == 0.8
     # Class 0: 2 of 3 predicted, both found; class 1: none; class 2: perfect.
+    assert found["balanced_accuracy"] == pytest.approx((1 + 0 + 1) / 3)
     assert found["macro_f1"] == pytest.approx((4 / 5 + 0 + 1) / 3)
     assert found["roc_auc"] == pytest.approx(1)
     assert found["log_loss"] == pytest.approx(-(log(0.7) + log(0.4) + 3 * log(0.6)) / 5)
@@ -60,14 +62,25 @@ def test_scores_are_scikit_learns(classes: int) -> None:
     exact = probabilities.astype(np.float64) / probabilities.astype(np.float64).sum(axis=1, keepdims=True)
     found = scores(labels, probabilities)
     assert found["accuracy"] == metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, probabilities.argmax(1)))
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(labels, probabilities.argmax(axis=1), average="macro"))
     areas = [metrics.roc_auc_score(labels == each, probabilities[:, each]) for each in range(classes)]
     assert found["roc_auc"] == pytest.approx(areas[1] if classes == 2 else np.mean(areas))
     assert found["log_loss"] == pytest.approx(metrics.log_loss(labels, exact), rel=1e-6)
 
 
-def test_a_split_of_one_class_has_no_ranking() -> None:
-    assert np.isnan(scores(np.array([1, 1]), PROBABILITIES[:2])["roc_auc"])
+def test_a_split_of_one_class_has_no_ranking_and_its_recall() -> None:
+    found = scores(np.array([1, 1]), PROBABILITIES[:2])
+    assert np.isnan(found["roc_auc"])
+    assert found["balanced_accuracy"] == 0.5
+
+
+def test_a_class_counts_by_its_recall_however_few_examples_it_has() -> None:
+    """Four of five of class 0 are right, and the one of class 2 is wrong; class 1 has none, and is predicted once."""
+    probabilities = np.eye(3)[[0, 0, 1, 0, 0, 0]]
+    found = scores(np.array([0, 0, 0, 0, 0, 2]), probabilities)
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["balanced_accuracy"] == pytest.approx((4 / 5 + 0) / 2)
 
 
 @pytest.mark.parametrize(("wrong", "cost"), [(0.0, -log(LEAST)), (1e-30, 30 * log(10)), (1e-9, 9 * log(10))])

@@ -84,9 +84,13 @@ def test_commands_share_a_process_and_each_has_its_own_lines_and_status(capfd: p
 
         assert (run("fails", first, merge_errors=True), run("reads", second)) == (255, 0)
         (worker,) = supervisor._workers.values()
+        os.kill(worker.pid, signal.SIGSTOP)  # so that it has not answered when it is killed
+        killed = pool.submit(supervisor.run, "repro", "reads", on_line=first.append)
+        while not worker.is_busy:
+            time.sleep(0.01)
         os.kill(worker.pid, signal.SIGKILL)
-        assert run("reads", []) != 0  # it was killed
-        assert run("reads", []) == 0  # and there is another one
+        assert killed.result(timeout=120) != 0
+        assert run("reads", []) == 0  # by another one
     assert "Running stage 'fails':" in first and any("failed to run: exit 3" in line for line in first)
     assert "Running stage 'reads':" in second and any("no newline" in line for line in second)
     assert "error" in capfd.readouterr().err and "error" not in second

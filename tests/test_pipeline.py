@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,7 +184,7 @@ def test_dvc_experiments_and_their_queue(project):
     project.run(*tags["dvc.restore"].replace("dvc", f"{sys.executable} -m dvc", 1).split())
     assert json.loads(project.read("runs/nb-svm/run.json"))["params"]["ngrams"] == 3
     # What the queue's run lacks, as all do before `sync`: pictures, and models.
-    assert project.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 created)\n"
+    assert project.textrnn("sync").lines[0] == "MLflow: 6 runs agree with the files (6 created)"
 
 
 def runs_in(project):
@@ -322,6 +323,124 @@ def test_a_corpus_that_a_user_adds(project):
     assert {"great", "so", "awful"} <= set(project.read("data/tokens/vocabulary.txt").splitlines())
     run = json.loads(project.read("runs/nb-svm/run.json"))
     assert (run["status"], run["classes"]) == ("finished", ["low", "middle", "high"])
+
+
+def with_ensembles(params):
+    """A vote, its student, and a vote of both and another run."""
+    params["ensembles"] = {
+        "vote": {"of": ["lstm", "nb-svm"], "weights": "fitted"},
+        "all": {"of": ["vote", "small", "mean"]},
+    }
+    params["students"] = {"small": {"embedding": "glove", "units": 2, "teacher": "vote", "hard_targets": 0.1}}
+    params["comparisons"]["pairs"] = [["lstm", "vote"]]
+    params["probes"] = ["lstm", "small"]
+    params["explanations"] = {"all": {"texts": 4}, "nb-svm": {}}
+
+
+def scored(project, run, *more):
+    texts = ("a wonderful story", "the plot is boring , and noisy", "", "zebra")
+    done = project.textrnn("predict", "--run", run, "--format", "jsonl", *more, *texts)
+    return [json.loads(line)["probability_good"] for line in done.lines if line.startswith("{")]
+
+
+def explained_by(project, *model):
+    """The words of a text with their attributions, and what these add up to."""
+    done = project.textrnn("explain", *model, "--format", "jsonl", "a wonderful story")
+    (found,) = [json.loads(line) for line in done.lines if line.startswith("{")]
+    words = {word["word"]: word["attribution"] for word in found["words"]}
+    return {**found, "words": words, "difference": found["log_odds"] - found["without_words"]}
+
+
+def test_an_ensemble_is_a_run_like_any_other_and_teaches_a_student(project):
+    project.edit("params.yaml", with_ensembles)
+    refused = project.dvc("repro", "plan", ok=False)
+    assert "error: members.yaml was not that of params.yaml. Now it is, but DVC has read it before" in refused.text
+    done = project.textrnn("repro", "--jobs", "2")
+    assert "members.yaml" not in done.text
+    order = [done.text.index(f"{stage} done in") for stage in ("member@vote+lstm", "ensemble@vote", "teach@small")]
+    order += [done.text.index(f"{stage} done in") for stage in ("student@small", "probe@small", "ensemble@all")]
+    assert order[:4] == sorted(order[:4])
+    assert changed(project) == []
+    assert not [stage for stage in ("train@lstm", "baseline@nb-svm") if f"{stage} done" in done.text]
+    new = {"vote", "all", "small", "probe@small", "explain@all", "explain@nb-svm"}
+    assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean", "probe@lstm", *new}
+
+    report = project.read("reports/tiny/report.md")
+    assert re.search(r"ranks first of 4 experiments and 2 ensembles", report)
+    assert "`lstm` → `vote`" in report
+    deleted = {row.split(",")[0] for row in project.read("reports/tiny/deletion.csv").splitlines()[1:]}
+    assert deleted == {"all", "nb-svm"}
+    assert 'id="explanations"' in project.read("reports/tiny/index.html")
+    members = [row.split(",") for row in project.read("reports/tiny/ensembles.csv").splitlines()]
+    weights = {member: float(weight) for name, _, member, _, weight in members if name == "vote"}
+    assert weights.keys() == {"lstm", "nb-svm"} and sum(weights.values()) == pytest.approx(1)
+
+    # Predicted from raw text, an ensemble is the average of its members; it needs no other folder.
+    lstm = [sum(pair) / 2 for pair in zip(scored(project, "lstm"), scored(project, "lstm", "--seed", "1"), strict=True)]
+    linear = scored(project, "nb-svm")
+    expected = [weights["lstm"] * a + weights["nb-svm"] * b for a, b in zip(lstm, linear, strict=True)]
+    for name in ("lstm", "nb-svm"):
+        shutil.move(project.folder / "runs" / name, project.folder / name)
+    assert scored(project, "vote") == pytest.approx(expected, abs=1e-6)
+    for name in ("lstm", "nb-svm"):
+        shutil.move(project.folder / name, project.folder / "runs" / name)
+
+    # In MLflow, in the registry, and through the gate; then its student, by name.
+    parents = {
+        run.data.tags["mlflow.runName"]: run for run in runs_in(project) if "mlflow.parentRunId" not in run.data.tags
+    }
+    assert parents["vote"].data.tags["kind"] == "ensemble"
+    assert parents["vote"].data.tags["mlflow.note.content"] == "The average of lstm, nb-svm, with fitted weights."
+    assert "unchanged" in project.textrnn("sync").text
+    assert project.textrnn("register", "vote").text.startswith("vote, seed 0, registered as version 1")
+    assert project.textrnn("promote").text.startswith("promoted: vote (version 1) becomes the first champion")
+    explained = explained_by(project, "--run", "vote")
+    champion = explained_by(project)
+    assert (explained.pop("model"), champion.pop("model")) == (
+        "vote, seed 0",
+        "vote, seed 0, version 1 of textrnn-snippets",
+    )
+    assert explained == champion
+    assert sum(explained["words"].values()) == pytest.approx(explained["difference"], rel=0.01, abs=0.001)
+    assert explained["probability"] == pytest.approx(max(expected[0], 1 - expected[0]), abs=1e-5)
+    assert project.textrnn("register", "small").text.startswith("small, seed ")
+    assert project.textrnn("promote", ok=False).status in (0, 3)
+    assert "vote, seed 0, is already version 1" in project.textrnn("register", "vote").text
+    assert "vote minus lstm" in project.textrnn("compare", "lstm", "vote").text
+
+    # A change concerns whom it concerns: another member, and what is made of it.
+    project.edit("params.yaml", set_experiment("gru", epochs=2))
+    assert project.dvc("repro").stages == ["compare", "plan", "train@gru"]
+    project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
+    rerun = ["compare", "ensemble@all", "explain@all", "member@all+mean", "plan", "train@mean"]
+    assert project.dvc("repro").stages == rerun
+    project.edit("params.yaml", lambda params: params["students"]["small"].update(hard_targets=0.2))
+    rerun = ["compare", "ensemble@all", "explain@all", "member@all+small", "plan", "probe@small", "student@small"]
+    assert project.dvc("repro").stages == rerun
+
+    # Without them everything of them goes.
+    project.edit("params.yaml", lambda params: [params.pop(each) for each in ("ensembles", "students", "explanations")])
+    project.edit("params.yaml", lambda params: params.update(probes=["lstm"]))
+    project.edit("params.yaml", lambda params: params["comparisons"].update(pairs=[]))
+    assert "pruned" in project.textrnn("repro").text
+    assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean", "probe@lstm"}
+    assert not [
+        name for name in project.lock() if name.startswith(("member@", "ensemble@", "teach@", "student@", "explain@"))
+    ]
+
+
+def test_a_member_or_teacher_that_failed_fails_what_is_made_of_it_and_nothing_else(project):
+    project.edit("params.yaml", set_experiment("mean", l2=1e38))
+    project.edit("params.yaml", lambda params: params.update(ensembles={"vote": {"of": ["gru", "mean"]}}))
+    student = {"embedding": "glove", "cell": "feedforward", "readout": "mean", "teacher": "vote", "epochs": 1}
+    project.edit("params.yaml", lambda params: params.update(students={"small": student}))
+    failed = project.textrnn("repro", "--jobs", "2", ok=False)
+    assert failed.status == 1
+    assert "  vote: seed 0: its member mean has no finished seed (seed 0: the loss is no longer" in failed.text
+    assert "  small: seed 0: its teacher vote has no finished seed; seed 1: its teacher vote" in failed.text
+    board = project.read("reports/tiny/report.md")
+    assert "`vote` failed and has no rank" in board and "`small` failed and has no rank" in board
+    assert changed(project) == []
 
 
 def test_a_killed_training_continues_from_its_checkpoint(project):

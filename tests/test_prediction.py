@@ -41,7 +41,7 @@ def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch, capfdbinary:
         ("texts.csv", b"", r"no column 'text'. It has: none"),
         ("texts.csv", b"text,n\na,1\n,2\nb,3\n", r"no text in row 1 \(counted from 0\), 1 in all"),
         ("texts.csv", b"text\n\xff\xfe\n", r"line 2: byte 0xff is not UTF-8"),
-        ("texts.jsonl", b'{"text": "a"}\n{"text"\n', r"is not readable as jsonl: "),
+        ("texts.jsonl", b'{"text": "a"}\n{"text"\n', r"is not readable as jsonl: line 2, character 8: "),
         ("texts.jsonl", b'{"text": 3}\n', r"column 'text' holds no text in row 1 .* Int64: 3"),
         ("texts.parquet", b"PAR1", r"is not readable as parquet: "),
     ],

@@ -6,7 +6,10 @@ import pytest
 import yaml
 from tiny_project import PARAMS
 
+from textrnn.config.ensemble import Ensemble
 from textrnn.config.params import Params, load_params
+from textrnn.config.pretraining import Pretraining
+from textrnn.config.sections import ExplanationParams
 from textrnn.project.prune import prune, prune_lock
 
 
@@ -54,6 +57,16 @@ def test_stages_are_in_the_graphs_order_whenever_they_ran(tmp_path, params):
     assert stages_in(lock) == ordered
 
 
+def test_an_explanation_comes_after_all_runs_and_leaves_with_its_declaration(tmp_path, params):
+    params.explanations["gru"] = ExplanationParams()
+    lock = write_lock(tmp_path, "compare", "explain@gru", "explain@lstm", "probe@lstm", "train@gru")
+    for name in ("explain@gru", "explain@lstm", "gru", "probe@lstm"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert prune(tmp_path, params) == ["explain@lstm", "runs/explain@lstm"]
+    assert stages_in(lock) == ["train@gru", "probe@lstm", "explain@gru", "compare"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["explain@gru", "gru", "probe@lstm"]
+
+
 def test_a_removed_experiment_leaves_lock_and_runs(tmp_path, params):
     lock = write_lock(tmp_path, "train@lstm", "train@old", "compare")
     for name in ("lstm", "old"):
@@ -68,6 +81,28 @@ def test_an_experiment_that_became_a_baseline_keeps_its_folder(tmp_path, params)
     (tmp_path / "runs" / "majority").mkdir(parents=True)
     assert prune_lock(lock, params) == ["train@majority"]
     assert (tmp_path / "runs" / "majority").is_dir()
+
+
+def test_ensembles_and_students_come_after_what_they_are_made_of(tmp_path, params):
+    ensembles = {"b": Ensemble(of=["lstm", "a"]), "a": Ensemble(of=["gru"])}
+    taught = params.experiments["mean"].model_copy(update={"teacher": "b"})
+    params = params.model_copy(update={"ensembles": ensembles, "experiments": {**params.experiments, "mean": taught}})
+    ordered = [
+        "train@lstm",
+        "train@gru",
+        "member@a+gru",
+        "ensemble@a",
+        "member@b+lstm",
+        "member@b+a",
+        "ensemble@b",
+        "teach@mean",
+        "student@mean",
+        "probe@lstm",
+        "compare",
+    ]
+    lock = write_lock(tmp_path, *sorted([*ordered, "train@mean", "member@b+gru"]))
+    assert prune_lock(lock, params) == ["member@b+gru", "train@mean"]
+    assert stages_in(lock) == ordered
 
 
 def test_stages_that_are_none_of_ours_stay(tmp_path, params):
@@ -96,3 +131,13 @@ def test_folders_keep_what_is_declared_and_lose_the_rest(tmp_path, params):
     assert prune(tmp_path, params) == ["train@old", "runs/.old.k1l_ed12", "runs/notes.txt", "runs/probe@gru"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [".gru.k1l_ed12", "a.b.12345678", "lstm"]
     assert prune(tmp_path, params) == []
+
+
+def test_a_language_model_is_between_embeddings_and_trainings_and_keeps_its_folder(tmp_path, params):
+    params.pretraining["lm"] = Pretraining(embedding="glove")
+    lock = write_lock(tmp_path, "train@lstm", "pretrain@lm", "pretrain@old", "build_embeddings@glove")
+    for name in ("glove", "lm", "old"):
+        (tmp_path / "data/embeddings" / name).mkdir(parents=True)
+    assert prune(tmp_path, params) == ["pretrain@old", "data/embeddings/old"]
+    assert stages_in(lock) == ["build_embeddings@glove", "pretrain@lm", "train@lstm"]
+    assert sorted(path.name for path in (tmp_path / "data/embeddings").iterdir()) == ["glove", "lm"]

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from fake_runs import make_run
 
-from textrnn.config.params import Encode
+from textrnn.config.sections import Encode
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.tables import Corpus
 from textrnn.embeddings.matrix import Embedding

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,24 +11,18 @@ import pytest
 from axe_core_python.selenium import Axe
 from fake_report import PICTURES, make_report
 from matplotlib.image import imread
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from web_browser import asked, needs_browser, open_browser, open_page
 
 from textrnn.report import page
 from textrnn.report.plots import draw
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 WIDTHS = (360, 768, 1280)
 
-pytestmark = [
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="needs chromium (or google-chrome) and chromedriver on the PATH"
-    ),
-]
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -45,35 +36,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # the browser refuses to sandbox itself as root
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_script_timeout(300)  # axe, on a busy machine
-    yield driver
-    driver.quit()
-
-
-def _open(browser: Chrome, file: Path, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get(file.as_uri())
+    with open_browser() as browser:
+        yield browser
 
 
 def test_asks_for_nothing_and_complains_about_nothing(browser: Chrome, file: Path) -> None:
-    browser.get_log("performance")
+    asked(browser)
 
-    _open(browser, file, 1280)
+    open_page(browser, file, 1280)
 
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert [address for address in asked if not address.startswith("data:image/svg+xml,")] == [file.as_uri()]
+    assert asked(browser) == [file.as_uri()]
     loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
     assert browser.execute_script(loaded) == [True] * len(PICTURES)
     assert browser.get_log("browser") == []
@@ -81,7 +53,7 @@ def test_asks_for_nothing_and_complains_about_nothing(browser: Chrome, file: Pat
 
 @pytest.mark.parametrize(("width", "scheme"), [(WIDTHS[0], "light"), (WIDTHS[-1], "dark")])
 def test_has_no_barriers_that_axe_knows(browser: Chrome, file: Path, width: int, scheme: str) -> None:
-    _open(browser, file, width, scheme)
+    open_page(browser, file, width, scheme)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert ("light" if min(map(int, re.findall(r"\d+", paper)[:3])) > 200 else "dark") == scheme
 
@@ -97,7 +69,7 @@ def test_has_no_barriers_that_axe_knows(browser: Chrome, file: Path, width: int,
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_scrolls_sideways_only_within_tables_and_pictures(browser: Chrome, file: Path, width: int) -> None:
-    _open(browser, file, width)
+    open_page(browser, file, width)
 
     assert browser.execute_script("return innerWidth") == width
     assert browser.execute_script("return document.documentElement.scrollWidth == document.documentElement.clientWidth")
@@ -111,7 +83,7 @@ def test_scrolls_sideways_only_within_tables_and_pictures(browser: Chrome, file:
 
 
 def test_says_on_a_phone_what_scrolls_sideways(browser: Chrome, file: Path) -> None:
-    _open(browser, file, 360)
+    open_page(browser, file, 360)
     has_hint = "getComputedStyle(each, '::before').display == 'block'"
     of_each = f"each => [{has_hint}, each.scrollWidth / each.clientWidth]"
     regions = browser.execute_script(f"return [...document.querySelectorAll('.scroll')].map({of_each})")
@@ -122,14 +94,14 @@ def test_says_on_a_phone_what_scrolls_sideways(browser: Chrome, file: Path) -> N
 
 def test_says_on_a_tablet_that_pictures_scroll_and_on_a_desk_nothing(browser: Chrome, file: Path) -> None:
     for width, hints in ((768, len(PICTURES)), (1280, 0)):
-        _open(browser, file, width)
+        open_page(browser, file, width)
         has_hint = "getComputedStyle(each, '::before').display == 'block' && each.scrollWidth > each.clientWidth"
         shown = f"return [...document.querySelectorAll('.scroll')].filter(each => {has_hint}).length"
         assert browser.execute_script(shown) == hints
 
 
 def test_tab_goes_through_every_link_and_region_in_order(browser: Chrome, file: Path) -> None:
-    _open(browser, file, 360)
+    open_page(browser, file, 360)
     name = "(element => element.getAttribute('href') || element.getAttribute('aria-label'))"
     stops = browser.execute_script(f"return [...document.querySelectorAll('a, [tabindex=\"0\"]')].map({name})")
 
@@ -149,7 +121,7 @@ def test_tab_goes_through_every_link_and_region_in_order(browser: Chrome, file: 
 
 
 def test_the_skip_link_leads_past_the_contents(browser: Chrome, file: Path) -> None:
-    _open(browser, file, 1280)
+    open_page(browser, file, 1280)
 
     ActionChains(browser).send_keys(Keys.TAB).send_keys(Keys.ENTER).send_keys(Keys.TAB).perform()
 
@@ -160,7 +132,7 @@ def test_the_skip_link_leads_past_the_contents(browser: Chrome, file: Path) -> N
 def test_pictures_turn_dark_with_the_page(browser: Chrome, file: Path) -> None:
     brightness = []
     for scheme in ("light", "dark"):
-        _open(browser, file, 1280, scheme)
+        open_page(browser, file, 1280, scheme)
         picture = browser.find_element(By.TAG_NAME, "img").screenshot_as_png
         brightness.append(float(imread(BytesIO(picture))[..., :3].mean()))
 

@@ -24,7 +24,7 @@ from textrnn.report.plots.dots import effects
 from textrnn.report.plots.dots import leaderboard as leaderboard_picture
 from textrnn.report.plots.insight import data_size, memory, place_words, slices, words
 from textrnn.report.plots.lettering import label, labels, visible, width
-from textrnn.report.plots.panels import confusion, reliability
+from textrnn.report.plots.panels import confusion, deletion, reliability
 from textrnn.report.plots.sheet import COLOURS, drawing, save
 from textrnn.run_folder import RunFolder
 
@@ -81,10 +81,20 @@ LAWS = pd.DataFrame(
     [("random learned", 8000, None, None, None), ("glove frozen", 8000, 0.75, 0.7, 0.8)],
     columns=["line", "most", "accuracy", "low", "high"],
 )
+ORDERS = ("important", "random")
+DELETION = pd.DataFrame(
+    [
+        (name, share, *(value + around for value in (kept**share, 1 - share / 2) for around in (0.0, -0.1, 0.1)))
+        for name, kept in (("nb-svm", 0.2), ("lstm", 0.4))
+        for share in (0.0, 0.5, 1.0)
+    ],
+    columns=["experiment", "share", *(f"{order}{limit}" for order in ORDERS for limit in ("", "_low", "_high"))],
+)
 INSIGHT = {
     "comparisons": COMPARISONS,
     "memory": MEMORY,
     "slices": SLICES,
+    "deletion": DELETION,
     "words": WORDS,
     "data_size": DATA_SIZE,
     "data_size_laws": LAWS,
@@ -122,7 +132,14 @@ def test_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.facecolor": "black"}):
         again = _draw(tmp_path / "again", runs, **INSIGHT)
 
-    assert set(once) == PICTURES | {"effects.svg", "memory.svg", "slices.svg", "words.svg", "data_size.svg"}
+    assert set(once) == PICTURES | {
+        "effects.svg",
+        "memory.svg",
+        "slices.svg",
+        "words.svg",
+        "data_size.svg",
+        "deletion.svg",
+    }
     assert once == again
     assert not any("dc:date" in svg for svg in once.values())
 
@@ -532,3 +549,15 @@ def test_korean_is_drawn_with_the_font_that_the_environment_brings(
 ) -> None:
     assert "NanumGothic" in _write(tmp_path, "korean", "재밌어요")
     assert capfd.readouterr().err == ""
+
+
+def test_deletion_has_a_panel_per_run_with_what_is_left_in_either_order() -> None:
+    figure = deletion(DELETION, {"lstm": "lstm", "nb-svm": "nb_svm", "gru": "gru"})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["lstm", "nb-svm"]
+    for axes, kept, model in zip(figure.axes, (0.4, 0.2), ("lstm", "nb_svm"), strict=True):
+        at_random, important = axes.get_lines()
+        assert important.get_color() == COLOURS[model]
+        np.testing.assert_allclose(important.get_ydata(), [1, kept**0.5, kept])
+        np.testing.assert_allclose(at_random.get_ydata(), [1, 0.75, 0.5])
+        low, high = (band.get_paths()[0].get_extents().y1 for band in axes.collections)
+        np.testing.assert_allclose([low, high], [1.1, 1.1])

@@ -1,6 +1,7 @@
 """A team's repository from its first training to a refused model: git's origin, DVC's remote and MLflow are real.
 
 A job of CI is a fresh clone with an empty DVC cache, in which the steps of `.github/workflows` run unchanged.
+tests/test_workflows_in_runners.py has runners read the workflows.
 The tests are one story, in the order in which they are written: run the file, not a single test.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from mlflow_site import mlflow_server
 from moto.server import ThreadedMotoServer
+from team import Repository
 from tiny_project import BAD, GOOD, NEUTRAL, Result, TinyProject, make_project, sha256
 from workflow_steps import gitlab_script, script
 
@@ -52,35 +54,11 @@ class Job:
 
 
 @dataclass
-class Team:
-    """A bare git repository, one clone of it in which a person works, and the variables of a CI job."""
+class Team(Repository):
+    """Its repository, and the variables of a CI job."""
 
-    folder: Path
-    author: TinyProject
     variables: dict[str, str]
     jobs: int = field(default=0)
-
-    def git(self, *arguments: str) -> str:
-        return self.author.run("git", *arguments).text.strip()
-
-    def branch(self, name: str) -> None:
-        self.git("switch", "--quiet", "main")
-        self.git("pull", "--quiet", "--ff-only")
-        self.git("switch", "--quiet", "--create", name)
-
-    def push(self) -> None:
-        self.author.commit()
-        self.git("push", "--quiet", "--set-upstream", "origin", "HEAD")
-
-    def merge(self, name: str) -> None:
-        self.git("switch", "--quiet", "main")
-        self.git("pull", "--quiet", "--ff-only")
-        self.git("fetch", "--quiet")
-        self.git("merge", "--quiet", "--no-ff", "--message", f"Merge {name}", f"origin/{name}")
-        self.git("push", "--quiet", "origin", "main")
-
-    def head(self, branch: str) -> str:
-        return self.author.run("git", "ls-remote", "origin", f"refs/heads/{branch}").text.split()[0]
 
     def clone(self, branch: str) -> TinyProject:
         self.jobs += 1
@@ -228,7 +206,6 @@ def test_a_change_of_documentation_runs_nothing(team: Team) -> None:
         *("bash", "-e", "-o", "pipefail", "-c", gitlab_script("retrain")),
         **team.variables,
         CI_PROJECT_URL=str(team.folder / "origin"),
-        CI_PROJECT_DIR=str(project.folder),
         PARAMS="",
         CI_MERGE_REQUEST_SOURCE_BRANCH_NAME="words",
         CI_MERGE_REQUEST_TARGET_BRANCH_NAME="main",

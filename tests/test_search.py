@@ -163,6 +163,12 @@ def test_what_goes_wrong_is_named_and_what_was_trained_is_kept(project: TinyProj
     assert "a process was killed while it trained trial" in text
     assert "run this again, with fewer --jobs" in text
     kept = _lines(record)
+    full = record.with_name("aside")
+    record.rename(full)
+    record.symlink_to("/dev/full")  # as a disk that is full
+    failed = project.run(*command(project), ok=False)
+    assert f"error: checkpoints/tuned/{record.name}: No space left on device. Make room there" in failed.text
+    full.replace(record)
 
     # In a database, unlike in the project's own file, another search of the name is left alone.
     shared = {"OPTUNA_STORAGE": f"sqlite:///{project.folder}/shared.db"}

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from tiny_experiments import write_study
 
-from textrnn.config.params import Encode
+from textrnn.config.sections import Encode
 from textrnn.corpus.quality import quality_report
 from textrnn.corpus.tables import Corpus
 from textrnn.errors import TextrnnError
@@ -34,7 +34,7 @@ BASELINES = {
     "majority": {"kind": "majority"},
     "nb-svm": {"kind": "nb_svm", "ngrams": 1, "min_count": 1, "inverse_regularization": 1.0},
 }
-
+ENSEMBLES = {"vote": {"of": ["probed", "nb-svm"], "weights": "fitted"}, "weaker": {"of": ["probed"]}}
 
 SEARCHES = {
     "tuned-gru": {
@@ -50,11 +50,15 @@ SEARCHES = {
 }
 
 
+MODELS = {"lm": {"embedding": "tiny"}}
+
+
 @pytest.fixture
 def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The stage in a project that has a corpus and tokens, and nothing that was trained."""
     monkeypatch.chdir(tmp_path)
-    write_study(tmp_path, EXPERIMENTS, ["probed"], baselines=BASELINES, searches=SEARCHES)
+    added = {"baselines": BASELINES, "searches": SEARCHES, "ensembles": ENSEMBLES, "pretraining": MODELS}
+    write_study(tmp_path, EXPERIMENTS, ["probed"], **added, explanations={"frozen": {}, "nb-svm": {}, "unheard": {}})
     rows = 40 * len(CLASSES)
     frames = {
         split: pl.DataFrame(
@@ -99,7 +103,11 @@ def test_draws_and_writes_what_the_study_and_mlflow_will_get_on_the_corpus_own_n
     assert "$20 up" in Path("mlflow/mistakes.csv").read_text()
     # Of the experiments one for each thing that there is to report, the probed one first.
     chosen = {"probed", "frozen", "gru", "tuned-gru"}
-    assert {file.stem for file in Path("report/metrics").iterdir()} == {*chosen, *BASELINES}
+    assert {file.stem for file in Path("report/metrics").iterdir()} == {*chosen, *BASELINES, "vote"}
+    assert Path("report/ensembles.csv").read_text().count("vote,fitted,") == 2
+    explained = Path("report/mistakes.csv").read_text()
+    assert "frozen,0," in explained and "nb-svm,0," in explained
+    assert "deletion.svg" in report
     assert {"searches.svg", "search_tuned-gru.svg", "search_trials.csv"} < report
     assert "`tuned-gru` tried 6 settings (5 finished, 1 diverged)" in Path("report/report.md").read_text()
     assert not Path("runs").exists()

@@ -16,13 +16,14 @@ import numpy as np
 import polars as pl
 import pytest
 from mlflow import MlflowClient
-from tiny_experiments import PLAIN, write_study
+from tiny_experiments import PLAIN, STUDY, write_study
 from tiny_models import LABELS, TEXTS
 
 from textrnn.embeddings.matrix import Embedding
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.predictor import Predictor
 from textrnn.modeling.saved_model import TextEncoder, load_model
+from textrnn.modeling.soft_targets import write_soft_targets
 from textrnn.modeling.training import Trainer
 from textrnn.run_folder import RunFolder, digest
 from textrnn.text.encoding import SCHEMA
@@ -64,6 +65,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unknown = [["noir" if word == UNKNOWN else "" for word in text if word == UNKNOWN] for text in TEXTS]
         table = {"id": [f"{split}-{row}" for row in range(5)], "ids": TEXTS, "unknown": unknown, "label": LABELS}
         pl.DataFrame(table, schema=SCHEMA).write_parquet(folder / "tokens" / f"{split}.parquet")
+    table = {"id": ["u", "v"], "ids": [[2, 1], [6]], "unknown": [["noir"], []], "label": [None, None]}
+    pl.DataFrame(table, schema=SCHEMA).write_parquet(folder / "tokens" / "unlabelled.parquet")
     rows = np.random.default_rng(0).normal(0, 1, (3, 3)).astype(np.float32)
     embedding = Embedding.build(VOCABULARY, rows, np.array([2, 3, 7]), ["noir"])
     embedding.save(folder / "embedding", embedding.coverage(VOCABULARY, np.ones(7, np.int64)))
@@ -71,6 +74,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fine": {},
         "wild": {"l2": 1e38},
         "stopped": {},
+        "beside": {"entropy_minimization": 0.5, "unlabelled_batch": 2, "batch_size": 3},
         "killed": {
             "cell": "lstm",
             "readout": "last",
@@ -82,7 +86,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "epochs": 4,
         },
     }
-    write_study(folder, experiments, ["fine"], train=FEEDFORWARD)
+    prepare = {**STUDY["prepare"], "unlabelled": True}
+    write_study(folder, experiments, ["fine"], train=FEEDFORWARD, prepare=prepare)
     return folder
 
 
@@ -108,7 +113,7 @@ def train(name: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def statuses(name: str) -> dict[str, str]:
-    client = MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path.cwd()}/mlflow.db")
     experiment = client.get_experiment_by_name("tiny/reviews")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], f"tags.experiment = '{name}'")
@@ -167,6 +172,19 @@ def test_a_seed_that_diverges_is_reported_and_the_others_still_run(
         "fine seed 1": "FAILED",
         "fine seed 2": "FINISHED",
     }
+
+
+def test_unlabelled_texts_are_read_beside_the_others_and_reported(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of two steps; a word that only the vectors' file has is unknown, as in the train split."""
+    assert train("beside", monkeypatch) == 0
+    run = RunFolder.load(project / "runs" / "beside")
+    assert run.status == "finished"
+    assert run.unknown["unlabelled"] == {"tokens": 3, "unknown": 1, "texts": 0}
+    assert run.truncated["unlabelled"] == {"texts": 0, "tokens": 0}
+    assert sorted(run.predictions["split"].unique()) == ["test", "valid"]
+    assert run.flops["training"] == (2 * 5 + 2 * 2 * 2) * 3 * (12 + 8)
 
 
 def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
@@ -250,7 +268,7 @@ def test_a_training_killed_within_an_epoch_between_epochs_and_in_another_seed_en
 
 def curves(name: str) -> list[list[tuple[int, float]]]:
     """Step and validation loss, of each finished run with this name."""
-    client = MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path.cwd()}/mlflow.db")
     experiment = client.get_experiment_by_name("tiny/reviews")
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], f"run_name = '{name}' and status = 'FINISHED'")
@@ -306,3 +324,48 @@ def test_frozen_vectors_know_the_words_of_their_file_in_training_too(
     run = RunFolder.load(project / "runs" / "frozen")
     assert run.unknown["train"] == {"tokens": 15, "unknown": 0, "texts": 0}
     assert run.parameters == {"total": 38, "trainable": 14}
+
+
+def test_a_student_learns_what_its_teacher_says_of_train_and_unlabelled_texts(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a teacher that failed it cannot learn, and fails, too."""
+    copy = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("mlflow*", "runs"))
+    monkeypatch.chdir(copy)
+    students = {"taught": {"teacher": "fine", "hard_targets": 0.25}, "alone": {"teacher": "fine"}}
+    write_study(copy, {"fine": {}}, [], train=FEEDFORWARD, students=students)
+    unlabelled = {"id": ["u-0", "u-1"], "ids": [[2, 4], [UNKNOWN]], "unknown": [[], ["noir"]], "label": [None, None]}
+    pl.DataFrame(unlabelled, schema=SCHEMA).write_parquet("tokens/unlabelled.parquet")
+    for name in students:
+        Path("soft", name).mkdir(parents=True)
+    chances = np.linspace(0.1, 0.9, 7)
+    taught = np.stack([chances, 1 - chances], axis=1)
+    ids = pl.Series([*(f"train-{row}" for row in range(5)), "u-0", "u-1"])
+    write_soft_targets(Path("soft/taught"), "train", ids.head(5), taught[:5])
+    write_soft_targets(Path("soft/taught"), "unlabelled", ids.tail(2), taught[5:])
+    seen = []
+    monkeypatch.setattr(
+        Trainer, "__post_init__", lambda self, own=Trainer.__post_init__: (own(self), seen.append(self))
+    )
+
+    for name in students:
+        arguments = [*command(name), "--soft-targets", f"soft/{name}"]
+        monkeypatch.setattr(sys, "argv", [part.replace("train@", "student@") for part in arguments])
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(STAGE), run_name="__main__")
+        assert exit_.value.code == 0
+
+    expected = 0.75 * taught[:5] + 0.25 * np.eye(2)[LABELS]
+    np.testing.assert_allclose(seen[0]._targets, np.concatenate([expected, taught[5:]]), rtol=1e-6)
+    assert seen[0].splits["train"].ids.to_list() == ids.to_list()
+    run = RunFolder.load(copy / "runs" / "taught")
+    assert (run.kind, run.failures, run.params["teacher"]) == ("experiment", {}, "fine")
+    assert run.inputs["soft_targets"] == digest(copy / "soft" / "taught")
+    assert run.flops["training"] == pytest.approx(2 * 7 * 3 * (12 + 8))
+    assert run.unknown["unlabelled"] == {"tokens": 3, "unknown": 1, "texts": 1}
+    assert run.unknown["train"]["tokens"] == 15
+    assert len(run.predictions) == 3 * 2 * 5
+    failure = "its teacher fine has no finished seed"
+    alone = RunFolder.load(copy / "runs" / "alone")
+    assert alone.failures == dict.fromkeys("012", failure)
+    assert f"warning: alone failed, seed 0: {failure}; seed 1: {failure}" in capsys.readouterr().err

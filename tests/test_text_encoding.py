@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textrnn.config.params import Encode
+from textrnn.config.sections import Encode
 from textrnn.corpus import tables
 from textrnn.corpus.tables import Corpus, open_table, read_slices, write_tables
 from textrnn.errors import TextrnnError
@@ -193,7 +193,7 @@ def test_slices_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 ENCODE = """
 import sys; from pathlib import Path; import polars as pl
 from textrnn.corpus.tables import Corpus
-from textrnn.config.params import Encode
+from textrnn.config.sections import Encode
 from textrnn.text.encoding import encode_corpus
 folder, few = Path(sys.argv[1]), ["a b", "b", ""]
 texts = {"train": [f"w{i % 9973} w{i % 31}" for i in range(70_000)], "valid": few, "test": few}

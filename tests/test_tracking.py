@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child import environment
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -236,7 +236,7 @@ def test_an_interrupted_training_is_killed_and_what_was_finished_stays_so(projec
 
 def test_a_short_training_neither_logs_nor_imports_mlflow(tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}; from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from textrnn.tracking.live import LiveRun\n"
         "from textrnn.tracking.record import TrackedRun\n"
         "live = LiveRun(TrackedRun('tiny', 'reviews', 'lstm', 'experiment', 'train@lstm', {}, '0', {}), Path())\n"
@@ -244,8 +244,7 @@ def test_a_short_training_neither_logs_nor_imports_mlflow(tmp_path: Path) -> Non
         "live.__exit__(KeyboardInterrupt)\n"
         "assert 'mlflow' not in sys.modules"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), LIVE_AFTER: "60"}
-    subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment(**{LIVE_AFTER: "60"}), cwd=tmp_path, check=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -342,12 +341,11 @@ def test_four_processes_that_start_at_once_on_an_empty_store(tmp_path: Path) -> 
         f"import sys; from pathlib import Path; from {__name__} import LiveRun, go_through, make_run\n"
         "go_through(LiveRun(make_run(name=sys.argv[1]), Path(sys.argv[2])))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
     names = list("abcd")
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, name, str(tmp_path)],
-            env=environment,
+            env=environment(),
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from textrnn.analysis.gate import COSTS, Candidate, Decision
-from textrnn.config.params import Promotion
+from textrnn.config.sections import Promotion
 from textrnn.errors import TextrnnError
 from textrnn.tracking import registry
+from textrnn.tracking.evidence import GATE
 
 EXAMPLES = 1000
 
@@ -32,7 +33,12 @@ def version(number: int, share: float, **changes: Any) -> SimpleNamespace:
         "test_accuracy": str(share),
     }
     correct = np.arange(EXAMPLES) < share * EXAMPLES
-    return SimpleNamespace(name="textrnn-tiny", version=str(number), correct=correct, tags={**tags, **changes})
+    known = {
+        "correct": correct,
+        "tags": {**tags, **changes},
+        "description": "About it.\n\n### The gate\n\nNot asked yet.",
+    }
+    return SimpleNamespace(name="textrnn-tiny", version=str(number), **known)
 
 
 class Registry:
@@ -45,10 +51,16 @@ class Registry:
         return self.aliases[alias]
 
     def set_registered_model_alias(self, name: str, alias: str, number: str) -> None:
-        self.aliases[alias] = next(each for each in self.aliases.values() if each and each.version == number)
+        self.aliases[alias] = self._version(number)
 
     def set_model_version_tag(self, name: str, number: str, key: str, value: str) -> None:
-        self.aliases["champion"].tags[key] = value
+        self._version(number).tags[key] = value
+
+    def update_model_version(self, name: str, number: str, description: str) -> None:
+        self._version(number).description = description
+
+    def _version(self, number: str) -> Any:
+        return next(each for each in self.aliases.values() if each and each.version == number)
 
 
 def promote(monkeypatch: pytest.MonkeyPatch, client: Registry, is_recorded: bool = True, **options: Any) -> Decision:
@@ -88,6 +100,10 @@ def test_the_alias_moves_when_the_gate_says_so(
     decision = promote(monkeypatch, client, dry_run=dry_run)
     assert (decision.outcome, client.aliases["champion"].version) == (outcome, champion)
     assert f"model-2 (version 2) reaches {share:.1%} accuracy and model-1 (version 1) 75.0%" in decision.reason
+    about = client.aliases["challenger"].description
+    assert about.startswith(f"About it.\n\n{GATE}\n\n")
+    assert (decision.reason in about and "level 0.05 and with a margin of 2 points" in about) == (not dry_run)
+    assert ("Not asked yet." in about) == dry_run
 
 
 def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,6 @@ from textrnn.modeling.saved_model import TextEncoder, save_model
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking import registry
-from textrnn.tracking.runs import scores
 from textrnn.tracking.serving import log_models
 from textrnn.tracking.source import Recorded
 from textrnn.tracking.store import HOME, Store, open_store
@@ -51,7 +50,7 @@ class Completed:
     def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
         store.client.log_artifact(recorded.parent.info.run_id, str(run.path / "run.json"))
         self._scratch.mkdir(exist_ok=True)
-        log_models(store, run, recorded.ids, {seed: scores(run, seed) for seed in run.seeds}, self._scratch)
+        log_models(store, run, recorded.children, "aa.dir", self._scratch)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +107,7 @@ def served(home: tuple[Path, Params], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def champion_answers(project: Path, params: Params, scratch: Path) -> np.ndarray:
-    return Predictor(registry.champion_model(project, params, scratch)).probabilities(pl.Series(TEXTS))
+    return Predictor(registry.champion_model(project, params, scratch)[1]).probabilities(pl.Series(TEXTS))
 
 
 def expected(project: Path) -> np.ndarray:
@@ -272,6 +271,8 @@ def test_the_gate_decides_without_the_champions_run_which_sync_never_deletes(
     assert client.get_run(version.run_id).info.lifecycle_stage == "active"
     client.delete_run(version.run_id)
     registry.register(project, params)
+    with pytest.raises(TextrnnError, match=r"nb-svm is a baseline, and only .* `textrnn predict --run nb-svm`"):
+        registry.register(project, params, "nb-svm")
     better = client.create_model_version("textrnn-snippets", source=version.source, tags=version.tags)
     client.set_registered_model_alias("textrnn-snippets", "challenger", better.version)
     decision = registry.promote(project, params)
@@ -304,7 +305,7 @@ def test_the_gate_compares_what_was_predicted_at_registration(
 
     texts = pl.Series(TEXTS)
     before = Predictor(project / "saved").probabilities(texts)
-    monkeypatch.setattr("textrnn.text.encoder.tokenize", lambda texts: pl.Series([["plot"]] * len(texts)))
+    monkeypatch.setattr("textrnn.modeling.predictor.tokenize", lambda texts: pl.Series([["plot"]] * len(texts)))
     assert not np.allclose(Predictor(project / "saved").probabilities(texts), before)
     if recorded != "with the model":
         shutil.rmtree(project / "mlartifacts/models" / champion.source.rpartition("/")[2] / "artifacts/evidence")

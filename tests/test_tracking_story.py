@@ -34,6 +34,7 @@ from textrnn.project.source_code import import_closure
 from textrnn.run_folder import RunFolder
 from textrnn.tracking import registry, serving
 from textrnn.tracking.registry import champion_model, promote, register
+from textrnn.tracking.source import models_of
 from textrnn.tracking.store import open_store
 
 MODEL = "textrnn-snippets"
@@ -97,8 +98,11 @@ def recorded(site: Site, name: str, seed: int, split: str) -> tuple[list[str], n
 
 @in_both
 def test_sync_says_what_it_did_and_does_nothing_the_second_time(site: Site) -> None:
-    assert site.synced == "MLflow: 5 runs agree with the files (5 created)\n"
-    assert site.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 unchanged)\n"
+    first, link = site.synced.splitlines()
+    assert first == "MLflow: 6 runs agree with the files (6 created)"
+    assert link.endswith("/runs?workflowType=machine_learning&viewStateShareKey=leaderboard")
+    assert site.variables.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000") in link
+    assert site.textrnn("sync").lines == ["MLflow: 6 runs agree with the files (6 unchanged)", link]
     assert (site.project.folder / "mlflow.db").exists() == (not site.variables)
 
 
@@ -132,6 +136,23 @@ def test_each_seed_has_one_model_with_its_metrics(site: Site) -> None:
 
 
 @in_the_default_store
+def test_a_models_metrics_name_the_split_and_the_version_of_the_corpus(site: Site) -> None:
+    child = run_of(site, "lstm seed 1")
+    model = site.client().get_logged_model(child.outputs.model_outputs[0].model_id)
+    corpus = site.project.lock()["prepare_corpus"]["outs"][0]["md5"]
+    for split in ("valid", "test"):
+        told = {metric.key: metric for metric in model.metrics if metric.key.startswith(f"{split}_")}
+        assert {f"{split}_accuracy_low", f"{split}_accuracy_high", f"{split}_calibration_error"} < set(told)
+        low, score, high = (told[f"{split}_accuracy{end}"].value for end in ("_low", "", "_high"))
+        assert low <= score <= high
+        assert {(metric.dataset_name, metric.dataset_digest) for metric in told.values()} == {
+            (f"data/corpus/{split}.parquet", corpus)
+        }
+    used = {(each.dataset.name, each.tags[0].value) for each in child.inputs.dataset_inputs}
+    assert {(f"data/corpus/{split}.parquet", "evaluation") for split in ("valid", "test")} <= used
+
+
+@in_the_default_store
 def test_a_model_is_code_and_safe_files_with_signature_and_requirements(site: Site, tmp_path: Path) -> None:
     import mlflow
 
@@ -139,6 +160,8 @@ def test_a_model_is_code_and_safe_files_with_signature_and_requirements(site: Si
     mlflow.set_tracking_uri(site.client().tracking_uri)
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}", dst_path=tmp_path))
     assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".h5", ".pyc")]
+    code = {path.relative_to(folder / "code" / "textrnn").parts[0] for path in (folder / "code").rglob("*.py")}
+    assert code == {"__init__.py", "config", "errors.py", "modeling", "text", "tracking"}  # each file is a request
     requirements = (folder / "requirements.txt").read_text().split()
     assert all(re.fullmatch(r"[a-z-]+==[0-9.]+", line) for line in requirements)
     assert {"mlflow", "polars"} < {line.split("==")[0] for line in requirements}
@@ -198,7 +221,8 @@ def test_the_gate_opens_for_the_first_and_explains_itself(site: Site, monkeypatc
     with pytest.raises(TextrnnError, match="the registry has no textrnn-snippets@champion"):
         champion_model(site.project.folder, params, Path())
     first = site.textrnn("register").text
-    assert re.match(r"mean, seed [01], registered as version 1 of textrnn-snippets: [0-9.]+% on validation", first)
+    assert re.match(r"mean, seed [01], registered as version 1 of textrnn-snippets: [0-9.]+ % on validation", first)
+    assert re.search(r"% on test \(95 % interval over texts \d+\.\d to \d+\.\d\)\. Alias: challenger\.", first)
     again = register(site.project.folder, params)
     assert (str(again.version.version), again.is_new) == ("1", False)
     assert promote(site.project.folder, params, dry_run=True).outcome == "promoted"
@@ -206,19 +230,30 @@ def test_the_gate_opens_for_the_first_and_explains_itself(site: Site, monkeypatc
     assert "becomes the first champion: there was none" in site.textrnn("promote").text
     assert promote(site.project.folder, params).outcome == "unchanged"
     version = site.client().get_model_version_by_alias(MODEL, "champion")
+    (model,) = models_of(site.client(), site.client().get_run(version.run_id))  # its page lists versions by this tag
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": MODEL, "version": str(version.version)}]
     run = RunFolder.load(site.project.folder / "runs" / "mean")
     assert version.tags["dvc.fingerprint"] == run.fingerprint
     assert version.tags["corpus.dvc"] == site.project.lock()["prepare_corpus"]["outs"][0]["md5"]
     for split in ("valid", "test"):
         assert re.fullmatch(r"0\.\d{4} to (0\.\d{4}|1\.0000)", version.tags[f"{split}_accuracy_interval"])
     assert version.tags["mlflow.source.git.commit"] == site.project.run("git", "rev-parse", "HEAD").text.strip()
+    about = version.description
+    assert "**Promoted to champion.** mean (version 1) becomes the first champion: there was none." in about
+    assert f"version `{version.tags['corpus.dvc']}`" in about
+    seed = int(version.tags["seed"])
+    _, labels, probabilities = run.probabilities(seed, "test")
+    confused = pl.DataFrame({"actual": labels, "predicted": probabilities.argmax(axis=1)})
+    for actual, name in enumerate(run.classes):
+        counts = [len(confused.filter(pl.col("actual") == actual, pl.col("predicted") == each)) for each in (0, 1)]
+        assert f"| {name} | {counts[0]} | {counts[1]} |" in about
 
 
 @in_the_default_store
 def test_a_worse_challenger_is_kept_out_with_an_exit_status(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """`lstm` is made to look best on validation; on the test examples it is not."""
     monkeypatch.chdir(site.project.folder)
-    monkeypatch.setattr(registry, "_best_run", lambda project, params: RunFolder.load(project / "runs" / "lstm"))
+    monkeypatch.setattr(registry, "_best_run", lambda project, params, name: RunFolder.load(project / "runs" / "lstm"))
     register(site.project.folder, load_params())
     kept = site.textrnn("promote", ok=False)
     assert kept.status == 3
@@ -353,7 +388,7 @@ def test_a_clone_that_pulls_shows_the_same_runs_without_training(site: Site, tmp
             origin.run("git", "clone", "--quiet", str(origin.folder), str(clone.folder))
         project.dvc("remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
         project.dvc("push" if project is origin else "pull")
-    assert clone.textrnn("sync").text == "MLflow: 5 runs agree with the files (5 created)\n"
+    assert clone.textrnn("sync").lines[0] == "MLflow: 6 runs agree with the files (6 created)"
     for name in ("lstm seed 1", "mean", "nb-svm"):
         ours, theirs = (run_of(Site(project, {}), name) for project in (clone, origin))
         timing = {key for key in theirs.data.metrics if "seconds" in key or "per_second" in key}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -16,15 +15,17 @@ from typing import Any
 
 import psutil
 import pytest
+from child import environment
 from fake_runs import make_run
 from mlflow.entities import LoggedModelOutput, Run
 from rich.console import Console
 from tiny_project import PARAMS
 
-from textrnn.config.params import BaselineParams, Params, load_params
+from textrnn.config.params import Params, load_params
+from textrnn.config.sections import BaselineParams
 from textrnn.errors import TextrnnError
 from textrnn.project.origin import Origin
-from textrnn.run_folder import RunFolder
+from textrnn.run_folder import MEASURES, RunFolder
 from textrnn.tracking import runs, source
 from textrnn.tracking.lineage import lineage
 from textrnn.tracking.live import LIVE_AFTER, LiveRun
@@ -33,6 +34,7 @@ from textrnn.tracking.runs import history, scores, versions
 from textrnn.tracking.source import ARTIFACTS, SYNCED, Recorded
 from textrnn.tracking.store import PROCESS, REMOTE_SECONDS, Store, is_alive, open_store, this_process
 from textrnn.tracking.sync import Synced, sync
+from textrnn.tracking.view import COST, INTERVAL, SIZE, TEST, VALIDATION, VERDICT
 
 NAN = "the loss is no longer a finite number in epoch 2"
 NAMES = ["lstm", "gru", "mean", "majority", "nb-svm"]
@@ -43,16 +45,6 @@ def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(LIVE_AFTER, "0")
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: setting one up takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        open_store(folder, "tiny/snippets")
-    return folder / "mlflow.db"
 
 
 @pytest.fixture
@@ -87,6 +79,9 @@ class Completed:
             store.client.log_outputs(child_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
+ROW = (VALIDATION, TEST, INTERVAL, VERDICT, SIZE, COST)
+
+
 def all_runs(folder: Path) -> list[Run]:
     store = open_store(folder, "tiny/snippets")
     return list(store.client.search_runs([store.experiment_id]))
@@ -96,12 +91,15 @@ def snapshot(folder: Path) -> dict[str, Any]:
     """Everything except when, where and under which id it was written, and what only `sync` adds."""
     client = open_store(folder, "tiny/snippets").client
     shown = {}
+    added = (PROCESS, PARENT, SYNCED, ARTIFACTS, *ROW)
     for run in all_runs(folder):
-        points = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+        means = () if PARENT in run.data.tags else MEASURES
+        keys = [key for key in run.data.metrics if key not in means]
+        points = {key: client.get_metric_history(run.info.run_id, key) for key in keys}
         shown[run.info.run_name] = {
             "status": run.info.status,
             "params": run.data.params,
-            "tags": {key: tag for key, tag in run.data.tags.items() if key not in (PROCESS, PARENT, SYNCED, ARTIFACTS)},
+            "tags": {key: tag for key, tag in run.data.tags.items() if key not in added},
             "curves": {key: {(point.step, point.value) for point in curve} for key, curve in points.items()},
         }
     return shown
@@ -181,6 +179,8 @@ def test_live_runs_are_replaced_by_complete_ones_with_the_same_content(
     assert ids.isdisjoint(run.info.run_id for run in all_runs(tmp_path))
     before = snapshot(tmp_path)
     assert live.items() <= before.items()
+    took = {run.info.run_name: run.info.end_time - run.info.start_time for run in all_runs(tmp_path)}
+    assert (took["lstm seed 0"], took["lstm seed 1"], took["lstm"]) == pytest.approx((1500, 2500, 4000), abs=900)
     bare = tmp_path / "without the store"
     for folder in ("runs", "timings"):
         shutil.copytree(tmp_path / folder, bare / folder)
@@ -228,14 +228,13 @@ def test_the_same_training_recorded_again_is_kept_once(tmp_path: Path, params: P
 def test_what_a_killed_process_left_open_is_marked_and_what_still_runs_is_not(tmp_path: Path, params: Params) -> None:
     train_live(tmp_path, params, "gru", lost=True)  # by this very process, so it may go on
     code = (
-        f"import os, sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}; from pathlib import Path\n"
+        "import os, sys; from pathlib import Path\n"
         f"from {__name__} import load_params, train_live\n"
         "folder = Path(sys.argv[1])\n"
         "train_live(folder, load_params(folder / 'params.yaml'), 'lstm', lost=True)\n"
         "os.kill(os.getpid(), 9)"
     )
-    path = os.pathsep.join(filter(None, sys.path))
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment())
     assert killed.returncode == -9
     assert sync(tmp_path, params, Completed()) == Synced(
         created=NAMES, abandoned=["lstm seed 0", "lstm"], running=["gru seed 0", "gru"]

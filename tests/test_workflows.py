@@ -85,7 +85,7 @@ def test_actions_are_githubs_own_and_what_runs_is_a_valid_script(workflow: Path)
 
 @pytest.mark.parametrize("workflow", ["ci", "from-zero"])
 def test_what_needs_no_repository_of_a_team_runs_targets_that_make_has(workflow: str, tmp_path: Path) -> None:
-    """With a `make` that says what it would do. tests/test_retraining_story.py runs the other workflows."""
+    """With a `make` that says what it would do. tests/test_workflows_in_runners.py runs them whole."""
     make = tmp_path / "make"
     make.write_text(f'#!/bin/sh\nexec {shutil.which("make")} --dry-run "$@"\n')
     make.chmod(0o755)
@@ -98,7 +98,9 @@ def test_what_needs_no_repository_of_a_team_runs_targets_that_make_has(workflow:
         )
         assert done.returncode == 0, done.stderr
         said += done.stdout
-    assert {"ci": "-m pytest\n", "from-zero": "-m textrnn verify "}[workflow] in said
+    expected = {"ci": ["-m pytest\n", "-m sphinx ", "bash .ci/backends\n"], "from-zero": ["-m textrnn verify "]}
+    for words in expected[workflow]:
+        assert words in said
 
 
 def test_a_report_is_posted_once_and_updated(tmp_path: Path) -> None:
@@ -156,8 +158,9 @@ def test_gitlab_posts_a_report_with_the_token_out_of_sight(tmp_path: Path) -> No
 
 
 def test_gitlab_runs_the_same_commands() -> None:
-    assert gitlab_script("test") == "make test-all PYTHON=python"
+    assert gitlab_script("test") == "make test-all PYTHON=python\nmake docs"
+    assert gitlab_script("backends") == "make backends PYTHON=python"
     assert gitlab_script("promote").splitlines()[-1] == "make promote"
     assert gitlab_script("from-zero").splitlines()[-1] == "make verify"
-    for job in ("test", "retrain", "promote", "from-zero"):
+    for job in ("test", "backends", "retrain", "promote", "from-zero"):
         assert subprocess.run(["bash", "-n"], input=gitlab_script(job), text=True).returncode == 0

@@ -16,6 +16,7 @@ from rich.console import Console
 from textrnn import process
 from textrnn.errors import TextrnnError
 from textrnn.stage import check_writable, readable_errors
+from textrnn.wording import interval, percent
 
 if TYPE_CHECKING:
     from textrnn.config.params import Params
@@ -98,7 +99,7 @@ def repro(
         raise TextrnnError(
             "the study is complete, but trainings failed:\n"
             + "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
-            + "\nLower learning_rate, or set gradient_clip, for these experiments."
+            + "\nLower learning_rate, or set gradient_clip, for the experiments among them."
         )
 
 
@@ -163,7 +164,7 @@ def sync() -> None:
 
 @commands.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="An experiment or baseline in runs/.")],
+    first: Annotated[str, typer.Argument(help="An experiment, baseline or ensemble in runs/.")],
     second: Annotated[str | None, typer.Argument(help="Another one; with --rev, the same if left out.")] = None,
     rev: Annotated[
         str | None, typer.Option(help="Take SECOND from this git revision: a branch, tag or commit.")
@@ -177,7 +178,9 @@ def compare(
 
 
 @runs.command("show")
-def show_runs(experiment: Annotated[str, typer.Argument(help="An experiment or baseline of the study.")]) -> None:
+def show_runs(
+    experiment: Annotated[str, typer.Argument(help="An experiment, baseline or ensemble of the study.")],
+) -> None:
     """List an experiment's MLflow runs, newest first, and where each comes from."""
     from textrnn.tracking.lineage import lineage
 
@@ -207,17 +210,20 @@ def check_data(
 
 
 @commands.command()
-def register() -> None:
-    """Register the best experiment, by validation accuracy, as challenger of its corpus' champion."""
+def register(
+    run: Annotated[str | None, typer.Argument(help="An experiment or ensemble; without it, the best.")] = None,
+) -> None:
+    """Register the best experiment or ensemble, by validation accuracy, as challenger of its corpus' champion."""
     from textrnn.tracking.registry import register as act
 
     with active_study() as params:
-        done = act(Path.cwd(), params)
+        done = act(Path.cwd(), params, run)
     what, tags = "registered as" if done.is_new else "is already", done.version.tags
+    low, high = map(float, tags["test_accuracy_interval"].split(" to "))
     say(
         f"{tags['experiment']}, seed {tags['seed']}, {what} version {done.version.version} of {done.version.name}: "
-        f"{float(tags['valid_accuracy']):.1%} on validation, {float(tags['test_accuracy']):.1%} on test "
-        f"(95 % interval {tags['test_accuracy_interval']}). Alias: challenger."
+        f"{percent(float(tags['valid_accuracy']))} % on validation, {percent(float(tags['test_accuracy']))} % on test "
+        f"(95 % interval over texts {interval(low, high)}). Alias: challenger."
     )
 
 
@@ -237,6 +243,16 @@ def promote(
 
 
 @commands.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000) -> None:
+    """Serve MLflow's dashboard, say the link to the active study, and open it where there is a browser."""
+    from textrnn.tracking.ui import show
+
+    with active_study() as params:
+        status = show(Path.cwd(), params, port, say)
+    raise typer.Exit(status)
+
+
+@commands.command()
 def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001) -> None:
     """Serve the champion over HTTP, with MLflow's own server."""
     from textrnn.tracking.registry import serve as act
@@ -251,13 +267,31 @@ def predict(
     source: Annotated[Path | None, typer.Option("--input", help="A file with a column `text`; - reads stdin.")] = None,
     target: Annotated[Path, typer.Option("--output", help="Where to write; - is standard output.")] = Path("-"),
     kind: Annotated[str | None, typer.Option("--format", help="csv, jsonl or parquet, if no suffix says it.")] = None,
-    run: Annotated[str | None, typer.Option(help="An experiment in runs/; without it, the champion.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run in runs/; without it, the champion.")] = None,
     seed: Annotated[int | None, typer.Option(help="Which of the run's seeds; without it, the first.")] = None,
 ) -> None:
     """Score texts: each row gets its label and the probability of each class."""
     from textrnn.prediction import predict as act
 
     act(texts or [], source, target, kind, run, seed)
+
+
+@commands.command()
+def explain(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to explain; or name a file with --input.")] = None,
+    source: Annotated[Path | None, typer.Option("--input", help="A file with a column `text`; - reads stdin.")] = None,
+    target: Annotated[Path, typer.Option("--output", help="Where to write; - is standard output.")] = Path("-"),
+    kind: Annotated[str | None, typer.Option("--format", help="text, html or jsonl, if no suffix says it.")] = None,
+    given: Annotated[
+        str | None, typer.Option("--input-format", help="csv, jsonl or parquet, if no suffix says it.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="A run in runs/; without it, the champion.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which of the run's seeds; without it, the first.")] = None,
+) -> None:
+    """Say why: how much each word of a text speaks for the class that is predicted."""
+    from textrnn.explaining import explain as act
+
+    act(texts or [], source, target, kind, given, run, seed)
 
 
 def _sync(console: Console) -> None:
@@ -267,6 +301,7 @@ def _sync(console: Console) -> None:
     with active_study() as params, console.status("MLflow: reading") as status, Completion(Path.cwd()) as complete:
         done = act(Path.cwd(), params, complete, lambda name: status.update(f"MLflow: {name}"))
     console.print(f"MLflow: {done}", soft_wrap=True)
+    console.print(f"`make ui` shows the study in MLflow: {done.link}", markup=False, soft_wrap=True)
 
 
 def _try_sync(console: Console) -> None:

@@ -4,6 +4,8 @@ import io
 import json
 import sys
 import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,42 +37,62 @@ def predict(
 
     Args:
         kind: the format of input and output without a suffix.
-        run: an experiment in `runs/`; None is the registry's champion.
+        run: a name in `runs/`; None is the registry's champion.
         seed: which seed's model of the run; None is the first.
 
     Raises `TextrnnError`: no texts or two sources of them, an unreadable table, or no such model.
     """
-    if bool(texts) == (source is not None):
-        raise TextrnnError("give exactly one of texts and --input FILE (- for standard input).")
-    if seed is not None and run is None:
-        raise TextrnnError("--seed selects one of a run's models: give --run, too.")
-    _check_kind(target, kind)
+    check_question(texts, source, run, seed)
+    check_kind(target, kind)
     check_writable(None if target == STANDARD else target)
     table = pl.DataFrame({TEXT: texts}) if source is None else read_table(source, kind)
-    with tempfile.TemporaryDirectory() as scratch:
-        predictor = Predictor(_model(run, seed, Path(scratch)), cores())
+    with chosen_model(run, seed) as (_, folder):
+        predictor = Predictor(folder, cores())
     parts = list(table.iter_slices(CHUNK)) or [table]
     shown = track(parts, "scoring", console=Console(stderr=True), disable=table.height <= CHUNK)
     scored = [part.hstack(predictor.table(part[TEXT])) for part in shown]
     write_table(pl.concat(scored), target, kind)
-    total = f"{table.height:,} texts"
+    report_gaps(predictor, table.height, "see the column known_words")
+
+
+def check_question(texts: list[str], source: Path | None, run: str | None, seed: int | None) -> None:
+    """Raises `TextrnnError`: no texts or two sources of them, or a seed of no run."""
+    if bool(texts) == (source is not None):
+        raise TextrnnError("give exactly one of texts and --input FILE (- for standard input).")
+    if seed is not None and run is None:
+        raise TextrnnError("--seed selects one of a run's models: give --run, too.")
+
+
+def report_gaps(predictor: Predictor, texts: int, where: str) -> None:
+    """Says on standard error how many of all `texts` were cut short, or hold no word that the model knows."""
+    total = f"{texts:,} texts"
     if count := predictor.cut_short:
         sys.stderr.write(f"note: {count:,} of {total} were longer than the model reads, and cut short\n")
     if count := predictor.unfamiliar:
         sys.stderr.write(
-            f"warning: the model knows no word of {count:,} of {total}, so their labels mean nothing: "
-            "see the column known_words\n"
+            f"warning: {count:,} of {total} have no word that the model knows, so their labels mean nothing: {where}\n"
         )
 
 
-def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
-    """Returns the folder of a run's model, or of the champion, which is downloaded to `scratch`."""
-    if run is None:
-        from textrnn.tracking.failures import readable_mlflow_errors
-        from textrnn.tracking.registry import champion_model
+@contextmanager
+def chosen_model(run: str | None, seed: int | None) -> Iterator[tuple[str, Path]]:
+    """Yields the name and the folder of a run's model, or of the champion, which is downloaded for a while."""
+    if run is not None:
+        folder = _model(run, seed)
+        yield f"{run}, seed {folder.name}", folder
+        return
+    from textrnn.tracking.failures import readable_mlflow_errors
+    from textrnn.tracking.registry import champion_model
 
+    with tempfile.TemporaryDirectory() as scratch:
         with readable_mlflow_errors():
-            return champion_model(Path.cwd(), load_study(), scratch)
+            found = champion_model(Path.cwd(), load_study(), Path(scratch))
+        yield found
+
+
+def _model(run: str, seed: int | None) -> Path:
+    if not Path("runs").is_dir():
+        raise TextrnnError(f"no folder runs in {Path.cwd()}. Run this in the project's top folder, after `make repro`.")
     models = Path("runs") / run / "model"
     seeds = sorted(int(folder.name) for folder in models.glob("*") if folder.name.isdigit())
     if not seeds:
@@ -82,14 +104,19 @@ def _model(run: str | None, seed: int | None, scratch: Path) -> Path:
     return models / str(seeds[0] if seed is None else seed)
 
 
-def read_table(source: Path, kind: str | None) -> pl.DataFrame:
+def read_table(
+    source: Path, kind: str | None, option: str = "--format", added: Collection[str] = (*output_columns(()),)
+) -> pl.DataFrame:
     """Returns the table in `source`, which has a column `text` without missing values.
 
-    `kind` is one of `FORMATS`; None takes the file's suffix, and csv for standard input. Raises `TextrnnError`: the
-    file is missing, is not of that format, or has no texts.
+    Args:
+        kind: one of `FORMATS`, as given with `option`; None takes the file's suffix, and csv for standard input.
+        added: names that columns of the table must not have; such columns are renamed.
+
+    Raises `TextrnnError`: the file is missing, is not of that format, or a row has no text.
     """
     name = "standard input" if source == STANDARD else str(source)
-    kind = _check_kind(source, kind)
+    kind = check_kind(source, kind, option=option)
     try:
         data = sys.stdin.buffer.read() if source == STANDARD else source.read_bytes()
     except OSError as error:
@@ -108,7 +135,7 @@ def read_table(source: Path, kind: str | None) -> pl.DataFrame:
         )
     others = (each for each in table if each.name != TEXT)
     odd = [each for each in others if each.dtype in (pl.Object, pl.Binary) or each.dtype.is_nested()]
-    return _free_names(table.with_columns(texts, *map(_writable, odd)))
+    return _free_names(table.with_columns(texts, *map(_writable, odd)), added)
 
 
 def _writable(column: pl.Series) -> pl.Series:
@@ -128,9 +155,9 @@ def _writable(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, map(as_text, values), pl.String)
 
 
-def _free_names(table: pl.DataFrame) -> pl.DataFrame:
+def _free_names(table: pl.DataFrame, added: Collection[str]) -> pl.DataFrame:
     """Renames columns that a prediction adds, such as `label` to `given_label`."""
-    taken = [name for name in table.columns if name in output_columns(()) or name.startswith("probability_")]
+    taken = [name for name in table.columns if name in added or name.startswith("probability_")]
     names = {name: f"given_{name}" for name in taken}
     if clash := sorted(set(names.values()) & set(table.columns)):
         raise TextrnnError(f"the table has a column {clash[0]}, and another that would get that name. Rename one.")
@@ -140,20 +167,25 @@ def _free_names(table: pl.DataFrame) -> pl.DataFrame:
     return table.rename(names)
 
 
-def _check_kind(file: Path, kind: str | None) -> str:
-    """Returns the format of `file`."""
+def check_kind(
+    file: Path, kind: str | None, known: Sequence[str] = FORMATS, default: str = "csv", option: str = "--format"
+) -> str:
+    """Returns the format of `file`, by its suffix if that is one of `known`, else the given `kind`.
+
+    Without one, standard input and output have the `default`. Raises `TextrnnError`: it is not `known`.
+    """
     suffix = file.suffix.removeprefix(".")
-    kind = suffix if suffix in FORMATS else kind or ("csv" if file == STANDARD else suffix)
-    if kind not in FORMATS:
+    kind = suffix if suffix in known else kind or (default if file == STANDARD else suffix)
+    if kind not in known:
         name = "standard input or output" if file == STANDARD else str(file)
-        raise TextrnnError(f"{name}: unknown format {kind!r}. Known: {', '.join(FORMATS)}. Name it with --format.")
+        raise TextrnnError(f"{name}: unknown format {kind!r}. Known: {', '.join(known)}. Name it with {option}.")
     return kind
 
 
 def write_table(table: pl.DataFrame, target: Path, kind: str | None) -> None:
     """Writes `table` to a file, or to standard output; formats as in `read_table`."""
     write: dict[str, Any] = {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}
-    write[_check_kind(target, kind)](buffer := io.BytesIO())
+    write[check_kind(target, kind)](buffer := io.BytesIO())
     if target == STANDARD:
         sys.stdout.buffer.write(buffer.getvalue())
         sys.stdout.buffer.flush()

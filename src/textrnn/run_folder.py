@@ -1,4 +1,4 @@
-"""`runs/<name>/`: where training, analysis and MLflow meet. Baselines and experiments write the same files:
+"""`runs/<name>/`: where training, analysis and MLflow meet. Baselines, experiments and ensembles write the same files:
 
 run.json             what was trained, on what, at what cost; no clock times
 history.csv          a row per seed and epoch (experiments only)
@@ -67,6 +67,12 @@ class Run:
     unknown: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
+    def model(self) -> str:
+        """An experiment's cell, a baseline's kind, or `ensemble`."""
+        key = {"experiment": "cell", "baseline": "kind"}.get(self.kind)
+        return str(self.params[key]) if key else self.kind
+
+    @property
     def status(self) -> str:
         """`failed` if any seed failed, else `finished`."""
         return "failed" if self.failures else "finished"
@@ -116,7 +122,7 @@ class RunFolder(Run):
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Columns `HISTORY_COLUMNS`, and `HELD_OUT` if anything was; empty for a baseline."""
+        """Columns `HISTORY_COLUMNS`, and `HELD_OUT` if anything was; empty where nothing was trained in epochs."""
         import pandas as pd
 
         file = self.path / "history.csv"

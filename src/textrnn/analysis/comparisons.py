@@ -1,8 +1,8 @@
 """Every comparison that a study declares, tested on the same test examples and corrected together.
 
-Three kinds: each experiment against a baseline; each factor with the rest equal, such as LSTM against GRU averaged over
-the pairs of experiments that differ in the cell alone; and pairs that the study names. The comparisons of every
-experiment with the best one are a family of their own.
+Three kinds: each experiment and ensemble against a baseline; each factor with the rest equal, such as LSTM against GRU
+averaged over the pairs of experiments that differ in the cell alone; and pairs that the study names. The comparisons of
+every experiment and ensemble with the best one are a family of their own.
 """
 
 from collections import defaultdict
@@ -50,12 +50,13 @@ def comparisons(runs: Sequence[RunFolder], params: Params, best: str | None, gro
     of_text = groups(SPLIT, finished[0].probabilities(finished[0].seeds[0], SPLIT)[0]) if finished else []
     prior = SeedPrior.of_runs(finished, SPLIT)
     experiments = [name for name in params.experiments if name in correct]
+    judged = [*experiments, *(name for name in params.ensembles if name in correct)]
     declared = [
-        *(_pair(BASELINE, bar, name) for bar in params.comparisons.against for name in experiments if name != bar),
+        *(_pair(BASELINE, bar, name) for bar in params.comparisons.against for name in judged if name != bar),
         *(_pair(DECLARED, first, second) for first, second in params.comparisons.pairs),
         *_factors(params, experiments),
     ]
-    with_best = [_pair(BEST, best, name) for name in experiments if best and name != best]
+    with_best = [_pair(BEST, best, name) for name in judged if best and name != best]
     rows: list[tuple[Any, ...]] = []
     for family in (declared, with_best):
         family = [one for one in family if all(name in correct for pair in one.pairs for name in pair)]
@@ -101,8 +102,7 @@ def levels(params: Params, name: str) -> dict[str, str]:
     """Returns the experiment's level of each factor; the source of its vectors and how they are used is one factor."""
     experiment = params.experiments[name].model_dump()
     embedding, is_trained = experiment.pop("embedding"), experiment.pop("trainable_embedding")
-    is_drawn = params.embeddings[embedding].source == "random"
-    how = "frozen" if not is_trained else "learned" if is_drawn else "fine-tuned"
+    how = "frozen" if not is_trained else "learned" if params.is_drawn(embedding) else "fine-tuned"
     levels = {"cell": experiment.pop("cell"), "embedding": f"{embedding} {how}", **experiment}
     on_off = {None: "off", False: "off", True: "on"}
     return {key: on_off[each] if each is None or isinstance(each, bool) else str(each) for key, each in levels.items()}

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from textrnn.analysis.significance import PairedTest
-from textrnn.config.params import Promotion
+from textrnn.config.sections import Promotion
 
 COSTS = {"parameters": "smaller, in parameters", "prediction_flops": "faster, in operations per text"}
 """Tie-breakers; lower is better. What a lower one is called."""
@@ -46,7 +46,8 @@ def decide(challenger: Candidate, champion: Candidate, groups: Sequence[str], ru
         f"On {len(new):,} test examples{drawn} {challenger.label} reaches {new.mean():.1%} accuracy and "
         f"{champion.label} {old.mean():.1%}, a difference of {100 * (new.mean() - old.mean()):+.2f} points "
         f"({confidence:.0%} interval {100 * low:+.2f} to {100 * high:+.2f}); only {challenger.label} is correct on "
-        f"{(new & ~old).sum():,} of them, only {champion.label} on {(old & ~new).sum():,}, p = {test.p_value:.3g}."
+        f"{(new & ~old).sum():,} of them, only {champion.label} on {(old & ~new).sum():,}; "
+        f"one-sided p = {test.p_value:.3g}."
     )
     if test.p_value <= rule.level:
         return Decision("promoted", f"{numbers} That is better beyond chance at level {rule.level:g}.")

@@ -1,7 +1,8 @@
 """The leaderboard: one row per run, ranked by validation accuracy.
 
 The test split ranks nothing: it shows how certain the ranking is. Baselines are placed by their accuracy, without a
-rank. A run with a failed seed comes last, without a rank: the mean of its finished seeds would be too optimistic.
+rank. A run with a failed seed comes last, without a rank: the mean of its finished seeds would be too optimistic. An
+ensemble has a rank, and one result like a baseline: its interval is over texts, and about these trained members.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,12 @@ SCORES = [f"{split}_{metric}" for metric, split in product(METRICS, SPLITS)]
 def build(runs: Sequence[RunFolder], scores: pd.DataFrame, groups: Groups) -> pd.DataFrame:
     """Returns the leaderboard, best first.
 
-    Columns: `rank`, `experiment`, `kind`, `model` (the cell, or the kind of baseline), `embedding`, `seeds` (how many
-    finished), `failures`, each of `SCORES` with its `…_std` (over seeds, n - 1; empty for one seed), `test_low` and
-    `test_high` (95 % interval of the mean test accuracy over seeds and examples, `significance.contrast`),
-    `vote_accuracy`, `vote_low` and `vote_high` (test accuracy of the seeds' mean probabilities and its interval,
-    `significance.vote`; empty for one seed), `parameters`, `trainable_parameters`, `training_flops`. Equal accuracy is
-    ranked by validation log loss, then by name. `scores` are `run_tables.seed_scores(runs)`.
+    Columns: `rank`, `experiment`, `kind`, `model` (`Run.model`), `embedding`, `seeds` (how many finished), `failures`,
+    each of `SCORES` with its `…_std` (over seeds, n - 1; empty for one seed), `test_low` and `test_high` (95 % interval
+    of the mean test accuracy over seeds and examples, `significance.contrast`), `vote_accuracy`, `vote_low` and
+    `vote_high` (test accuracy of the seeds' mean probabilities and its interval, `significance.vote`; empty for one
+    seed), `parameters`, `trainable_parameters`, `training_flops`. Equal accuracy is ranked by validation log loss, then
+    by name. `scores` are `run_tables.seed_scores(runs)`.
     """
     prior = SeedPrior.of_runs(runs, "test")
     table = pd.DataFrame([_row(run, scores, groups, prior) for run in runs])
@@ -38,13 +39,13 @@ def build(runs: Sequence[RunFolder], scores: pd.DataFrame, groups: Groups) -> pd
         .reset_index(drop=True)
         .drop(columns="failed")
     )
-    ranked = (table["kind"] == "experiment") & (table["failures"] == "")
+    ranked = (table["kind"] != "baseline") & (table["failures"] == "")
     table.insert(0, "rank", ranked.cumsum().astype("Int64").where(ranked))
     return table
 
 
 def best(board: pd.DataFrame) -> str | None:
-    """Returns the experiment that ranks first, None where none has a rank."""
+    """Returns the experiment or ensemble that ranks first, None where none has a rank."""
     first = board.loc[board["rank"] == 1, "experiment"]
     return str(first.iloc[0]) if len(first) else None
 
@@ -85,7 +86,7 @@ def _row(run: RunFolder, scores: pd.DataFrame, groups: Groups, prior: SeedPrior)
     row: dict[str, Any] = {
         "experiment": run.name,
         "kind": run.kind,
-        "model": run.params["cell" if run.kind == "experiment" else "kind"],
+        "model": run.model,
         "embedding": run.params.get("embedding", ""),
         "seeds": len(run.finished_seeds),
         "failures": run.failure or "",

@@ -26,7 +26,7 @@ class Side:
     """One of the two."""
 
     label: str  # its name in messages
-    accuracies: np.ndarray  # of each seed that is compared; of a baseline one
+    accuracies: np.ndarray  # of each seed that is compared; of a baseline or an ensemble one
     mean: Estimate  # of these, over seeds and texts
     failure: str | None  # which seeds failed and why; None when none did
 
@@ -39,7 +39,7 @@ class PairwiseComparison:
     second: Side
     difference: Estimate  # of accuracy, second minus first
     level: float  # the largest p value at which a difference counts as more than chance
-    seeds: tuple[int, ...]  # those compared; none where both are baselines
+    seeds: tuple[int, ...]  # those compared; none where both are baselines or ensembles
     left_out: tuple[int, ...]  # seeds that not both have finished
     texts: int  # how many
     groups: int  # how many groups the texts were drawn in; as many as texts where each was drawn by itself
@@ -58,7 +58,7 @@ def compare(project: Path, first: str, second: str | None = None, rev: str | Non
 
     Args:
         project: the project's top folder.
-        first: name of an experiment or baseline.
+        first: name of an experiment, baseline or ensemble.
         second: another one; with `rev` also the same, which is the default then.
         rev: the git revision from which `second` is taken, out of DVC's cache or else the default remote;
             None takes it from the working tree, too.
@@ -112,7 +112,7 @@ def compare(project: Path, first: str, second: str | None = None, rev: str | Non
 
 def _of_working_tree(project: Path, params: Params, name: str) -> RunFolder:
     known = sorted(file.parent.name for file in (project / RUNS).glob("*/run.json"))
-    if name not in (*known, *params.experiments, *params.baselines):
+    if name not in (*known, *params.runs):
         raise TextrnnError(f"{RUNS}/{name}: no such run. Known: {', '.join(known) or 'none; run `dvc repro`'}.")
     return RunFolder.load(project / RUNS / name)
 
@@ -132,12 +132,12 @@ def _of_revision(project: Path, name: str, rev: str) -> RunFolder:
 
 
 def _is_trained(run: RunFolder) -> bool:
-    """Whether its results vary over seeds; those of a baseline do not."""
-    return run.kind != "baseline"
+    """Whether its results vary over seeds; those of a baseline or an ensemble do not."""
+    return run.kind == "experiment"
 
 
 def _common_seeds(runs: dict[str, RunFolder]) -> list[int]:
-    """Returns the seeds that every trained run has finished; none where all are baselines.
+    """Returns the seeds that every trained run has finished; none where all are baselines or ensembles.
 
     Raises `TextrnnError`: there are none in common.
     """

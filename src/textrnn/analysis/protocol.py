@@ -26,7 +26,9 @@ OPTIMISM = {
 """By cause: the column with the optimistic figure, and the column to subtract."""
 
 OPTIMISM_COLUMNS = ("what", "difference", "low", "high")
-PUBLISHED_COLUMNS = ("experiment", "measure", "published", "ours", "low", "high", "verdict", "source")
+PUBLISHED_COLUMNS = (
+    *("experiment", "measure", "published", "ours", "low", "high", "verdict", "source", "uses", "chose_on"),
+)
 
 
 def protocol(runs: Sequence[RunFolder], groups: Groups) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -60,8 +62,8 @@ def published(runs: Sequence[RunFolder], params: Params, board: pd.DataFrame) ->
 
     Columns: `experiment`, `measure`, `published`, `ours` (mean over seeds) with its 95 % interval `low` and `high`
     (Student's over seeds for a validation figure, where each seed draws its own texts; as on the leaderboard for the
-    test split), `verdict` on ours: `higher`, `lower`, or `alike` where the interval includes the published one; and
-    `source`. `board` is `leaderboard.build(…)`.
+    test split), `verdict` on ours: `higher`, `lower`, or `alike` where the interval includes the published one;
+    `source`, and what it states: `uses` and `chose_on`, which may be empty. `board` is `leaderboard.build(…)`.
     """
     by_name = {run.name: run for run in runs if run.failure is None}
     tests = board.set_index("experiment")
@@ -77,7 +79,8 @@ def published(runs: Sequence[RunFolder], params: Params, board: pd.DataFrame) ->
             estimate = _over_seeds(_by_seed(run, column, "max" if figure.measure == "best_epoch" else "last"))
             ours, (low, high) = estimate.value, estimate.accuracy_interval()
         verdict = "higher" if figure.accuracy < low else "lower" if figure.accuracy > high else "alike"
-        rows.append((run.name, figure.measure, figure.accuracy, ours, low, high, verdict, figure.source))
+        stated = figure.source, ", ".join(figure.uses), figure.chose_on or ""
+        rows.append((run.name, figure.measure, figure.accuracy, ours, low, high, verdict, *stated))
     return pd.DataFrame(rows, columns=PUBLISHED_COLUMNS).round(DIGITS)
 
 

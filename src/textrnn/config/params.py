@@ -10,138 +10,41 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from textrnn.config.catalog import Catalog
+from textrnn.config.ensemble import Ensemble, member
 from textrnn.config.experiment import Experiment
+from textrnn.config.pretraining import SHARED, Pretraining
 from textrnn.config.search import Search
-from textrnn.config.validation import Count, Name, Positive, Seed, Strict, validate
+from textrnn.config.sections import (
+    BaselineParams,
+    Comparisons,
+    DataCheck,
+    EmbeddingParams,
+    Encode,
+    ExplanationParams,
+    Prepare,
+    Promotion,
+    Published,
+)
+from textrnn.config.validation import Name, Seed, Strict, validate
 from textrnn.config.yaml_file import read_yaml
 from textrnn.errors import TextrnnError
-
-Level = Annotated[float, Field(gt=0, lt=0.5)]
-Limit = Annotated[float, Field(ge=0, le=1)] | None
-
-
-class Prepare(Strict):
-    """How the splits are drawn, where the corpus does not bring them.
-
-    `valid` and `test` are shares of the groups (films) where groups are known, else of the examples. `leakage` says
-    what happens to an example whose text also occurs in a later split (train < valid < test): `drop` it, or `keep`
-    it. `unlabelled` also reads the texts without a label, where the corpus has some.
-    """
-
-    valid: Level = 0.15
-    test: Level = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
-    leakage: Literal["drop", "keep"] = "drop"
-    unlabelled: bool = False
-
-
-class Encode(Strict):
-    """The vocabulary: of the words that occur `min_count` times in the train split, the most frequent."""
-
-    vocabulary_size: Annotated[int, Field(ge=3)] = 20_000
-    min_count: Count = 1
-
-
-class EmbeddingParams(Strict):
-    """One embedding matrix: a `source` from the catalog, and settings of what is made here.
-
-    A network that starts from published vectors also knows the first `file_words` words of their file that the
-    vocabulary lacks (0: none). Training does not change their vectors.
-    """
-
-    source: Name
-    dimension: Annotated[int, Field(ge=1, le=4096)] | None = None
-    epochs: Count | None = None
-    window: Count | None = None
-    file_words: Annotated[int, Field(ge=0)] = 20_000
-
-
-class BaselineParams(Strict):
-    """A model without a network. `nb_svm` is the one of Wang & Manning (ACL 2012)."""
-
-    kind: Literal["majority", "nb_svm"]
-    ngrams: Annotated[int, Field(ge=1, le=5)] | None = None
-    min_count: Count | None = None
-    inverse_regularization: Positive | None = None
-
-    @model_validator(mode="after")
-    def _settings_of_its_kind(self) -> Self:
-        settings = ("ngrams", "min_count", "inverse_regularization")
-        given = [key for key in settings if getattr(self, key) is not None]
-        missing = [key for key in settings if key not in given]
-        if self.kind == "nb_svm" and missing:
-            raise ValueError(f"nb_svm needs {', '.join(settings)}: add {', '.join(missing)}")
-        if self.kind == "majority" and given:
-            raise ValueError(f"majority has no settings: delete {', '.join(given)}")
-        return self
-
-
-class Promotion(Strict):
-    """When a challenger becomes champion: better beyond chance at `level`, or cheaper and worse by less than `margin`.
-
-    `level` is the largest probability of error, `margin` a difference of accuracy.
-    """
-
-    level: Level = 0.05
-    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
-
-
-class DataCheck(Strict):
-    """How far a new version of the corpus may differ from the one that the champion was trained on: the largest values.
-
-    What is left out is not limited. `lost` is a share of the examples; `label_shift` the total variation distance
-    between the shares of the classes; `length_shift` and `score_shift` are Kolmogorov-Smirnov distances, of
-    texts' lengths and of the champion's probabilities; `unknown_words` and `duplicates` are rises of a share, of
-    running words that the champion does not know and of texts that occur more than once; `leakage` is
-    the share of validation and test texts that also occur in an earlier split.
-    """
-
-    lost: Limit = None
-    label_shift: Limit = None
-    length_shift: Limit = None
-    score_shift: Limit = None
-    unknown_words: Limit = None
-    duplicates: Limit = None
-    leakage: Limit = None
-
-
-class Comparisons(Strict):
-    """Which experiments are tested against each other, on the test split.
-
-    Each experiment is compared with every run in `against`, and the experiments of each of `pairs`,
-    `[first, second]`; experiments that differ in one factor alone are compared anyway. `level` is
-    the largest probability of any false finding among all of these.
-    """
-
-    level: Level = 0.05
-    against: list[Name] = []
-    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
-
-
-class Published(Strict):
-    """A figure from the literature that an experiment is compared with.
-
-    `measure` says what it is: the accuracy on validation data at the epoch where that is highest or
-    at the last one, or on the test split. Where a part of the train split is held out, that part is the
-    validation data.
-    """
-
-    experiment: Name
-    measure: Literal["best_epoch", "last_epoch", "test"]
-    accuracy: Annotated[float, Field(gt=0, lt=1)]
-    source: str
 
 
 class Params(Strict):
     """The whole study. dvc.yaml itself reads its name, and the names under the sections that it runs stages for.
 
-    `train` and each of `experiments` are complete, defaults merged in. `probes`, which may be empty, names
-    experiments in whose networks the gradient is followed back through the text.
+    `study` names the folder of the report and the experiment in MLflow, `corpus` an entry of the catalog. Every
+    experiment is trained once with each of `seeds`. `train` has settings for the experiments that do not set their own.
+
+    `train` and each of `experiments` are complete, defaults merged in. Experiments with a teacher are among them; in
+    params.yaml they are in the section `students`, where DVC reads on which run they depend. `probes`, which may be
+    empty, names experiments in whose networks the gradient is followed back through the text. `explanations` names
+    runs whose predictions are explained word by word.
     """
 
     study: Name
@@ -150,15 +53,18 @@ class Params(Strict):
     prepare: Prepare = Prepare()
     encode: Encode = Encode()
     embeddings: dict[Name, EmbeddingParams]
+    pretraining: dict[Name, Pretraining] = {}
     baselines: dict[Name, BaselineParams] = {}
     comparisons: Comparisons = Comparisons()
     probes: list[Name]
+    explanations: dict[Name, ExplanationParams] = {}
     promotion: Promotion = Promotion()
     data_check: DataCheck = DataCheck()
     published: list[Published] = []
     train: dict[str, Any] = {}
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     searches: dict[Name, Search] = {}
+    ensembles: dict[Name, Ensemble] = {}
 
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Self:
@@ -168,27 +74,40 @@ class Params(Strict):
             "a baseline": self.baselines,
             "an experiment": self.experiments,
             "a search": self.searches,
+            "an ensemble": self.ensembles,
         }
         for (kind, these), (other, those) in combinations(kinds.items(), 2):
             for name in sorted(these.keys() & those.keys()):
                 raise ValueError(f"{name!r} names {kind} and {other}, and both would write runs/{name}: rename one")
+        self._check_pretraining()
         for name, experiment in self.experiments.items():
-            if experiment.embedding not in self.embeddings:
-                raise ValueError(
-                    f"experiments.{name}.embedding: no embedding {experiment.embedding!r}. "
-                    f"Known: {', '.join(sorted(self.embeddings))}"
-                )
+            self._check_start(f"experiments.{name}", experiment)
+            self._check_unlabelled(f"experiments.{name}", experiment.unlabelled_batch)
         for name, search in self.searches.items():
             self._check_search(name, search)
-        runs = {*self.experiments, *self.baselines, *self.searches}
+        runs = {*self.experiments, *self.baselines, *self.searches, *self.ensembles}
         named: dict[str, list[str]] = {"comparisons.against": self.comparisons.against, "probes": self.probes}
+        named["explanations"] = [*self.explanations]
         named["published"] = [figure.experiment for figure in self.published]
         named["comparisons.pairs"] = [name for pair in self.comparisons.pairs for name in pair]
+        named |= {f"ensembles.{name}.of": ensemble.of for name, ensemble in self.ensembles.items()}
+        named |= {f"students.{name}.teacher": self.made_of(name) for name in self.experiments}
         for key, names in named.items():
-            known = self.experiments.keys() if key in ("probes", "published") else runs
+            known = self.experiments.keys() if key == "probes" else runs
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: no run {name!r}. Known: {', '.join(sorted(known))}")
+        for figure in self.published:
+            if figure.measure != "test" and figure.experiment in self.baselines:
+                raise ValueError(
+                    f"published: {figure.experiment} is a baseline, which has no epochs, and measure is "
+                    f"{figure.measure}: set measure to test"
+                )
+        for name in (*self.ensembles, *self.experiments):
+            self._check_circle(name, [])
+        for name in self.explanations:
+            if name in self.baselines and self.baselines[name].kind == "majority":
+                raise ValueError(f"explanations: {name} is the majority class, which reads no word: delete it")
         for name in self.probes:
             if self.experiments[name].padding == "left":
                 raise ValueError(
@@ -196,27 +115,120 @@ class Params(Strict):
                 )
         return self
 
+    def _check_pretraining(self) -> None:
+        for name, model in self.pretraining.items():
+            if name in self.embeddings:
+                raise ValueError(
+                    f"{name!r} names an embedding and a language model, and both would write data/embeddings/{name}: "
+                    "rename one"
+                )
+            if model.embedding not in self.embeddings:
+                known = ", ".join(sorted(self.embeddings))
+                raise ValueError(f"pretraining.{name}.embedding: no embedding {model.embedding!r}. Known: {known}")
+
+    def _check_start(self, where: str, experiment: Experiment) -> None:
+        """Whether `experiment`, which messages call `where`, starts from something that is there and fits."""
+        if experiment.embedding not in self.starts:
+            known = ", ".join(sorted(self.starts))
+            raise ValueError(f"{where}.embedding: no embedding {experiment.embedding!r}. Known: {known}")
+        if not experiment.pretrained_layers:
+            return
+        if experiment.embedding not in self.pretraining:
+            known = ", ".join(sorted(self.pretraining)) or "none: add one to the section pretraining"
+            raise ValueError(
+                f"{where}.pretrained_layers: the embedding {experiment.embedding!r} is no language model and has no "
+                f"layers. Language models: {known}"
+            )
+        try:
+            self.pretraining[experiment.embedding].check_start_of(experiment)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
     def _check_search(self, name: str, search: Search) -> None:
         where = f"searches.{name}"
         if search.start not in self.experiments:
             known = ", ".join(sorted(self.experiments))
             raise ValueError(f"{where}.start: no experiment {search.start!r}. Known: {known}")
+        if self.experiments[search.start].teacher:
+            raise ValueError(
+                f"{where}.start: {search.start} has a teacher, which no search asks: start from another one"
+            )
         search.check(where, self.experiments[search.start])
+        start = self.experiments[search.start]
         embeddings = search.space["embedding"].choices if "embedding" in search.space else []
-        for missing in [each for each in embeddings if each not in self.embeddings]:
-            known = ", ".join(sorted(self.embeddings))
-            raise ValueError(f"{where}.space.embedding: no embedding {missing!r}. Known: {known}")
+        for each in embeddings:
+            self._check_start(f"{where}.space", start.model_copy(update={"embedding": each}))
+        if start.pretrained_layers or "pretrained_layers" in search.space:
+            self._check_start(f"{where}.space", start.model_copy(update={"pretrained_layers": True}))
+            for key in [key for key in ("embedding", *SHARED) if key in search.space]:
+                raise ValueError(
+                    f"{where}.space.{key}: pretrained_layers takes the layers of one language model, which have one "
+                    f"{key}: leave {key} out of the space, or switch pretrained_layers off"
+                )
+        if knob := search.space.get("unlabelled_batch"):
+            self._check_unlabelled(f"{where}.space", max(knob.choices or knob.bounds))
         if shared := sorted({*search.seeds_in(search.rungs - 1)} & {*self.seeds}):
             raise ValueError(
                 f"{where}.seed: seeds {shared} are the study's, and its winner is to be trained with fresh ones: "
                 "choose another seed"
             )
 
+    def _check_unlabelled(self, where: str, batch: float) -> None:
+        if batch and not self.prepare.unlabelled:
+            raise ValueError(
+                f"{where}.unlabelled_batch: {batch} unlabelled texts for each step, and prepare.unlabelled leaves them "
+                "out: set prepare.unlabelled to true, or unlabelled_batch to 0"
+            )
+
+    def _check_circle(self, run: str, path: list[str]) -> None:
+        if run in path:
+            circle = " -> ".join([*path[path.index(run) :], run])
+            raise ValueError(
+                f"{circle}: a run cannot be made of itself, and teaches nobody that it is made of: break it"
+            )
+        for part in self.made_of(run):
+            self._check_circle(part, [*path, run])
+
+    @property
+    def runs(self) -> list[str]:
+        """The names of all experiments, with the winners that are known, baselines and ensembles."""
+        return [*self.experiments, *self.baselines, *self.ensembles]
+
+    def made_of(self, run: str) -> list[str]:
+        """Returns the runs from which a run is made: an ensemble's members, a student's teacher; mostly none."""
+        if run in self.ensembles:
+            return self.ensembles[run].of
+        experiment = self.experiments.get(run)
+        return [experiment.teacher] if experiment and experiment.teacher else []
+
+    def level(self, run: str) -> int:
+        """Returns 0 for a run that is made of no other, else one more than the highest level of those it is made of."""
+        return 1 + max((self.level(each) for each in self.made_of(run)), default=-1)
+
+    @property
+    def starts(self) -> list[str]:
+        """What an experiment can start from: the embeddings, then the language models."""
+        return [*self.embeddings, *self.pretraining]
+
+    def is_drawn(self, start: str) -> bool:
+        """Returns whether the vectors of one of `starts` are drawn at random."""
+        return start in self.embeddings and self.embeddings[start].source == "random"
+
     def stage(self, run: str) -> str:
         """Returns the name of the stage that makes a run."""
         if run in self.searches:
             return f"winner@{run}"
-        return f"baseline@{run}" if run in self.baselines else f"train@{run}"
+        if run in self.ensembles:
+            return f"ensemble@{run}"
+        if run in self.baselines:
+            return f"baseline@{run}"
+        return f"student@{run}" if self.made_of(run) else f"train@{run}"
+
+    def stages(self, run: str) -> list[str]:
+        """Returns the name of that stage, after those of the stages that read for it what the run is made of."""
+        parts = self.made_of(run)
+        before = [f"member@{member(run, part)}" for part in parts] if run in self.ensembles else [f"teach@{run}"]
+        return [*before, self.stage(run)] if parts else [self.stage(run)]
 
     def check_against(self, catalog: Catalog) -> None:
         """Raises `TextrnnError` for a corpus or source the catalog lacks, or a setting that does not fit it."""
@@ -252,17 +264,44 @@ def load_params(path: Path = Path("params.yaml"), catalog: Catalog | None = None
         TextrnnError: names each key that breaks a rule, the rule, and what was received.
     """
     content = read_yaml(path)
-    train, experiments = content.get("train", {}), content.get("experiments")
+    train, experiments, students = content.get("train", {}), content.get("experiments"), content.pop("students", {})
     if isinstance(train, dict) and isinstance(experiments, dict):
         # Validated first, so that a mistake in `train` is reported once, and not for every experiment.
         complete = validate(Experiment, {"embedding": "of-each-experiment", **train}, f"{path.name}: train")
-        merged = {
-            name: {**train, **(changes or {})} if isinstance(changes, dict | None) else changes
-            for name, changes in experiments.items()
-        }
+        merged = _merged(train, experiments)
         defaults = complete.model_dump(exclude={"embedding"} - train.keys())
-        content = {**content, "train": defaults, "experiments": merged}
+        content = {**content, "train": defaults, "experiments": merged | _students(path.name, train, merged, students)}
     params = validate(Params, content, path.name)
     if catalog is not None:
         params.check_against(catalog)
     return params
+
+
+def _merged(train: dict[str, Any], experiments: dict[str, Any]) -> dict[str, Any]:
+    """Returns `experiments` with `train` below their own settings."""
+    return {
+        name: {**train, **(changes or {})} if isinstance(changes, dict | None) else changes
+        for name, changes in experiments.items()
+    }
+
+
+def _students(file: str, train: dict[str, Any], experiments: dict[str, Any], students: Any) -> dict[str, Any]:
+    """Returns the `students` of a study, complete.
+
+    Raises `TextrnnError`: one is not valid, has no teacher or a name that is taken; or one of `experiments` has one.
+    """
+    taught = [name for name, settings in experiments.items() if isinstance(settings, dict) and settings.get("teacher")]
+    if taught:
+        raise TextrnnError(
+            f"{file}: experiments.{taught[0]}.teacher: DVC reads in the section `students` on which run an experiment "
+            f"depends. Move {taught[0]} there."
+        )
+    if not isinstance(students, dict):
+        raise TextrnnError(f"{file}: students: names of experiments with a teacher are wanted. Received: {students!r}")
+    merged = _merged(train, students)
+    for name, settings in merged.items():
+        if name in experiments:
+            raise TextrnnError(f"{file}: {name!r} names an experiment and a student: rename one.")
+        if not validate(Experiment, settings, f"{file}: students.{name}").teacher:
+            raise TextrnnError(f"{file}: students.{name}.teacher: name a run, or move {name} to `experiments`.")
+    return merged

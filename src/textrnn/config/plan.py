@@ -19,9 +19,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import ValidationInfo, field_validator
 
 from textrnn.config.catalog import Address, Catalog, CorpusEntry, Source, Split, VectorsEntry
+from textrnn.config.ensemble import Ensemble
 from textrnn.config.experiment import Experiment
-from textrnn.config.params import EmbeddingParams, Params, Prepare
+from textrnn.config.params import Params
+from textrnn.config.pretraining import Pretraining
 from textrnn.config.search import Search
+from textrnn.config.sections import EmbeddingParams, ExplanationParams, Prepare
 from textrnn.config.validation import Strict, chosen, validate
 from textrnn.config.yaml_file import parse_json
 from textrnn.errors import TextrnnError
@@ -38,7 +41,7 @@ TEMPLATES = (".html", ".j2", ".md", ".css", ".js")
 STUDY = "study"
 """The name of the file with the whole study."""
 
-SCRIPTS = {STUDY: "plan", "winner": "train"}
+SCRIPTS = {STUDY: "plan", "winner": "train", "student": "train"}
 """Stages whose script has another name."""
 
 DOWNLOAD, ABOUT = {"source", "sha256"}, {"licence", "citation"}
@@ -93,6 +96,12 @@ class EmbeddingPlan(Strict):
     embedding: EmbeddingParams
 
 
+class PretrainingPlan(Strict):
+    """Which language model is trained."""
+
+    model: Pretraining
+
+
 class TrainingPlan(Strict):
     """What is trained, with which seeds; of the winner of a search only the seeds are known."""
 
@@ -100,11 +109,23 @@ class TrainingPlan(Strict):
     seeds: list[int]
 
 
+class EnsemblePlan(Strict):
+    """What is averaged, and how."""
+
+    ensemble: Ensemble
+
+
 class SearchPlan(Strict):
     """What is searched, from the complete experiment that is trial 0."""
 
     start: Experiment
     search: Search
+
+
+class ExplanationPlan(Strict):
+    """Which predictions of a run are explained."""
+
+    explanation: ExplanationParams
 
 
 class ReportPlan(Strict):
@@ -191,14 +212,18 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
             }
             for name, entry in vectors.items()
         },
+        **{f"pretrain@{name}": {"model": model} for name, model in study.get("pretraining", {}).items()},
         **{f"baseline@{name}": baseline for name, baseline in study.get("baselines", {}).items()},
-        **{f"train@{name}": {"experiment": one, "seeds": seeds} for name, one in study["experiments"].items()},
+        **{params.stage(name): {"experiment": one, "seeds": seeds} for name, one in study["experiments"].items()},
         **{
             f"search@{name}": {"start": study["experiments"][search.start], "search": study["searches"][name]}
             for name, search in params.searches.items()
         },
         **{f"winner@{name}": {"seeds": seeds} for name in params.searches},
+        **{stage: {} for run in params.runs for stage in params.stages(run)[:-1]},
+        **{f"ensemble@{name}": {"ensemble": ensemble} for name, ensemble in study.get("ensembles", {}).items()},
         **{f"probe@{name}": {} for name in params.probes},
+        **{f"explain@{name}": {"explanation": each} for name, each in study.get("explanations", {}).items()},
         "compare": {
             "params": {key: value for key, value in study.items() if key not in UNREPORTED},
             "not_stated": corpus.not_stated,

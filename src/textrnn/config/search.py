@@ -48,6 +48,8 @@ class Knob(Strict):
 class Search(Strict):
     """Which settings are tried for an experiment, and how. `start` names the experiment that trial 0 is.
 
+    `space` has the settings that are searched; the others keep the value that they have in `start`.
+
     `trials` settings are proposed in batches of `batch`, so a `sampler` learns from whole batches, and proposes the
     same for any number of processes. A batch is cut by synchronous successive halving (Jamieson & Talwalkar, AISTATS
     2016): it has `rungs`; the best 1 / `reduction` of each rung go on to the next, which has `reduction` times the
@@ -162,6 +164,8 @@ def _check_knob(where: str, key: str, knob: Knob) -> None:
         close = get_close_matches(key, Experiment.model_fields, 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(Experiment.model_fields)}"
         raise ValueError(f"{where}: an experiment has no such setting. {hint}")
+    if key == "teacher":
+        raise ValueError(f"{where}: no search asks a teacher: delete it")
     for value in (*knob.choices, *knob.bounds):
         if reason := breaks_rule(key, value):
             raise ValueError(f"{where}: {value!r} breaks the setting's own rule: {reason}")

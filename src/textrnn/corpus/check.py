@@ -9,7 +9,7 @@ import polars as pl
 from scipy.stats import ks_2samp
 from tabulate import tabulate
 
-from textrnn.config.params import DataCheck
+from textrnn.config.sections import DataCheck
 from textrnn.corpus.tables import SPLITS, Corpus
 from textrnn.wording import escape
 

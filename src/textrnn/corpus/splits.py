@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from textrnn.config.params import Prepare
+from textrnn.config.sections import Prepare
 from textrnn.corpus.tables import SPLITS
 from textrnn.errors import TextrnnError
 

@@ -197,7 +197,9 @@ def _read_json_lines(text: str, where: str) -> tuple[pl.DataFrame, int]:
         value, fault = None, ""
         try:
             value = json.loads(line, strict=False)
-        except ValueError as error:
+        except json.JSONDecodeError as error:
+            fault = f", character {error.colno}: {error.msg}. Each line is one JSON object."
+        except ValueError as error:  # a number of too many digits
             fault = f": {error}. Each line is one JSON object."
         except RecursionError:
             fault = ": lists or objects are nested too deep. Leave them out of the line."

@@ -19,7 +19,8 @@ class Embedding:
     """The known vectors of words; all other vectors are drawn for each seed.
 
     matrix: float32 [words, dimension]: the vocabulary's words, then `file_words`; zeros where not covered.
-    covered: bool [words]: the source has a vector for this word. Never padding or unknown.
+    covered: bool [words]: the source has a vector for this word. Never padding; the unknown word has
+        one from a language model only.
     spread: standard deviation of the numbers in the vocabulary's covered rows, and of drawn numbers.
     file_words: words of the source that the vocabulary lacks. They are not trained.
     """
@@ -45,6 +46,13 @@ class Embedding:
         words = len(self.matrix) - len(self.file_words)
         return replace(self, matrix=self.matrix[:words], covered=self.covered[:words], file_words=())
 
+    @property
+    def has_vector(self) -> np.ndarray:
+        """The same as `covered`, but False for the reserved words, padding and the unknown word."""
+        found: np.ndarray = self.covered.copy()
+        found[: UNKNOWN + 1] = False
+        return found
+
     def draw(self, seed: int) -> np.ndarray:
         """Returns the complete matrix for one seed: float32 [words, dimension].
 
@@ -62,7 +70,7 @@ class Embedding:
 
         `counts` (int [vocabulary]) are frequencies in the training texts. Unknown words are running words, not covered.
         """
-        has_vector = self.of_vocabulary.covered
+        has_vector = self.of_vocabulary.has_vector
         missing = [i for i in np.argsort(-counts, kind="stable") if i > UNKNOWN and not has_vector[i]]
         return {
             "dimension": self.matrix.shape[1],

@@ -10,11 +10,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from textrnn.errors import TextrnnError, first_line
-from textrnn.process import COMPUTING
+from textrnn.process import COMPUTING, cores
 
 # Importing and tracing make a million objects that last: searching them for garbage is a fifth of the start-up time.
 gc.set_threshold(100_000)
@@ -99,25 +99,56 @@ on_cpu_tensorflow = name == "tensorflow" and not on_gpu_tensorflow
 _IDS = (None, None), "int32"
 
 
-def train_function(model: keras.Model) -> Callable[[Any, Any], dict[str, Any]]:
+def train_function(model: keras.Model, weighted: bool = False) -> Callable[..., dict[str, Any]]:
     """Returns the training step of a compiled `model`: from one batch to the metrics of the epoch so far.
 
-    It takes ids `int32 [batch, time]` and one-hot targets `float32 [batch, classes]` of any size. TensorFlow traces it
-    once; Keras' `train_on_batch` is traced again for several shapes. `fit` would feed it from a generator, for which
-    TensorFlow has malloc return memory to the system at once: a third of a step then goes into getting it back.
+    It takes ids `int32 [batch, time]` and targets `float32 [batch, classes]` of any size; if `weighted`, also the
+    weight of each example's loss, `float32 [batch]`. TensorFlow traces it once; Keras' `train_on_batch` is traced again
+    for several shapes. `fit` would feed it from a generator, for which TensorFlow has malloc return memory to the
+    system at once: a third of a step then goes into getting it back.
     """
     if name == "tensorflow":
-        return _traced(lambda *batch: model.train_step(batch), _IDS, (model.output_shape, "float32"))
+        weights = [((None,), "float32")] * weighted
+        return _traced(lambda *batch: model.train_step(batch), _IDS, (model.output_shape, "float32"), *weights)
+    return _eager_step(model)
+
+
+def language_model_functions(model: keras.Model) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """Returns the steps of a compiled language model in training and in evaluation, see `train_function`.
+
+    They take ids `int32 [parts, texts, time]` with the words drawn, `int32 [samples]`, and targets like ids.
+    """
+    if name == "tensorflow":
+        ids, drawn = ((None, None, None), "int32"), ((None,), "int32")
+        inputs = (ids, drawn), ids
+        return _traced(lambda *batch: model.train_step(batch), *inputs), _traced(
+            lambda *batch: model.test_step(batch), *inputs
+        )
+    return _eager_step(model), _eager_step(model, model.test_on_batch)
+
+
+def use_all_cores() -> None:
+    """Lets operations that need nothing of each other run at once, each with one thread.
+
+    It comes too late, and changes nothing, once TensorFlow has computed something.
+    """
+    if name == "tensorflow":
+        with suppress(RuntimeError):
+            tensorflow.config.threading.set_inter_op_parallelism_threads(cores())
+
+
+def _eager_step(model: keras.Model, run: Callable[..., Any] | None = None) -> Callable[..., dict[str, Any]]:
+    """Returns a step for backends that compile or run it themselves; `run` is Keras', by default `train_on_batch`."""
     random_states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
-    def step(ids: Any, targets: Any) -> dict[str, Any]:
+    def step(inputs: Any, targets: Any, *weights: Any) -> dict[str, Any]:
         if name == "torch":
             # Keras takes most dropout masks from torch's own generator, which is in no checkpoint.
             states = [*random_states, model.optimizer.iterations]
             torch.manual_seed(sum(int(keras.ops.sum(state)) for state in states))
         # `train_on_batch` resets the counters, and all of them are sums.
         before = [keras.ops.convert_to_numpy(count) for count in model.metrics_variables]
-        model.train_on_batch(ids, targets)
+        (run or model.train_on_batch)(inputs, targets, *weights)
         for count, value in zip(model.metrics_variables, before, strict=False):  # accuracy's come with the first step
             count.assign_add(value)
         metrics: dict[str, Any] = model.get_metrics_result()
@@ -157,8 +188,12 @@ def gradient_function(embed: Callable[[Any], Any], loss: Callable[[Any, Any, Any
     return _traced(with_tensorflow, _IDS, ((None,), "int32"))
 
 
-def _traced(function: Callable[..., Any], *signature: tuple[Any, str]) -> Callable[..., Any]:
-    """Compiles `function` once with TensorFlow, for all arguments of these shapes and types."""
-    specs = [tensorflow.TensorSpec(*each) for each in signature]
+def _traced(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """Compiles `function` once with TensorFlow, for all arguments of these shapes and types, or tuples of such."""
+    specs = [tuple(map(_spec, each)) if isinstance(each[0][0], tuple) else _spec(each) for each in signature]
     compiled: Callable[..., Any] = tensorflow.function(function, input_signature=specs, autograph=False)
     return compiled
+
+
+def _spec(each: tuple[Any, str]) -> Any:
+    return tensorflow.TensorSpec(*each)

@@ -1,6 +1,6 @@
 """Models without a network, which recurrent ones are compared with.
 
-Both have `parameters` (their number) and `training_flops`.
+Both have `parameters` (their number) and `training_flops`. `saved` is what they predict with elsewhere.
 """
 
 import numpy as np
@@ -10,8 +10,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from textrnn.config.params import BaselineParams
+from textrnn.config.sections import BaselineParams
 from textrnn.errors import TextrnnError
+from textrnn.modeling.linear import LinearModel
 from textrnn.text.tokenizer import tokenize
 
 _MAX_ITERATIONS = 1000
@@ -32,6 +33,13 @@ class Majority:
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes], each row the same."""
         return np.tile(self.shares, (len(texts), 1))
+
+    def saved(self, classes: tuple[str, ...]) -> LinearModel:
+        """Returns the same as a model of no n-grams at all."""
+        shares = self.shares[1:] if len(classes) == 2 else self.shares
+        with np.errstate(divide="ignore"):  # a class that never occurs, or is the only one
+            bias = np.log(shares.astype(np.float64)) - np.log1p(-shares.astype(np.float64))
+        return LinearModel(classes, 1, [], np.zeros((len(bias), 0)), bias)
 
 
 class NBSVM:
@@ -81,6 +89,13 @@ class NBSVM:
         positive: np.ndarray = np.column_stack([1 - each[0], each[0]] if len(each) == 1 else each)
         shares: np.ndarray = (positive / positive.sum(axis=1, keepdims=True)).astype(np.float32)
         return shares
+
+    def saved(self, classes: tuple[str, ...]) -> LinearModel:
+        """Returns the same with each ratio multiplied by its weight."""
+        weights = np.stack([ratios * model.coef_[0] for ratios, model in self._models])
+        bias = np.array([model.intercept_[0] for _, model in self._models])
+        ngrams = self._vectorizer.get_feature_names_out().tolist()
+        return LinearModel(classes, self._vectorizer.ngram_range[1], ngrams, weights, bias)
 
 
 def _log_count_ratios(counts: sparse.csr_matrix, positive: np.ndarray) -> np.ndarray:

@@ -20,6 +20,12 @@ SLICE = 1 << 14  # texts that are read at a time
 
 PREDICTION_BATCH = 512
 
+UNLABELLED = "unlabelled"
+"""The split of the texts without a label."""
+
+TRAINED_ON = ("train", UNLABELLED)
+"""The splits whose texts a training may read."""
+
 
 class Tokens:
     """What a network reads of encoded texts, every token in one array.
@@ -28,7 +34,7 @@ class Tokens:
         texts: word indices, list[int32], none empty, in parts.
         experiment: says what its network reads of a text.
         ids: the examples' names, str [examples]; None if they do not matter, as in prediction.
-        labels: int32 [examples], or None.
+        labels: int32 [examples], -1 for an unlabelled one, or None.
 
     Attributes:
         lengths: tokens per text, int64 [examples]
@@ -72,7 +78,7 @@ class Tokens:
                 else:
                     yield with_known(rows.select("ids", "unknown").collect(), vocabulary)
 
-        return cls(texts(), experiment, examples["id"], examples["label"].to_numpy())
+        return cls(texts(), experiment, examples["id"], examples["label"].fill_null(-1).to_numpy())
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -83,6 +89,17 @@ class Tokens:
         taken.ids, taken.labels, taken.lengths = self.ids[rows], self.labels[rows], self.lengths[rows]
         taken._starts = self._starts[rows]
         return taken
+
+    def join(self, other: Self) -> Self:
+        """Returns these texts, and after them those of `other`."""
+        joined = copy.copy(self)
+        joined.ids = pl.concat([self.ids, other.ids])
+        joined.labels = np.concatenate([self.labels, other.labels])
+        joined.lengths = np.concatenate([self.lengths, other.lengths])
+        joined.truncated = {what: count + other.truncated[what] for what, count in self.truncated.items()}
+        joined._values = np.concatenate([self._values, other._values])
+        joined._starts = np.concatenate([self._starts, other._starts + len(self._values)])
+        return joined
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """Returns int32 [rows, longest of them], each text from the left, zeros after it."""
@@ -121,18 +138,40 @@ class Tokens:
             yield self._values[places], starts
 
 
+def reads_unlabelled(experiment: Experiment) -> bool:
+    """Returns whether a training also reads texts without a label."""
+    has_loss = experiment.virtual_adversarial or experiment.entropy_minimization
+    return bool(experiment.unlabelled_batch and has_loss)
+
+
 def load_splits(
     folder: Path,
     experiment: Experiment,
     vocabulary: Vocabulary,
-    splits: tuple[str, ...] = ("train", "valid", "test"),
+    splits: Iterable[str] = ("train", "valid", "test"),
 ) -> dict[str, Tokens]:
     """Returns what the network of `experiment` reads of `splits` in `folder`; it knows the words of `vocabulary`.
 
-    Fine-tuning changes the vectors of the study's vocabulary only, so in its training all other words are unknown.
+    The unlabelled texts are among them if it is trained on such. Fine-tuning changes the vectors of the study's
+    vocabulary only, so in its training all other words are unknown.
     """
-    known = {split: vocabulary if split != "train" or not experiment.trainable_embedding else None for split in splits}
-    return {split: Tokens.load(folder / f"{split}.parquet", experiment, known[split]) for split in splits}
+    read = dict.fromkeys([*splits, *([UNLABELLED] if reads_unlabelled(experiment) else [])])
+    return {split: load_split(folder, split, experiment, vocabulary) for split in read}
+
+
+def load_split(folder: Path, split: str, experiment: Experiment, vocabulary: Vocabulary) -> Tokens:
+    """Returns one of these splits."""
+    is_tuned = split in TRAINED_ON and experiment.trainable_embedding
+    return Tokens.load(folder / f"{split}.parquet", experiment, None if is_tuned else vocabulary)
+
+
+def word_counts(parts: Iterable[Tokens], words: int = 0) -> np.ndarray:
+    """Returns how often each word occurs in all `parts`, int64 [highest index + 1, at least `words`]."""
+    counts = [part.counts() for part in parts]
+    total = np.zeros(max(words, *map(len, counts)), np.int64)
+    for each in counts:
+        total[: len(each)] += each
+    return total
 
 
 def rare_word_chances(counts: np.ndarray, rate: float) -> np.ndarray:
@@ -143,6 +182,17 @@ def rare_word_chances(counts: np.ndarray, rate: float) -> np.ndarray:
     chances = (rate / (rate + counts)).astype(np.float32)
     chances[: UNKNOWN + 1] = 0
     return chances
+
+
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """Returns a weight for each example, float32 [examples], of mean 1, with which all classes weigh the same.
+
+    It is n / (k x count) for an example of a class that has `count` of the n `labels`, of k classes that occur, as
+    scikit-learn's `balanced` has it (King & Zeng, Political Analysis 2001).
+    """
+    counts = np.bincount(labels)
+    weights: np.ndarray = len(labels) / (np.count_nonzero(counts) * counts[labels])
+    return weights.astype(np.float32)
 
 
 def length_buckets(lengths: np.ndarray, batch_size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:

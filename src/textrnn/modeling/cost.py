@@ -9,15 +9,19 @@ import math
 
 from textrnn.modeling.backend import keras
 from textrnn.modeling.convolution import POOLED
-from textrnn.modeling.layers import PoolText
+from textrnn.modeling.layers import Attention, PoolText
 
-_FORWARD_AND_BACKWARD = 3
+FORWARD_AND_BACKWARD = 3
+"""What a plain training step costs, in forward passes."""
 
 
-def training_flops(model: keras.Model, tokens: float, examples: float) -> float:
-    """Returns the operations spent on `tokens` and `examples`, both counted once per epoch seen."""
+def training_flops(model: keras.Model, tokens: float, examples: float, passes: float = FORWARD_AND_BACKWARD) -> float:
+    """Returns the operations spent on `tokens` and `examples`, both counted once per epoch seen.
+
+    `passes` are what a step costs, in forward passes.
+    """
     per_token, per_example = _forward_flops(model)
-    return _FORWARD_AND_BACKWARD * (per_token * tokens + per_example * examples)
+    return passes * (per_token * tokens + per_example * examples)
 
 
 def prediction_flops(model: keras.Model, tokens: float) -> float:
@@ -34,6 +38,8 @@ def _forward_flops(model: keras.Model) -> tuple[float, float]:
         if isinstance(layer, keras.layers.Dense):
             per_example += flops
         else:
+            if isinstance(layer, Attention):
+                flops += 2 * layer.query.shape[0]  # the weighted sum: each number of a state is multiplied and added
             per_token += flops / tokens_per_step
         if isinstance(layer, PoolText):
             tokens_per_step *= POOLED

@@ -42,7 +42,7 @@ class Network:
         real = ids.T != PADDING if self._experiment.padding == "right" else np.ones_like(ids.T, bool)
         sequence = np.take(self._embedding, ids.T, axis=1)
         if self._experiment.cell == "feedforward":
-            features = self._read_out(sequence, real)
+            features = self._read_out([sequence], real, weights)
             for _ in range(self._experiment.layers):
                 features = np.maximum(_dense(features, weights, units), 0)
         else:
@@ -59,11 +59,11 @@ class Network:
             last = layer == self._experiment.layers - 1
             read = [sequence, *([_reverse(sequence, real)] if self._experiment.bidirectional else [])]
             # Keras sorts layers by their distance from the end: a direction that is reversed again comes first.
-            directions = [encode(way, weights) for way in (read if last else read[::-1])]
+            order = 1 if last and self._experiment.readout != "attention" else -1
+            directions = [encode(way, weights) for way in read[::order]][::order]
             if last:
-                return np.concatenate([self._read_out(states, real) for states in directions], axis=1)
-            *backwards, forwards = directions
-            sequence = np.concatenate([forwards, *(_reverse(states, real) for states in backwards)])
+                return self._read_out(directions, real, weights)
+            sequence = _align(directions, real)
             if self._experiment.cell == "conv1d":
                 sequence, real = _pool(sequence * real), real[::POOLED]
         raise AssertionError("layers >= 1")
@@ -94,16 +94,45 @@ class Network:
             outputs[:, t] = output
         return outputs
 
-    def _read_out(self, sequence: Array, real: Array) -> Array:
+    def _read_out(self, directions: list[Array], real: Array, weights: Weights) -> Array:
         """Returns float32 [batch, features]."""
-        lengths, kind = real.sum(axis=0, dtype=np.int32), self._experiment.readout
-        if kind == "flatten":
-            return sequence.transpose(2, 1, 0).reshape(len(lengths), -1)
-        if kind == "last":
-            return sequence[:, lengths - 1, np.arange(len(lengths))].T
-        if kind == "max":
-            return np.where(real, sequence, np.float32(-1e9)).max(axis=1).T
-        return (np.where(real, sequence, np.float32(0)).sum(axis=1) / lengths.astype(np.float32)).T
+        kind = self._experiment.readout
+        if kind == "attention":
+            return _attend(_align(directions, real), real, weights)
+        kinds = ("last", "max", "mean") if kind == "concat" else (kind,)
+        return np.concatenate([POOLINGS[each](states, real) for states in directions for each in kinds]).T
+
+
+def _attend(sequence: Array, real: Array, weights: Weights) -> Array:
+    """Returns float32 [batch, features]: the mean weighted by additive attention to a learned query."""
+    features, time, batch = sequence.shape
+    kernel, bias = next(weights), _bias(weights, features)
+    hidden = np.tanh(kernel.T @ sequence.reshape(features, -1) + bias[:, None])
+    scores = np.where(real, (next(weights).T @ hidden).reshape(time, batch), np.float32(-1e9))
+    shares = np.exp(scores - scores.max(axis=0))
+    return ((sequence * shares).sum(axis=1) / shares.sum(axis=0)).T
+
+
+# A pooling goes from a sequence float32 [features, time, batch] and its real positions to float32 [features, batch].
+
+
+def _flatten(sequence: Array, real: Array) -> Array:
+    return sequence.swapaxes(0, 1).reshape(-1, sequence.shape[2])
+
+
+def _last(sequence: Array, real: Array) -> Array:
+    return sequence[:, real.sum(axis=0) - 1, np.arange(sequence.shape[2])]
+
+
+def _max(sequence: Array, real: Array) -> Array:
+    return np.where(real, sequence, np.float32(-1e9)).max(axis=1)
+
+
+def _mean(sequence: Array, real: Array) -> Array:
+    return np.where(real, sequence, np.float32(0)).sum(axis=1) / real.sum(axis=0).astype(np.float32)
+
+
+POOLINGS = {"flatten": _flatten, "last": _last, "max": _max, "mean": _mean}
 
 
 def _join(kernel: Array, recurrent: Array, bias: Array) -> Array:
@@ -177,6 +206,11 @@ def _pool(sequence: Array) -> Array:
     features, time, batch = sequence.shape
     filled = np.pad(sequence, ((0, 0), (0, -time % POOLED), (0, 0)))
     return filled.reshape(features, -1, POOLED, batch).max(axis=2)
+
+
+def _align(directions: list[Array], real: Array) -> Array:
+    """Joins the states of each word, which a second direction has in reverse."""
+    return np.concatenate([directions[0], *(_reverse(states, real) for states in directions[1:])])
 
 
 def _reverse(sequence: Array, real: Array) -> Array:

@@ -10,6 +10,8 @@ Layers that depend on the end of a text take the sequence `float32 [batch, time,
 
 from typing import Any
 
+import numpy as np
+
 from textrnn.modeling.backend import keras
 from textrnn.modeling.convolution import POOLED
 from textrnn.text.vocabulary import PADDING
@@ -53,14 +55,22 @@ class Embedding(keras.layers.Embedding):
     """Keras' embedding, followed by `fixed_rows` rows that training neither sees nor changes.
 
     A training step takes time for every row that could change, whether it occurs in the batch or not. With
-    `is_time_major` vectors are looked up time-major, for a layer that transposes them next.
+    `is_time_major` vectors are looked up time-major, for a layer that transposes them next. With `counts`, which says
+    how often the word of each row that can change occurs (int64 [input_dim]), vectors are normalized.
     """
 
     def __init__(
-        self, input_dim: int, output_dim: int, fixed_rows: int = 0, is_time_major: bool = False, **kwargs: Any
+        self,
+        input_dim: int,
+        output_dim: int,
+        fixed_rows: int = 0,
+        is_time_major: bool = False,
+        counts: np.ndarray | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **kwargs)
         self.fixed_rows, self.is_time_major = fixed_rows, is_time_major
+        self.frequencies = None if counts is None else counts / counts.sum()
 
     def build(self, input_shape: Any = None) -> None:
         """Adds the fixed rows."""
@@ -73,9 +83,24 @@ class Embedding(keras.layers.Embedding):
         """Returns float32 [batch, time, features]."""
         has_fixed = self.fixed_rows and not training
         rows = ops.concatenate([self.embeddings, self.fixed]) if has_fixed else self.embeddings
+        rows = self.normalized(rows)
         ids = time_major(inputs) if self.is_time_major else inputs
         vectors = ops.cast(ops.take(rows, ids, axis=0), self.compute_dtype)
         return time_major(vectors) if self.is_time_major else vectors
+
+    def normalized(self, rows: Tensor) -> Tensor:
+        """Returns `rows`, which start with those that can change, as they are read: float32 of the same shape.
+
+        With `counts`, each dimension has the mean 0 and the variance 1 over the words that can change, weighted by
+        their frequencies (Miyato, Dai & Goodfellow, ICLR 2017, 2.1). The fixed rows are moved and scaled with them.
+        """
+        if self.frequencies is None:
+            return rows
+        weights = ops.convert_to_tensor(self.frequencies[None], self.variable_dtype)
+        centred = ops.cast(rows, self.variable_dtype)
+        centred -= ops.matmul(weights, centred[: self.input_dim])
+        variance = ops.matmul(weights, ops.square(centred[: self.input_dim]))
+        return centred * ops.rsqrt(variance + keras.config.epsilon())
 
     def compute_output_spec(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Returns the shape and type of what `call` returns."""
@@ -110,21 +135,90 @@ class PoolText(keras.layers.Layer):
         return ops.max_pool(filled, POOLED, strides=POOLED, padding="valid", data_format="channels_last")
 
 
-class Readout(keras.layers.Layer):
-    """Makes one vector of a sequence: its `last` real state, or `max` or `mean` over real positions.
+class _Precise(keras.layers.Layer):
+    """Computes in the precision of the weights: bfloat16 can count to 256 only."""
 
-    It computes in the precision of the weights: bfloat16 can count to 256 only.
+    def __init__(self) -> None:
+        super().__init__(dtype=keras.config.dtype_policy().variable_dtype)
+
+
+class Readout(_Precise):
+    """Makes one vector of a sequence: its `last` real state, `max` or `mean` over real positions, or `concat`.
+
+    `concat` joins the three in this order (Howard & Ruder, ACL 2018).
     """
 
     def __init__(self, kind: str) -> None:
-        super().__init__(dtype=keras.config.dtype_policy().variable_dtype)
+        super().__init__()
         self.kind = kind
 
     def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
+        """Returns float32 [batch, features], of `concat` [batch, 3 features]."""
+        if self.kind == "concat":
+            return ops.concatenate([pool(sequence, ids) for pool in _POOLINGS.values()], axis=1)
+        return _POOLINGS[self.kind](sequence, ids)
+
+
+def _last(sequence: Tensor, ids: Tensor) -> Tensor:
+    return ops.squeeze(_rows_at(sequence, _lengths(ids) - 1), 1)
+
+
+def _max(sequence: Tensor, ids: Tensor) -> Tensor:
+    return ops.max(ops.where(_real(ids), sequence, -1e9), axis=1)
+
+
+def _mean(sequence: Tensor, ids: Tensor) -> Tensor:
+    total = ops.sum(sequence * ops.cast(_real(ids), sequence.dtype), axis=1)
+    return total / ops.cast(_lengths(ids), sequence.dtype)
+
+
+_POOLINGS = {"last": _last, "max": _max, "mean": _mean}
+
+
+class Attention(_Precise):
+    """Makes one vector of a sequence: its mean over real positions, weighted by additive attention to a learned query.
+
+    A position h has the score tanh(h W + b) q, and the softmax of the scores are the weights (Yang et al., NAACL 2016,
+    section 2.2). W is as wide as h. `regularizer` is that of the matrices W and q.
+    """
+
+    def __init__(self, regularizer: keras.regularizers.Regularizer | None = None) -> None:
+        super().__init__()
+        self.regularizer = regularizer
+
+    def build(self, sequence_shape: Any, ids_shape: Any) -> None:
+        """Adds W `kernel`, b `bias` and q `query_kernel`."""
+        size = sequence_shape[-1]
+        matrix = {"initializer": "glorot_uniform", "regularizer": self.regularizer}
+        self.kernel = self.add_weight(shape=(size, size), name="kernel", **matrix)
+        self.bias = self.add_weight(shape=(size,), name="bias", initializer="zeros")
+        self.query = self.add_weight(shape=(size, 1), name="query_kernel", **matrix)
+
+    def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
         """Returns float32 [batch, features]."""
-        if self.kind == "last":
-            return ops.squeeze(_rows_at(sequence, _lengths(ids) - 1), 1)
-        if self.kind == "max":
-            return ops.max(ops.where(_real(ids), sequence, -1e9), axis=1)
-        total = ops.sum(sequence * ops.cast(_real(ids), sequence.dtype), axis=1)
-        return total / ops.cast(_lengths(ids), sequence.dtype)
+        scores = ops.matmul(ops.tanh(ops.matmul(sequence, self.kernel) + self.bias), self.query)
+        scores = ops.where(_real(ids), scores, -1e9)
+        # Keras' own softmax warns where all texts have one word.
+        shares = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=1, keepdims=True)))
+        return ops.sum(sequence * shares, axis=1) / ops.sum(shares, axis=1)
+
+
+class TemporalActivationRegularization(_Precise):
+    """Adds to the loss `weight` times the mean squared difference between successive real positions of a sequence.
+
+    It is the mean of a text's pairs and channels, then of texts, so neighbours in a batch do not matter. A text of one
+    word has no pair, and adds 0. Merity, McCann & Socher, "Revisiting Activation Regularization for Language RNNs",
+    2017.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def call(self, sequence: Tensor, ids: Tensor) -> Tensor:
+        """Returns the sequence, float32 [batch, time, features]."""
+        outputs, real = time_major(sequence), time_major(_real(ids))
+        squares = ops.square(outputs[1:] - outputs[:-1]) * ops.cast(real[1:], outputs.dtype)
+        pairs = ops.cast(ops.maximum(_lengths(ids) - 1, 1), outputs.dtype)
+        self.add_loss(self.weight * ops.mean(ops.sum(squares, axis=0) / pairs))
+        return sequence

@@ -12,6 +12,7 @@ import polars as pl
 
 from textrnn.modeling.backend import gradient_function, keras
 from textrnn.modeling.batches import Tokens, length_buckets
+from textrnn.modeling.scaled import behind_embedding
 
 DISTANCES = 200  # the largest number of distances: 0 is the last token, 1 the one before it
 TEXTS = 500  # the largest number of texts
@@ -38,15 +39,14 @@ def gradient_norms(model: keras.Model, tokens: Tokens, rows: np.ndarray, distanc
     output of the embedding. `rows` int64 are texts of at least `distances` tokens.
     """
     assert (tokens.lengths[rows] >= distances).all(), "a text is too short"
-    embedding = model.get_layer("embedding")
-    network = keras.Model([model.input, embedding.output], model.output)
+    network = behind_embedding(model)
 
     def loss(vectors: Any, ids: Any, labels: Any) -> Any:
         """The sum over texts: they do not affect each other, so its gradient is that of each text's loss."""
         logits = network([ids, vectors], training=False)
         return keras.ops.sum(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
-    gradient = gradient_function(embedding, loss)
+    gradient = gradient_function(model.get_layer("embedding"), loss)
     norms = np.empty((len(rows), distances), np.float32)
     for batch in length_buckets(tokens.lengths[rows], BATCH):
         texts = rows[batch]

@@ -1,6 +1,12 @@
-"""Reads `model/<seed>/` (see `saved_model.py`) without Keras, for prediction."""
+"""Reads `model/<seed>/` without Keras, for prediction: a network (see `saved_model.py`), or an ensemble's members.
 
+An ensemble's model folder holds `ensemble.json`, and a copy of each of its members' model folders.
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +15,32 @@ from textrnn.errors import TextrnnError
 from textrnn.text.encoder import TextEncoder
 
 EMBEDDING = "00-embeddings"  # the first of the weights, in any model
+
+ENSEMBLE = "ensemble.json"
+
+
+class Member(NamedTuple):
+    """A run in an ensemble, with its weight; the models of its seeds have equal shares of that."""
+
+    run: str
+    weight: float
+    seeds: list[int]
+
+    @property
+    def folders(self) -> list[str]:
+        """Where the models of its seeds are, in the ensemble's model folder; none if it has no weight."""
+        return [f"members/{self.run}/{seed}" for seed in self.seeds if self.weight]
+
+
+def write_ensemble(folder: Path, members: Sequence[Member]) -> None:
+    """Writes `ensemble.json` into the model folder `folder`."""
+    text = json.dumps({"members": [each._asdict() for each in members]}, indent=2)
+    (folder / ENSEMBLE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_ensemble(folder: Path) -> list[Member]:
+    """Returns the members of the ensemble in the model folder `folder`. Raises `FileNotFoundError` if it is none."""
+    return [Member(**each) for each in json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))["members"]]
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:

@@ -7,6 +7,9 @@ backwards, and a few operations on their results. Row `loop` of `reports/benchma
 
 Keras' loop runs with recurrent dropout in training, on a GPU (cuDNN), on other backends, and for an LSTM in another
 precision than float32.
+
+A layer with `return_state` starts from the state that it is given and returns its last one, as Keras' do. No gradient
+reaches the given state: backpropagation is truncated there (Williams & Peng, Neural Computation 1990).
 """
 
 from functools import partial
@@ -19,26 +22,59 @@ if on_cpu_tensorflow:
     import tensorflow as tf
 
 Tensor = Any
+States = list[Tensor]
 STEPS = 4  # steps per round of TensorFlow's loop: the overhead of a round is as much as a short step
 
 
 class _FastLoop:
-    """Replaces Keras' loop where it can."""
+    """Replaces Keras' loop where it can.
 
+    `recurrent_weight_dropout` is the share of the recurrent kernel that each training batch does without: DropConnect
+    (Wan et al., ICML 2013) as in Merity et al. (ICLR 2018). What stays is scaled by 1 / (1 - share); scoring takes all.
+    """
+
+    cell: Any
     recurrent_dropout: float
+    return_state: bool
     in_float32_only = False
 
+    def __init__(self, *args: Any, recurrent_weight_dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.recurrent_weight_dropout = recurrent_weight_dropout
+        if recurrent_weight_dropout:  # otherwise it would take a seed, and weights made later would be others
+            self.weight_seeds = keras.random.SeedGenerator()
+
     def inner_loop(self, sequences: Tensor, initial_state: Tensor, mask: Tensor, training: bool = False) -> Any:
-        """Overrides Keras': from zero states to the last output, all outputs `[batch, time, units]`, and no states."""
+        """Overrides Keras': any loop finds the recurrent kernel of this batch where Keras has the whole one."""
+        if not (training and self.recurrent_weight_dropout):
+            return self._loop(sequences, initial_state, mask, training)
+        kernel = self.cell.recurrent_kernel
+        whole = keras.ops.convert_to_tensor(kernel)
+        self.cell.recurrent_kernel = keras.random.dropout(whole, self.recurrent_weight_dropout, seed=self.weight_seeds)
+        try:
+            return self._loop(sequences, initial_state, mask, training)
+        finally:
+            self.cell.recurrent_kernel = kernel
+
+    def _loop(self, sequences: Tensor, initial_state: Tensor, mask: Tensor, training: bool) -> Any:
+        """The last output, all outputs `[batch, time, units]`, and the last states.
+
+        Without `return_state` it starts from zeros, and returns no states.
+        """
         drops = training and self.recurrent_dropout
         other_type = self.in_float32_only and sequences.dtype != "float32"
         if not on_cpu_tensorflow or mask is not None or drops or other_type:
             return super().inner_loop(sequences, initial_state, mask, training)  # type: ignore[misc]
-        outputs = time_major(self.outputs(time_major(sequences), training))
-        return outputs[:, -1], outputs, []
+        start = initial_state if self.return_state else None
+        outputs, states = self.outputs(time_major(sequences), start, training)
+        outputs = time_major(outputs)
+        return outputs[:, -1], outputs, states
 
-    def outputs(self, inputs: Tensor, training: bool) -> Tensor:
-        """Returns `[time, batch, units]` for `[time, batch, features]`."""
+    def outputs(self, inputs: Tensor, start: States | None, training: bool) -> tuple[Tensor, States]:
+        """Returns `[time, batch, units]` for `[time, batch, features]`, and the last states if there is a `start`.
+
+        States are `[batch, units]`, in Keras' order.
+        """
         raise NotImplementedError
 
 
@@ -47,24 +83,26 @@ class LSTM(_FastLoop, keras.layers.LSTM):
 
     in_float32_only = True  # TensorFlow's operation supports neither bfloat16 nor float64
 
-    def outputs(self, inputs: Tensor, training: bool) -> Tensor:
+    def outputs(self, inputs: Tensor, start: States | None, training: bool) -> tuple[Tensor, States]:
         """See `_FastLoop`. It takes seven arrays of the outputs' size, also without a gradient."""
         weights = _stack(self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         # Its order has the candidate before the forget gate. `BlockLSTMV2` has Keras' order, but a gradient for this.
         let_in, forget, candidate, let_out = tf.split(weights, 4, 1)
         weights = tf.concat([let_in, candidate, forget, let_out], 1)
-        start, unused = tf.zeros([tf.shape(inputs)[1], self.units]), tf.zeros([self.units])
-        return tf.raw_ops.BlockLSTM(
+        zeros, unused = tf.zeros([tf.shape(inputs)[1], self.units]), tf.zeros([self.units])
+        output, memory = (zeros, zeros) if start is None else map(tf.stop_gradient, start)
+        done = tf.raw_ops.BlockLSTM(
             seq_len_max=tf.shape(inputs, tf.int64)[0],
             x=inputs,
-            cs_prev=start,
-            h_prev=start,
+            cs_prev=memory,
+            h_prev=output,
             w=weights[:-1],
             b=weights[-1],
             forget_bias=0.0,  # Keras has it in the bias
             cell_clip=-1.0,  # none
             **dict.fromkeys(("wci", "wcf", "wco"), unused),  # peepholes
-        ).h
+        )
+        return done.h, [] if start is None else [done.h[-1], done.cs[-1]]
 
 
 class _OwnLoop(_FastLoop):
@@ -90,7 +128,7 @@ class _OwnLoop(_FastLoop):
         """Returns the gradients of the gates and of the old output, without the part that comes through the gates."""
         raise NotImplementedError
 
-    def outputs(self, inputs: Tensor, training: bool) -> Tensor:
+    def outputs(self, inputs: Tensor, start: States | None, training: bool) -> tuple[Tensor, States]:
         """See `_FastLoop`. Outside training, where memory counts more, a gradient repeats the forward pass first."""
         features, units = inputs.shape[2], self.units
 
@@ -100,6 +138,7 @@ class _OwnLoop(_FastLoop):
             steps = rounds * STEPS  # those after `time` see zeros, and their results are not used
             padding = [[0, steps - time], [0, 0], [0, 0]]
             zeros, one = tf.zeros([batch, units], inputs.dtype), tf.ones([batch, 1], inputs.dtype)
+            first = zeros if start is None else start[0]
             array = partial(tf.TensorArray, inputs.dtype, steps, clear_after_read=False, infer_shape=False)
             given = array().unstack(tf.pad(inputs, padding))
 
@@ -117,8 +156,8 @@ class _OwnLoop(_FastLoop):
                             )
                     return t + STEPS, output, outputs, kept
 
-                start = (0, zeros, array(), tuple(array() for _ in (0, *self.saved)) if keep else ())
-                return tf.while_loop(lambda t, *_: t < steps, body, start, maximum_iterations=rounds)[2:]
+                begin = (0, first, array(), tuple(array() for _ in (0, *self.saved)) if keep else ())
+                return tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=rounds)[2:]
 
             outputs, kept = forward(keep=training)
 
@@ -137,13 +176,14 @@ class _OwnLoop(_FastLoop):
                         of_output = of_output if direct is None else of_output + direct
                     return t - STEPS, of_output, of_kernel, of_inputs
 
-                start = (steps - 1, zeros, tf.zeros_like(kernel), array())
-                done = tf.while_loop(lambda t, *_: t >= 0, body, start, maximum_iterations=rounds)
+                begin = (steps - 1, zeros, tf.zeros_like(kernel), array())
+                done = tf.while_loop(lambda t, *_: t >= 0, body, begin, maximum_iterations=rounds)
                 return done[3].stack()[:time], done[2]
 
             return tf.ensure_shape(outputs.stack()[:time], [None, None, units]), gradient
 
-        return tf.custom_gradient(run)(inputs, self.kernel())
+        outputs = tf.custom_gradient(run)(inputs, self.kernel())
+        return outputs, [] if start is None else [outputs[-1]]
 
 
 class SimpleRNN(_OwnLoop, keras.layers.SimpleRNN):

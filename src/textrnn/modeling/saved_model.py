@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from textrnn.config.experiment import Experiment
+from textrnn.modeling.backend import keras
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.layers import FIXED
 from textrnn.modeling.model_files import EMBEDDING, mismatch, read_model
 from textrnn.text.encoder import TextEncoder
-
-if TYPE_CHECKING:
-    import keras
 
 
 def save_model(
@@ -30,7 +28,10 @@ def save_model(
     folder.mkdir(parents=True)
     text = json.dumps(experiment.model_dump(), indent=2, sort_keys=True)
     (folder / "experiment.json").write_text(text + "\n", encoding="utf-8")
-    np.savez(folder / "weights.npz", allow_pickle=False, **_named(model, weights))
+    named = _named(model, weights)
+    # As it is read: whoever predicts needs no frequencies.
+    named[EMBEDDING] = keras.ops.convert_to_numpy(model.get_layer("embedding").normalized(named[EMBEDDING]))
+    np.savez(folder / "weights.npz", allow_pickle=False, **named)
     encoder.save(folder)
 
 

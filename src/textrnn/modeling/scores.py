@@ -6,7 +6,7 @@ probable one, the first of them when several are. NumPy only, because every trai
 
 import numpy as np
 
-METRICS = ("accuracy", "macro_f1", "roc_auc", "log_loss")
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss")
 
 LEAST = float(np.finfo(np.float32).tiny)
 """Replaces smaller probabilities: the smallest normal float32, 1.2e-38. They are stored as float32, so a larger bound
@@ -15,7 +15,8 @@ would hide how confident a mistake is; without one, a single example could make 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Returns each of `METRICS`."""
-    return {score.__name__: score(labels, probabilities) for score in (accuracy, macro_f1, roc_auc, log_loss)}
+    functions = (accuracy, balanced_accuracy, macro_f1, roc_auc, log_loss)
+    return {score.__name__: score(labels, probabilities) for score in functions}
 
 
 def final_scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -26,6 +27,17 @@ def final_scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> d
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Returns the share of examples whose label is the predicted class."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the mean of the classes' recall, equally weighted; a class without examples does not count.
+
+    With classes of equal size it is the accuracy (Brodersen et al., ICPR 2010).
+    """
+    examples = np.bincount(labels)
+    right = np.bincount(labels[probabilities.argmax(axis=1) == labels], minlength=len(examples))
+    occurs = examples > 0
+    return float(np.mean(right[occurs] / examples[occurs]))
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:

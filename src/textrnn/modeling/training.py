@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,12 +12,24 @@ from typing import Any
 import numpy as np
 
 from textrnn.config.experiment import Experiment
+from textrnn.modeling.adversarial import check_backend, passes
 from textrnn.modeling.backend import keras, predict_function, train_function
-from textrnn.modeling.batches import Tokens, length_buckets, predict, rare_word_chances
+from textrnn.modeling.batches import (
+    UNLABELLED,
+    Tokens,
+    balanced_weights,
+    length_buckets,
+    predict,
+    rare_word_chances,
+    reads_unlabelled,
+    word_counts,
+)
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.cost import prediction_flops, training_flops
+from textrnn.modeling.rates import set_rates
 from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.unlabelled import Unlabelled
 from textrnn.run_folder import HELD_OUT
 from textrnn.text.vocabulary import UNKNOWN
 
@@ -54,11 +66,13 @@ class Trainer:
     (weights, optimizer, random states), so a seed's result does not depend on the seeds before it.
 
     Attributes:
-        splits: `train`, `valid` and, unless nothing is to be measured on it, `test`.
+        splits: `train`, `valid` and, unless nothing is to be measured on it, `test`; `unlabelled` if it is trained on.
         draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
         classes: their number.
         checkpoints: where a killed training continues from.
         fixed_rows: how many rows at the end of the embedding belong to words that the train split lacks.
+        targets: what is learned of the training texts instead of their labels, float32 [train examples, classes].
+        layers: the recurrent layers' first weights, see `build_classifier`.
         model: None until the first seed is trained.
     """
 
@@ -68,10 +82,19 @@ class Trainer:
     classes: int
     checkpoints: Checkpoints | None = None
     fixed_rows: int = 0
+    targets: np.ndarray | None = None
+    layers: Sequence[np.ndarray] = ()
     model: keras.Model | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._targets = np.eye(self.classes, dtype=np.float32)[self.splits["train"].labels]
+        check_backend(self.experiment)
+        labels = self.splits["train"].labels
+        self._targets = np.eye(self.classes, dtype=np.float32)[labels] if self.targets is None else self.targets
+        self._unlabelled = (
+            Unlabelled(self.splits[UNLABELLED], self.experiment.unlabelled_batch)
+            if reads_unlabelled(self.experiment)
+            else None
+        )
 
     def run(
         self,
@@ -104,12 +127,15 @@ class Trainer:
         train, valid = self.splits["train"], self.splits["valid"]
         texts, unseen = train.take(rows), train.take(held_out)
         rate = self.experiment.rare_word_dropout
-        chances = rare_word_chances(texts.counts(), rate) if rate else None
+        chances = rare_word_chances(word_counts(self._all_read(texts)), rate) if rate else None
+        weights = self._example_weights(rows)
         for epoch in range(len(result.history) + 1, last + 1):
             save = partial(self._save_if_due, result, started, rng.bit_generator.state)
             batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
-            read = partial(self._read, chances, (seed, DROP_WORDS, epoch))
-            metrics = self._train_epoch(batches, done, read, save)
+            longest = np.array([train.lengths[batch].max() for batch in batches])
+            others = self._unlabelled.batches(seed, epoch, longest) if self._unlabelled else []
+            read = partial(self._read, chances, (seed, DROP_WORDS, epoch), others)
+            metrics = self._train_epoch(epoch, batches, done, read, weights, save)
             evaluated = self._weights(model)
             probabilities = self._predict(model, evaluated, valid)
             row = {
@@ -170,27 +196,58 @@ class Trainer:
 
     def flops(self, results: list[SeedResult]) -> dict[str, float]:
         """Returns the mean operations of a `training` over `results`, and of the `prediction` of a validation text."""
-        examples = float(np.mean([len(result.history) * len(self.drawn(result.seed)[0]) for result in results]))
-        tokens = float(np.mean([self.tokens_read(result) for result in results]))
+        read = np.mean([self._read_by(result) for result in results], axis=0)
+        costs = zip(read.tolist(), passes(self.experiment), strict=True)
         return {
-            "training": training_flops(self.fitted, tokens, examples),
+            "training": sum(training_flops(self.fitted, tokens, texts, times) for (tokens, texts), times in costs),
             "prediction": prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean())),
         }
 
     def tokens_read(self, result: SeedResult) -> int:
-        """Returns how many tokens the training of `result` read, over all epochs."""
-        return len(result.history) * int(self.splits["train"].lengths[self.drawn(result.seed)[0]].sum())
+        """Returns how many tokens the training of `result` read, over all epochs; each once, for all its losses."""
+        return sum(tokens for tokens, _ in self._read_by(result))
+
+    def _read_by(self, result: SeedResult) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many tokens and texts the training of `result` read: of those with a label, and of those without."""
+        epochs, rows = len(result.history), self.drawn(result.seed)[0]
+        labelled = epochs * int(self.splits["train"].lengths[rows].sum()), epochs * len(rows)
+        steps = epochs * -(-len(rows) // self.experiment.batch_size)
+        return labelled, self._unlabelled.read(result.seed, steps) if self._unlabelled else (0, 0)
 
     def _fresh_model(self, seed: int) -> keras.Model:
-        fresh = build_classifier(self.experiment, self.draw(seed), self.classes, seed, self.fixed_rows)
+        embedding, counts = self.draw(seed), None
+        if self.experiment.normalize_embedding:  # of all training texts, as the vocabulary: the same for each seed
+            counts = word_counts(self._all_read(self.splits["train"]), len(embedding) - self.fixed_rows)
+        fresh = build_classifier(self.experiment, embedding, self.classes, seed, self.fixed_rows, counts, self.layers)
         if self.model is None:
             self.model = fresh
-            self._step, self._logits = train_function(fresh), predict_function(fresh)
+            weighted = self.experiment.class_weights is not None
+            self._step, self._logits = train_function(fresh, weighted), predict_function(fresh)
         else:
             _assign(_state(self.model), _state(fresh))
         return self.model
 
-    def _train_epoch(self, batches: list[np.ndarray], done: int, read: Read, save: Callable[[int], None]) -> Row:
+    def _example_weights(self, rows: np.ndarray) -> list[np.ndarray]:
+        """What a step gets besides ids and targets: nothing, or weights, float32 [train examples], for those in `rows`.
+
+        They are weights of examples, not of targets, so they go with whatever targets there are.
+        """
+        if self.experiment.class_weights is None:
+            return []
+        labels = self.splits["train"].labels
+        weights = np.zeros(len(labels), np.float32)
+        weights[rows] = balanced_weights(labels[rows])
+        return [weights]
+
+    def _train_epoch(
+        self,
+        epoch: int,
+        batches: list[np.ndarray],
+        done: int,
+        read: Read,
+        weights: list[np.ndarray],
+        save: Callable[[int], None],
+    ) -> Row:
         """Takes a step for each of `batches`, except the first `done`, which a restored model has taken.
 
         `read` returns what a step reads of its rows; `save` is called with the number of steps taken so far. Returns
@@ -200,17 +257,32 @@ class Trainer:
             self.fitted.reset_metrics()
             self.fitted.optimizer.gradient_norms.assign(0.0)
         for step, rows in enumerate(batches[done:], start=done + 1):
-            metrics = self._step(read(step, rows), self._targets[rows])
+            set_rates(self.fitted.optimizer, self.experiment, epoch, step, len(batches))
+            metrics = self._step(read(step, rows), self._targets[rows], *(each[rows] for each in weights))
             if step < len(batches):
                 save(step)
         return metrics
 
-    def _read(self, chances: np.ndarray | None, drawn: tuple[int, ...], step: int, rows: np.ndarray) -> np.ndarray:
-        """What training reads of `rows`: int32 [rows, longest of them], rare words as unknown by `chances`.
+    def _all_read(self, labelled: Tokens) -> list[Tokens]:
+        """All texts that training reads, if it reads these of the labelled ones."""
+        return [labelled, *([self._unlabelled.texts] if self._unlabelled else [])]
 
-        Each step has its own generator, so a training that continues within an epoch draws the same.
+    def _read(
+        self,
+        chances: np.ndarray | None,
+        drawn: tuple[int, ...],
+        others: list[np.ndarray],
+        step: int,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """What a step, from 1, reads of `rows`: int32 [rows, longest of them], rare words as unknown by `chances`.
+
+        Below them are the unlabelled texts in that step's rows of `others`, if any. Each step has its own generator, so
+        a training that continues within an epoch draws the same.
         """
         ids = self.splits["train"].padded(rows)
+        if self._unlabelled:
+            ids = self._unlabelled.joined(ids, others[step - 1])
         if chances is None:
             return ids
         is_dropped = np.random.default_rng([*drawn, step]).random(ids.shape, np.float32) < chances[ids]

@@ -18,7 +18,8 @@ from textrnn.analysis.pairwise import PairwiseComparison, compare
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.repro import Work, relative_cost
+from textrnn.orchestration.repro import Work
+from textrnn.orchestration.schedule import relative_cost
 from textrnn.project.revision import Revision
 from textrnn.report import compared
 from textrnn.report.summary import si

@@ -19,9 +19,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from textrnn.config.catalog import load_catalog
+from textrnn.config.ensemble import write_members
 from textrnn.config.params import Params, load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.live_view import LiveView
+from textrnn.orchestration.schedule import PARALLEL, in_order, relative_cost, run_of
 from textrnn.orchestration.supervisor import Stopped, Supervisor
 from textrnn.process import JOBS
 from textrnn.project import dvc, git
@@ -32,9 +34,6 @@ LOCK = Path(".dvc/tmp/textrnn.lock")
 
 BUSY_SECONDS = 600
 """How long a stage is tried again whose files another DVC process reads or writes."""
-
-PARALLEL = ("baseline", "search", "train", "winner", "probe")
-"""Stages that run side by side; those with the same name after the @ in this order: a probe reads a training's run."""
 
 UPSTREAM = ("encode_corpus", "rehearse", "build_embeddings")
 
@@ -160,6 +159,7 @@ class _Repro:
         return self.work
 
     def _prune(self) -> list[str]:
+        write_members(Path(), self.params.ensembles)  # DVC reads it before any stage runs
         pruned = prune(Path(), self.params)
         if pruned:
             self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
@@ -177,7 +177,8 @@ class _Repro:
         if all(name.startswith(PARALLEL) or name == "compare" for name in changed):
             return changed
         started = time.monotonic()
-        self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *UPSTREAM)
+        stages = (*UPSTREAM, *(f"pretrain@{name}" for name in self.params.pretraining))
+        self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *stages)
         seconds = time.monotonic() - started
         self.console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
         return self._changed_stages()
@@ -217,23 +218,25 @@ class _Repro:
         return status
 
     def _run_side_by_side(self, stages: list[str]) -> None:
-        """Runs each stage by itself, `jobs` at once, and those with the same name one after the other.
+        """Runs each stage by itself, `jobs` at once, and those of the same run one after the other.
 
-        Before them it runs the searches, one after the other, because each uses all jobs.
+        Before them it runs the searches, one after the other, because each uses all jobs. Runs that are made of others
+        wait for all that are not; one that is made of what failed does not run.
         """
-        # DVC cannot tell that these have changed before what they read has run.
-        probes = [f"probe@{name}" for name in self.params.probes if f"train@{name}" in stages]
-        winners = [f"winner@{name}" for name in self.params.searches if f"search@{name}" in stages]
-        searches, chains = [], dict[str, list[str]]()
-        for stage in sorted({*stages, *probes, *winners}, key=lambda stage: PARALLEL.index(stage.partition("@")[0])):
-            if stage.startswith("search@"):
-                searches.append([stage])
-            else:
-                chains.setdefault(stage.partition("@")[2], []).append(stage)
+        ordered = in_order(stages, self.params)
+        searches = [[stage] for stage in ordered if stage.startswith("search@")]
+        chains: dict[str, list[str]] = {}
+        for stage in ordered:
+            if [stage] not in searches:
+                chains.setdefault(run_of(stage), []).append(stage)
         self._run_chains(searches, jobs=1)
-        failed = {f"winner@{name.partition('@')[2]}" for name in self.failed}
-        self._run_chains([[stage for stage in chain if stage not in failed] for chain in chains.values()], self.jobs)
-        self._check(len(searches) + sum(map(len, chains.values())))
+        lost = set(map(run_of, self.failed))
+        for level in sorted(set(map(self.params.level, chains))):
+            lost |= {run for run in chains if lost.intersection(self.params.made_of(run))}
+            here = [run for run in chains if self.params.level(run) == level and run not in lost]
+            self._run_chains([chains[run] for run in here], self.jobs)
+            lost |= set(map(run_of, self.failed))
+        self._check(len(ordered))
 
     def _run_chains(self, chains: list[list[str]], jobs: int) -> None:
         """Runs the stages of each chain one after the other, `jobs` chains at once; what fails is in `failed`."""
@@ -295,20 +298,6 @@ class _Repro:
             time.sleep(1)
 
 
-def relative_cost(stage: str, params: Params) -> float:
-    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions.
-
-    That of a search, and of its winner, is estimated from the experiment that it starts from.
-    """
-    group, _, name = stage.partition("@")
-    if group not in ("train", "search", "winner"):
-        return 1
-    experiment = params.experiments[name if group == "train" else params.searches[name].start]
-    passes = params.searches[name].planned_epochs(experiment) if group == "search" else 0
-    passes = passes or len(params.seeds) * experiment.epochs
-    return passes * max(experiment.layers, 1) * (1 + experiment.bidirectional)
-
-
 def is_due() -> bool:
     """Returns whether anything that the study reads has changed; results that are missing here do not count.
 
@@ -322,8 +311,8 @@ def is_due() -> bool:
 
 
 def diverged(params: Params, runs: Path) -> dict[str, str]:
-    """Returns why, by experiment, for those of which at least one seed's training failed."""
+    """Returns why, by experiment or ensemble, for those of which at least one seed failed."""
     from textrnn.run_folder import RunFolder
 
-    folders = [RunFolder.load(runs / name) for name in params.experiments]
+    folders = [RunFolder.load(runs / name) for name in (*params.experiments, *params.ensembles)]
     return {folder.name: folder.failure for folder in folders if folder.failure is not None}

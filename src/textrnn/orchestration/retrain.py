@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
+from textrnn.config.ensemble import MEMBERS
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.pull_request import Effort, forbidden, report
 from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
@@ -29,6 +30,12 @@ from textrnn.tracking.data_check import CorpusCheck
 
 ORIGIN = "origin"
 PARAMS = "params.yaml"
+
+WRITTEN = (*RESULTS, MEMBERS)
+"""What a retraining writes into git."""
+
+TRAININGS = ("train@", "winner@", "student@")
+"""What stages that train are called."""
 
 _git = partial(git.text, Path())
 
@@ -96,7 +103,7 @@ def retrain(
     elif Revision.read(project).runs != before.runs:
         # Nothing had to run, so nothing is here yet to be compared.
         _from_remote(lambda: pull(dvc.call), publish, console)
-    results = (*RESULTS, PARAMS) if overrides else RESULTS
+    results = (*WRITTEN, PARAMS) if overrides else WRITTEN
     commit = _publish(branch, results, work, console) if branch is not None else None
     effort = Effort(work, time.monotonic() - started, jobs)
     with console.status(f"comparing with {base}"):
@@ -162,7 +169,7 @@ def _check_clean(own_file: Path | None) -> None:
     foreign = [
         name
         for name, state in git.changed(Path()).items()
-        if name.split("/")[0] not in RESULTS and not (state == "??" and Path(name).resolve() == own)
+        if name.split("/")[0] not in WRITTEN and not (state == "??" and Path(name).resolve() == own)
     ]
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
@@ -225,7 +232,7 @@ def _publish(branch: str, results: Sequence[str], work: Work, console: Console) 
     _push_data(console)
     if has_results:
         _git("add", "--", *results)
-        trained = sorted(name.partition("@")[2] for name in work.done if name.startswith(("train@", "winner@")))
+        trained = sorted(name.partition("@")[2] for name in work.done if name.startswith(TRAININGS))
         what = f" of {', '.join(trained)}" if 0 < len(trained) <= 5 else ""
         _git("commit", "--quiet", "--message", f"Bring results up to date{what}", "--", *results)
     # Not forced, so it moves the branch only from where it was when this began.

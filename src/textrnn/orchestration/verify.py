@@ -16,7 +16,10 @@ from textrnn.project.revision import Revision
 
 TOLERANCE = 0.02  # the largest difference of a metric that another kind of processor explains
 
-RUNS = ("train@", "winner@", "baseline@")
+RUNS = ("train@", "winner@", "baseline@", "ensemble@", "student@")
+
+BETWEEN = ("probe@", "explain@", "member@", "teach@")
+"""Stages that read runs, and are no runs."""
 
 SAME, CLOSE, DIFFERENT = "same bytes", "metrics within tolerance", "different"
 
@@ -63,8 +66,9 @@ def repeat(project: Path, copy: Path, jobs: int) -> None:
 def compare_locks(ours: Path, theirs: Path, tolerance: float) -> dict[str, str]:
     """Returns a verdict by stage for two project folders, each with its `dvc.lock` and `reports/`.
 
-    A training or baseline whose bytes differ is judged by its metrics; the comparison, and embeddings (word2vec is
-    trained, too), by the metrics of the whole study. Any other stage with other bytes is different.
+    A run whose bytes differ, or an ensemble's copy of it, is judged by its metrics; the comparison, embeddings
+    (word2vec and language models are trained, too) and what teachers say, by the metrics of the whole study. Any other
+    stage with other bytes is different.
     """
     left, right = Revision.read(ours), Revision.read(theirs)
     return {stage: _verdict(stage, left, right, tolerance) for stage in dict.fromkeys([*left.stages, *right.stages])}
@@ -79,7 +83,7 @@ def against_commit(project: Path) -> str | None:
     """
     here, there = Revision.read(project), Revision.read(project, "HEAD", "HEAD")
     ours, theirs = plans(here.stages), plans(there.stages)
-    upstream = {name for name in ours | theirs if not name.startswith((*RUNS, "probe@", "rehearse", "compare"))}
+    upstream = {name for name in ours | theirs if not name.startswith((*RUNS, *BETWEEN, "rehearse", "compare"))}
     runs = [name for name in ours if name.startswith(RUNS) and ours[name] == theirs.get(name)]
     if not runs or any(ours.get(name) != theirs.get(name) for name in upstream):
         return None
@@ -113,8 +117,14 @@ def _verdict(stage: str, left: Revision, right: Revision, tolerance: float) -> s
         return SAME
     group, _, name = stage.partition("@")
     whole = sorted(left.metrics)
-    is_run = group in ("train", "winner", "baseline", "search")  # of a search, its winner's
-    names = [name] if is_run else whole if group in ("build_embeddings", "compare") else []
+    is_run = f"{group}@" in RUNS or group == "search"  # of a search, its winner's
+    names = (
+        [name.rpartition("+")[2]]
+        if is_run or group == "member"
+        else whole
+        if group in ("build_embeddings", "pretrain", "teach", "compare")
+        else []
+    )
     close = [_is_close(left.metrics.get(one), right.metrics.get(one), tolerance) for one in names]
     return CLOSE if close and all(close) else DIFFERENT
 

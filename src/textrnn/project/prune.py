@@ -44,16 +44,23 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     # The names over which each `foreach` stage of dvc.yaml runs.
     groups: dict[str, Iterable[str]] = {
         **dict.fromkeys(("download_vectors", "build_embeddings"), params.embeddings),
+        "pretrain": params.pretraining,
         "baseline": params.baselines,
         "search": params.searches,
-        "train": params.experiments,
+        "train": [name for name in params.experiments if not params.made_of(name)],
         "winner": params.searches,
-        "probe": params.probes,
     }
-    declared = [f"{group}@{name}" for group, names in groups.items() for name in names]
+    made = sorted(filter(params.made_of, params.runs), key=params.level)
+    declared = [
+        *(f"{group}@{name}" for group, names in groups.items() for name in names),
+        *(stage for run in made for stage in params.stages(run)),
+        *(f"probe@{name}" for name in params.probes),
+        *(f"explain@{name}" for name in params.explanations),
+    ]
+    known = {*groups, "member", "ensemble", "teach", "student", "probe", "explain"}
     stages = read_stages(lock)
     place = {name: index for index, name in enumerate([*FIRST, *declared])}
-    stale = sorted(name for name in stages if name.split("@")[0] in groups and name not in place)
+    stale = sorted(name for name in stages if name.split("@")[0] in known and name not in place)
     ordered = sorted(stages.keys() - set(stale), key=lambda name: (place.get(name, len(place)), name))
     if ordered == list(stages):
         return []
@@ -76,11 +83,12 @@ def undeclared(project: Path, params: Params) -> list[Path]:
     """
     declared: dict[str, Iterable[str]] = {
         "runs": [
-            *(*params.experiments, *params.searches, *params.baselines),
+            *(*params.runs, *params.searches),
             *(f"search@{name}" for name in params.searches),
             *(f"probe@{name}" for name in params.probes),
+            *(f"explain@{name}" for name in params.explanations),
         ],
-        "data/embeddings": params.embeddings,
+        "data/embeddings": params.starts,
     }
     return [
         path

@@ -57,13 +57,16 @@ class Revision:
     def runs(self) -> dict[str, str]:
         """DVC's hash of each run's folder."""
         found = outputs(self.stages)
-        # Probes and searches, whose names have an @, are there, too.
+        # Probes, explanations and searches, whose names have an @, are there, too.
         paths = {path: md5 for path, md5 in found.items() if path.startswith("runs/") and "@" not in path}
         return {path.removeprefix("runs/"): md5 for path, md5 in paths.items()}
 
     @property
     def best(self) -> str | None:
-        """The experiment with the highest accuracy on validation."""
-        scores = {name: self.metrics.get(name, {}).get("valid_accuracy") for name in self.params.get("experiments", {})}
+        """The experiment or ensemble with the highest accuracy on validation."""
+        names = [
+            name for section in ("experiments", "students", "ensembles") for name in self.params.get(section) or ()
+        ]
+        scores = {name: self.metrics.get(name, {}).get("valid_accuracy") for name in names}
         ranked = {name: score for name, score in scores.items() if score is not None}
         return max(ranked, key=ranked.__getitem__, default=None)

@@ -18,12 +18,16 @@ from textrnn.report.sections import Report, numbers
 
 _SECTION = re.compile(r"^## (?P<title>.+) \{: #(?P<id>\S+) (?P<short>\.short )?\}\n(?P<text>(?s:.*?))(?=^## |\Z)", re.M)
 _PICTURE = re.compile(r'\n!\[(?P<alt>.+)\]\((?P<file>[\w-]+\.svg) "(?P<caption>.+)"\)\n')
+EXPLAINED = "explanations"
+"""The section in which explained texts follow what Markdown says: they are in colour."""
+
 _END = "The whole report, with pictures, is `index.html` next to this file.\n"
 
 
 def write(folder: Path, report: Report) -> None:
     """Writes `index.html` and `report.md` into `folder`, with those of its pictures (`.svg`) that are there."""
-    markdown = render("report.md", **numbers(report))
+    shown = numbers(report)
+    markdown = render("report.md", **shown)
     title = markdown.partition("\n")[0]
     sections = list(_SECTION.finditer(markdown))
     short = [f"## {each['title']}\n{_PICTURE.sub('', each['text'])}" for each in sections if each["short"]]
@@ -31,6 +35,7 @@ def write(folder: Path, report: Report) -> None:
         {
             **section.groupdict(),
             "html": _html(_PICTURE.sub("", section["text"])),
+            "explained": shown["explained"] if section["id"] == EXPLAINED else [],
             "pictures": [
                 {**picture.groupdict(), "address": _address(folder / picture["file"])}
                 for picture in _PICTURE.finditer(section["text"])

@@ -5,6 +5,7 @@ Names of classes, words and texts are those of the corpus. Only what training wo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +15,16 @@ import numpy as np
 import polars as pl
 
 from textrnn.analysis.data_size import lines
+from textrnn.analysis.explanations import DELETION, MISTAKES
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
+from textrnn.config.pretraining import Pretraining
 from textrnn.config.search import Search
 from textrnn.embeddings.matrix import Embedding
-from textrnn.modeling.model_files import EMBEDDING
+from textrnn.embeddings.pretrained import COLUMNS, Pretrained, write_pretrained
+from textrnn.modeling.attributions import Explanation, Word
+from textrnn.modeling.deletion import SHARES, deletion_rows
+from textrnn.modeling.model_files import EMBEDDING, Member, write_ensemble
 from textrnn.report import run_report, study
 from textrnn.run_folder import HELD_OUT, HISTORY_COLUMNS, Run, RunFolder, prediction_rows, write_run
 from textrnn.search.halving import Halving, Task, Training
@@ -60,11 +66,17 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
         few = with_winners(few, runs)
         for name, embedding in few.embeddings.items():
             _write_embedding(embeddings / name, encoder.vocabulary, embedding.source)
-        for name in (*few.experiments, *few.baselines):
+        for name, model in few.pretraining.items():
+            _write_embedding(embeddings / name, encoder.vocabulary, model.embedding)
+            _write_pretrained(embeddings / name, model)
+        for name in few.runs:
             _write_run(runs / name, few, encoder, splits)
         for name in few.probes:
             (probe := runs / f"probe@{name}").mkdir()
             _gradients(few.seeds, splits["valid"]["id"]).write_parquet(probe / "gradients.parquet")
+        for name in few.explanations:
+            (folder := runs / f"explain@{name}").mkdir()
+            _write_explanations(folder, few.seeds, splits["valid"], encoder)
         study.write(report, few, study.Folders(runs, corpus, tokens, embeddings), ())
         read = splits["valid"].select("id", tokens=pl.col("ids").list.len())
         texts = pl.read_parquet(corpus / "valid.parquet", columns=["id", "text"]).join(read, on="id")
@@ -72,7 +84,7 @@ def rehearse(params: Params, corpus: Path, tokens: Path) -> None:
 
 
 def _few(params: Params, texts: int) -> Params:
-    """The study with two seeds, one search, and only experiments that add something new to the report.
+    """The study with two seeds, one search, one ensemble, and only experiments that add something new to the report.
 
     Among them are two lines of experiments that differ in their number of training texts, of which there are `texts`.
     """
@@ -80,7 +92,7 @@ def _few(params: Params, texts: int) -> Params:
     known: set[tuple[str, object]] = set()
     for name in dict.fromkeys([*params.probes, *params.experiments]):
         experiment = params.experiments[name]
-        learned = experiment.trainable_embedding and params.embeddings[experiment.embedding].source == "random"
+        learned = experiment.trainable_embedding and params.is_drawn(experiment.embedding)
         adds = {
             ("cell", experiment.cell),
             ("trained", experiment.trainable_embedding),
@@ -94,7 +106,17 @@ def _few(params: Params, texts: int) -> Params:
     few = {"trials": TRIALS, "batch": TRIALS, "rungs": 1, "seeds": [1]}
     searches = {name: search.model_copy(update=few) for name, search in list(params.searches.items())[:1]}
     chosen |= {search.start: params.experiments[search.start] for search in searches.values()}
-    update = {"experiments": chosen, "probes": probes, "searches": searches, "seeds": params.seeds[:SEEDS]}
+    chosen |= {name: params.experiments[name] for name in list(params.explanations)[:1] if name in params.experiments}
+    ensembles = dict(list(params.ensembles.items())[:1])
+    runs = {*chosen, *searches, *params.baselines, *ensembles}
+    update = {
+        "experiments": chosen,
+        "probes": probes,
+        "explanations": {name: each for name, each in params.explanations.items() if name in runs},
+        "searches": searches,
+        "ensembles": ensembles,
+        "seeds": params.seeds[:SEEDS],
+    }
     return params.model_copy(update=update)
 
 
@@ -106,13 +128,19 @@ def _write_embedding(folder: Path, vocabulary: Vocabulary, source: str) -> None:
     embedding.save(folder, {"source": source, **embedding.coverage(vocabulary, np.ones(len(vocabulary), np.int64))})
 
 
+def _write_pretrained(folder: Path, model: Pretraining) -> None:
+    """Adds what makes a language model of the embedding in `folder`."""
+    about = Pretrained(folder.name, model.model_dump(), {}, "", 1, 1.0, 1, 1, 1, {"texts": 0, "tokens": 0})
+    write_pretrained(folder, about, [dict.fromkeys(COLUMNS, 1)], [])
+
+
 def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mapping[str, pl.DataFrame]) -> None:
-    """Writes the run folder of an experiment, or of a baseline, as if it had been trained."""
-    experiment = params.experiments.get(folder.name)
-    settings = experiment or params.baselines[folder.name]
+    """Writes the run folder of an experiment, a baseline or an ensemble, as if it had been trained."""
+    experiment, ensemble = params.experiments.get(folder.name), params.ensembles.get(folder.name)
+    settings = experiment or ensemble or params.baselines[folder.name]
     run = Run(
         name=folder.name,
-        kind="experiment" if experiment else "baseline",
+        kind="experiment" if experiment else "ensemble" if ensemble else "baseline",
         params=settings.model_dump(exclude_none=experiment is None),
         seeds=params.seeds if experiment else [0],
         classes=list(encoder.classes),
@@ -137,6 +165,9 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
         for epoch in range(1, 1 + EPOCHS) if experiment else ():
             history.append({"seed": seed, "epoch": epoch, **dict.fromkeys(measures, 0.5 + 0.1 * epoch)})
     folder.mkdir(exist_ok=True)
+    if ensemble:
+        (model := folder / "model" / "0").mkdir(parents=True)
+        write_ensemble(model, [Member(name, 0.5, run.seeds) for name in ensemble.of])
     write_run(folder, run, predictions, history)
 
 
@@ -163,3 +194,17 @@ def _gradients(seeds: list[int], ids: pl.Series) -> pl.DataFrame:
     table = pl.DataFrame({"seed": pl.Series(seeds, dtype=pl.Int32)}).join(ids.to_frame(), how="cross")
     table = table.join(pl.DataFrame({"distance": range(DISTANCES)}, schema={"distance": pl.Int32}), how="cross")
     return table.with_columns(norm=(0.5 ** pl.col("distance")).cast(pl.Float32))
+
+
+def _write_explanations(folder: Path, seeds: list[int], texts: pl.DataFrame, encoder: TextEncoder) -> None:
+    """Writes what the stage `explain` does: probabilities that fall, and mistakes in the corpus' own words."""
+    chances = np.linspace([[1.0] * len(texts)] * 2, 0, len(SHARES)).transpose(1, 2, 0)
+    tables = [deletion_rows(seed, texts["id"].to_list(), chances) for seed in seeds]
+    pl.concat(tables).write_parquet(folder / DELETION)
+    lines = []
+    for row in texts.head(len(encoder.classes)).iter_rows(named=True):
+        own = enumerate(encoder.decode(row["ids"]))
+        words = [Word(word, word, True, place > 0, 1.0 - place) for place, word in own]
+        record = Explanation(encoder.classes[0], 0.9, 2.2, 0.1, 0.0, words).record()
+        lines.append(json.dumps({"seed": seeds[0], "id": row["id"], "class": encoder.classes[row["label"]], **record}))
+    (folder / MISTAKES).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

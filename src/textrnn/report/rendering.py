@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tabulate import tabulate
 
 from textrnn import wording
+from textrnn.report.explained import signed
 from textrnn.report.plots.lettering import visible
 
 Row = dict[Any, Any]
@@ -94,5 +95,5 @@ _ENVIRONMENT = Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters |= {name: form for name, form in _WORDING.items() if name != "escape"}
-_ENVIRONMENT.filters["grouped"] = grouped
+_ENVIRONMENT.filters |= {"grouped": grouped, "signed": signed}
 _ENVIRONMENT.globals |= {**_WORDING, "table": table}

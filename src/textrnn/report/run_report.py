@@ -29,8 +29,7 @@ def write(folder: Path, run: RunFolder, texts: pl.DataFrame) -> None:
     Args:
         texts: `id` and `text` (str) and `tokens` (how many the network reads, int) of the validation split.
     """
-    model = run.params["cell" if run.kind == "experiment" else "kind"]
-    draw.run(folder, model, run_tables.build([run]), accuracy_by_length(run, texts))
+    draw.run(folder, run.model, run_tables.build([run]), accuracy_by_length(run, texts))
     mistakes(run, texts).write_csv(folder / "mistakes.csv")
 
 

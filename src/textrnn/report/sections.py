@@ -13,8 +13,11 @@ import pandas as pd
 from textrnn.analysis.calibration import BINS
 from textrnn.analysis.comparisons import BASELINE, BEST, DECLARED
 from textrnn.analysis.leaderboard import SCORES
+from textrnn.analysis.run_tables import SPLITS
 from textrnn.analysis.searches import OUTCOMES
 from textrnn.analysis.slices import EVIDENCE
+from textrnn.modeling.attributions import Explanation
+from textrnn.report import explained
 from textrnn.report.rendering import Row, grouped, rows
 from textrnn.report.summary import main_cells, score_text, si
 from textrnn.wording import code, estimate, percent, points, setting, two_digits
@@ -22,6 +25,9 @@ from textrnn.wording import code, estimate, percent, points, setting, two_digits
 MEASURES = {"best_epoch": "validation, best epoch", "last_epoch": "validation, last epoch", "test": "test"}
 DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
 """Of the distances from a text's end, those in the table, besides the farthest."""
+
+DELETED, FIRST = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0), 0.2
+"""Of the shares of words that are deleted, those in the table, and the one of which a sentence speaks."""
 
 MOST_TRIALS = 10
 """So many of the best trials of a search are in its table."""
@@ -34,8 +40,9 @@ class Report:
     Attributes:
         summary: the answers in plain sentences, `summary.summary(…)`.
         board: `leaderboard.build(…)`.
-        tables: `comparisons`, `learning_curves`, `memory`, `slices`, `hardest`, `calibration`, `words`, `neighbours`,
-            `analogies`, `published`, `protocol`, `optimism`, `data_size.TABLES`, and those of `searches.searches(…)`.
+        tables: `comparisons`, `ensembles`, `learning_curves`, `memory`, `slices`, `hardest`, `deletion`, `mistakes`,
+            `calibration`, `words`, `neighbours`, `analogies`, `language_models`, `published`, `protocol`, `optimism`,
+            `data_size.TABLES`, and those of `searches.searches(…)`.
         data_quality: `data_quality.to_markdown(…)`.
     """
 
@@ -60,24 +67,33 @@ def numbers(report: Report) -> dict[str, Any]:
         **leaderboard(board),
         "published": rows(tables["published"].assign(figure=tables["published"]["measure"].map(MEASURES))),
         "added": {row["what"]: row for row in rows(tables["optimism"])},
+        "language_models": language_models(tables["language_models"]),
         **searches(tables),
         **effects(tables["comparisons"]),
         **data_size(tables),
         "curves": learning_curves(tables["learning_curves"], board),
         **memory(tables["memory"]),
         **errors(tables["slices"], board),
+        **explanations(tables["deletion"], tables["mistakes"]),
         "bins": BINS,
         **embeddings(tables, board),
     }
 
 
 def leaderboard(board: pd.DataFrame) -> dict[str, Any]:
-    """Returns the rows with their scores in words, how many `seeds` finished, and what intervals `reach` over."""
+    """Returns the rows with their scores in words, how many `seeds` finished, and what intervals `reach` over.
+
+    A split's balanced accuracies are empty if they repeat its accuracies, as where classes are of equal size.
+    """
     found = []
     for (_, row), cells in zip(board.iterrows(), rows(board), strict=True):
         place, *_, size, flops = main_cells(row)
         scores = {score: score_text(row, score) for score in SCORES}
         found.append({**cells, **scores, "place": place, "size": size, "flops": flops})
+    for split in SPLITS:
+        plain, balanced = f"{split}_accuracy", f"{split}_balanced_accuracy"
+        if all(row[plain] == row[balanced] for row in found):  # a table leaves an empty column out
+            found = [{**row, balanced: ""} for row in found]
     seeds = int(board.loc[board["kind"] == "experiment", "seeds"].max())
     reach = "over seeds and texts (of a single seed over texts only)" if seeds > 1 else "over texts only"
     return {"board": found, "seeds": seeds, "reach": reach}
@@ -108,6 +124,12 @@ def searches(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "importance": rows(shares.reset_index()),
         "importance_columns": {code(name): f"{{{name}:percent}}" for name in known["search"].unique()},
     }
+
+
+def language_models(table: pd.DataFrame) -> list[Row]:
+    """Returns a row per language model, with its sizes in words."""
+    found = rows(table)
+    return [{**row, "size": si(row["parameters"], ""), "operations": si(row["flops"], "FLOP")} for row in found]
 
 
 def effects(comparisons: pd.DataFrame) -> dict[str, Any]:
@@ -198,6 +220,18 @@ def errors(slices: pd.DataFrame, board: pd.DataFrame) -> dict[str, Any]:
         ends = [groups.loc[groups["order"] == order, "group"].iloc[0] for order in accuracy.index[[0, -1]]]
         change = (*ends, *([(name, by_run[name]) for name in own["experiment"]] for own in (networks, linear)))
     return {"evidence": EVIDENCE, "sliced": sliced, "change_by_distance": change}
+
+
+def explanations(deletion: pd.DataFrame, mistakes: pd.DataFrame) -> dict[str, Any]:
+    """Returns the table of deletions, those `at_first` as sentences need them, and the mistakes with their words."""
+    named = ["experiment", "seed", "id", "class"]
+    deleted = rows(deletion[deletion["share"].round(1).isin(DELETED)])
+    found = []
+    for _, group in mistakes.groupby(named, sort=False):
+        words = rows(group)
+        text = Explanation.of_record({**words[0], "words": words})
+        found.append({**words[0], **explained.rows([text])[0]})
+    return {"deleted": deleted, "at_first": [row for row in deleted if row["share"] == FIRST], "explained": found}
 
 
 def embeddings(tables: Mapping[str, pd.DataFrame], board: pd.DataFrame) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def summary(board: pd.DataFrame) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
+def answer(board: pd.DataFrame) -> str:
+    """Returns what beats NB-SVM, in a sentence."""
+    return _against_nb_svm(nb_svm(board), board[board["rank"].notna()])
+
+
 def to_terminal(board: pd.DataFrame, width: int = 80) -> Table:
     """Returns a rich table that fits `width` columns: where that is too few for all, the last columns are left out."""
     headers = ("", "experiment", "valid %", "test %", "NB-SVM", "params", "training")
@@ -47,18 +52,20 @@ def to_terminal(board: pd.DataFrame, width: int = 80) -> Table:
     return table
 
 
-def show(report: Path, console: Console) -> None:
-    """Prints the leaderboard in the folder `report` and its `summary`.
-
-    Raises:
-        TextrnnError: there is none.
-    """
+def read(report: Path) -> pd.DataFrame:
+    """Returns the leaderboard in the folder `report`. Raises `TextrnnError` where there is none."""
     file = report / "leaderboard.csv"
     if not file.is_file():
         raise TextrnnError(f"{report} holds no leaderboard.csv. Run `dvc repro`.")
-    board = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype={"experiment": str, "embedding": str})
-    board = board.astype({"rank": "Int64"})
-    board = board.fillna({"failures": "", "embedding": "", "against_nb_svm": "", "against_best": ""})
+    gaps = ("embedding", "failures", "against_nb_svm", "against_best")
+    words = dict.fromkeys(("experiment", *gaps), str)
+    board = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype=words)
+    return board.astype({"rank": "Int64"}).fillna(dict.fromkeys(gaps, ""))
+
+
+def show(report: Path, console: Console) -> None:
+    """Prints the leaderboard in the folder `report` and its `summary`. Raises `TextrnnError` where there is none."""
+    board = read(report)
     console.print(to_terminal(board, console.width))
     for sentence in summary(board):
         console.print("\n" + sentence.replace("`", ""), markup=False)
@@ -103,12 +110,12 @@ def _first(ranked: pd.DataFrame) -> str:
     if ranked.empty:
         return "No experiment finished all its seeds, so none ranks first."
     best = ranked.iloc[0]
-    seeds, voted = ", one seed", ""
+    seeds, voted = ", one seed" if best["kind"] == "experiment" else "", ""
     if best["seeds"] > 1:
         seeds = f", mean ± standard deviation over {best['seeds']} seeds"
         voted = f"; the seeds' vote {wording.percent(best['vote_accuracy'])}"
     return (
-        f"`{best['experiment']}` ranks first of {count(len(ranked), 'experiment')}: "
+        f"`{best['experiment']}` ranks first of {_counted(ranked)}: "
         f"{score_text(best, 'valid_accuracy')} % accuracy on validation "
         f"({score_text(best, 'test_accuracy')} % on test{seeds}; 95 % interval "
         f"{wording.interval(best['test_low'], best['test_high'])}{voted})."
@@ -116,7 +123,7 @@ def _first(ranked: pd.DataFrame) -> str:
 
 
 def _one_seed(ranked: pd.DataFrame) -> str:
-    if (ranked["seeds"] > 1).all():
+    if (ranked.loc[ranked["kind"] == "experiment", "seeds"] > 1).all():
         return ""
     return (
         "With one seed, intervals and tests are about these trained models: more seeds are needed to tell whether "
@@ -125,10 +132,10 @@ def _one_seed(ranked: pd.DataFrame) -> str:
 
 
 def _against_others(ranked: pd.DataFrame) -> str:
-    """Which experiments the first cannot be told apart from."""
+    """Which others the first cannot be told apart from."""
     others = {verdict: own["experiment"] for verdict, own in ranked.groupby("against_best") if verdict}
     if len(ranked) > 1 and len(others.get("worse", ())) == len(ranked) - 1:
-        return "On the test split it is better than every other experiment, beyond chance."
+        return f"On the test split it is better than every other {_noun(ranked)}, beyond chance."
     parts = [
         text.format(count(len(others[verdict]), "other") + _named(others[verdict]))
         for verdict, text in (
@@ -153,14 +160,25 @@ def _against_nb_svm(bar: pd.Series | None, ranked: pd.DataFrame) -> str:
     verdicts = {verdict: own["experiment"] for verdict, own in ranked.groupby("against_nb_svm")}
     better = len(verdicts.get("better", ()))
     if better == len(ranked):
-        return f"Every ranked experiment beats {reach} beyond chance."
-    who = f"{better} of {count(len(ranked), 'experiment')}{_named(verdicts['better'])}" if better else "No experiment"
+        return f"Every ranked {_noun(ranked)} beats {reach} beyond chance."
+    who = f"{better} of {_counted(ranked)}{_named(verdicts['better'])}" if better else f"No {_noun(ranked)}"
     parts = [
         f"{len(verdicts[verdict])} {text}{_named(verdicts[verdict])}"
         for verdict, text in (("unclear", "cannot be told apart from it"), ("worse", "worse"))
         if verdict in verdicts
     ]
     return f"{who} {'beats' if better <= 1 else 'beat'} {reach} beyond chance: {', '.join(parts)}."
+
+
+def _counted(ranked: pd.DataFrame) -> str:
+    """`2 experiments and 1 ensemble`; kinds that do not occur are left out."""
+    kinds = ranked["kind"].value_counts().sort_index(ascending=False)
+    return " and ".join(count(int(number), str(kind)) for kind, number in kinds.items())
+
+
+def _noun(ranked: pd.DataFrame) -> str:
+    """What a ranked run is."""
+    return " or ".join(sorted(set(ranked["kind"]), reverse=True))
 
 
 def _named(names: Sequence[str] | pd.Series) -> str:

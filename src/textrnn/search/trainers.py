@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from textrnn.config.experiment import Experiment
 from textrnn.embeddings.matrix import Embedding
-from textrnn.modeling.batches import Tokens, load_splits
+from textrnn.embeddings.pretrained import read_layers
+from textrnn.modeling.batches import UNLABELLED, Tokens, load_split, reads_unlabelled
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.inputs import load_start
 from textrnn.modeling.training import SeedResult, Trainer
@@ -17,19 +18,22 @@ from textrnn.text.encoder import TextEncoder
 GRAPHS = 16
 """How many networks are kept to go on with: each takes a hundred megabytes or so."""
 
-READINGS = 4
-"""How many readings of the texts are kept in memory: they differ where the search varies what is read."""
+READINGS = 12
+"""How many readings of a split are kept in memory: they differ where the search varies what is read."""
 
 
 class Trainers:
-    """Trains for a search, on the train split, measured on the validation split. No test text is read."""
+    """Trains for a search, on the train split and unlabelled texts, measured on the validation split.
+
+    No test text is read.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self._batch = 0
         self._trainer = lru_cache(GRAPHS)(self._new_trainer)
         self._start = lru_cache(None)(self._load_start)
-        self._splits = lru_cache(READINGS)(self._load_splits)
+        self._split = lru_cache(READINGS)(self._load_split)
 
     def train(self, task: Task) -> Training:
         """Trains, or continues from a checkpoint, up to the epoch that `task` names."""
@@ -47,11 +51,14 @@ class Trainers:
         reading = ("max_tokens", "keep", "reverse", "padding", "embedding", "trainable_embedding")
         plain = Experiment(**experiment.model_dump(include={*reading}))
         fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
-        return Trainer(experiment, self._splits(plain), start.draw, len(encoder.classes), None, fixed_rows)
+        names = ("train", "valid", *([UNLABELLED] if reads_unlabelled(experiment) else []))
+        splits = {name: self._split(plain, name) for name in names}
+        layers = read_layers(self._inputs.embeddings / experiment.embedding) if experiment.pretrained_layers else []
+        return Trainer(experiment, splits, start.draw, len(encoder.classes), fixed_rows=fixed_rows, layers=layers)
 
     def _load_start(self, embedding: str) -> tuple[TextEncoder, Embedding]:
         return load_start(self._inputs.tokens, self._inputs.embeddings / embedding)
 
-    def _load_splits(self, experiment: Experiment) -> dict[str, Tokens]:
+    def _load_split(self, experiment: Experiment, name: str) -> Tokens:
         vocabulary = self._start(experiment.embedding)[0].vocabulary
-        return load_splits(self._inputs.tokens, experiment, vocabulary, ("train", "valid"))
+        return load_split(self._inputs.tokens, name, experiment, vocabulary)

@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from textrnn.config.experiment import Experiment
 from textrnn.errors import TextrnnError
@@ -79,15 +79,22 @@ class Record:
                 sys.stderr.write(f"warning: {folder} was made with other inputs, code or libraries: deleted\n")
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+            self._write("w", {"key": key})
 
     def add(self, name: str, training: Training) -> None:
         """Keeps a training, on disk before this returns."""
         self.known[name] = training
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"training": name, "is": asdict(training)}) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._write("a", {"training": name, "is": asdict(training)})
+
+    def _write(self, mode: str, line: dict[str, Any]) -> None:
+        try:
+            with self._file.open(mode, encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(self._file)  # an error of writing has none
+            raise
 
     def delete_checkpoints(self) -> None:
         """Deletes what a training would continue from: those of a batch that is decided."""

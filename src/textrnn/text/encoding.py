@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from textrnn.config.params import Encode
+from textrnn.config.sections import Encode
 from textrnn.corpus.quality import distribution
 from textrnn.corpus.tables import open_table, read_quality, read_slices, table_files
 from textrnn.text.encoder import TextEncoder, never_empty

@@ -14,9 +14,10 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
-from textrnn.tracking.runs import scores
+from textrnn.tracking.evidence import corpus_version
 from textrnn.tracking.source import Recorded
 from textrnn.tracking.store import Store
+from textrnn.tracking.upload import upload
 
 FILES = ("run.json", "history.csv", "predictions.parquet")
 
@@ -51,13 +52,13 @@ class Completion:
                     shutil.copy(run.path / name, folder / name)
             if run.finished_seeds:
                 run_report.write(folder, run, self._validation)
-            if run.params.get("trainable_embedding") and run.finished_seeds:
+            moved = run.params.get("trainable_embedding") and not run.params.get("normalize_embedding")
+            if moved and run.finished_seeds:
                 embedding = Embedding.load(self._data / "embeddings" / run.params["embedding"])
                 run_report.learned(run, embedding, self._vocabulary).write_csv(folder / "neighbours.csv")
-            store.client.log_artifacts(recorded.parent.info.run_id, str(folder))
-        if run.kind == "experiment":
-            final = {seed: scores(run, seed) for seed in run.finished_seeds}
-            log_models(store, run, recorded.ids, final, Path(self._scratch.name))
+            upload(store, recorded.parent.info.artifact_uri, folder)
+        if run.kind != "baseline":
+            log_models(store, run, recorded.children, corpus_version(self._data.parent), Path(self._scratch.name))
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

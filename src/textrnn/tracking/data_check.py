@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from textrnn.config.params import Params
 from textrnn.corpus.check import LABELLED, Change, Judged, changes, table
 from textrnn.corpus.tables import SLICE, Corpus
@@ -15,9 +17,8 @@ from textrnn.modeling.predictor import Predictor
 from textrnn.project import dvc
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.remote import copy_version
-from textrnn.text.encoder import TextEncoder
-from textrnn.text.vocabulary import UNKNOWN
-from textrnn.tracking.registry import CORPUS, download, find_champion, label
+from textrnn.tracking.evidence import CORPUS
+from textrnn.tracking.registry import download, find_champion, label
 from textrnn.tracking.runs import registered_name
 
 STAGE = "prepare_corpus"
@@ -92,26 +93,26 @@ def check(project: Path, params: Params) -> CorpusCheck:
 
 
 def _judged(model: Path, old: Corpus, new: Corpus) -> tuple[Judged, Judged]:
-    encoder, predictor = TextEncoder.load(model), Predictor(model)
+    predictor = Predictor(model)
     trained_on = old.frames["train"].select("text").unique()
 
     def judged(corpus: Corpus) -> Judged:
         texts = corpus.frames["test"].join(trained_on, on="text", how="anti")["text"]
         drawn = texts.sample(SCORED, seed=0) if len(texts) > SCORED else texts
-        return Judged(predictor.probabilities(drawn), _unknown(encoder, corpus))
+        return Judged(predictor.probabilities(drawn), _unknown(predictor, corpus))
 
     return judged(old), judged(new)
 
 
-def _unknown(encoder: TextEncoder, corpus: Corpus) -> float:
-    """Returns the share of the running words that have no index of their own."""
-    words = unknown = 0
+def _unknown(predictor: Predictor, corpus: Corpus) -> float:
+    """Returns the share of the running words that the model does not know; a text without words counts as one."""
+    words = known = 0
     for split in LABELLED:
         for rows in corpus.frames[split].iter_slices(SLICE):
-            ids = encoder.encode(rows["text"]).explode()
-            words += len(ids)
-            unknown += int((ids == UNKNOWN).sum())
-    return unknown / words
+            own, familiar = predictor.words(rows["text"])
+            words += int(np.maximum(own, 1).sum())
+            known += int(familiar.sum())
+    return 1 - known / words
 
 
 def _fetch(project: Path, version: str, label: str, target: Path) -> None:

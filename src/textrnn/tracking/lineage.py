@@ -21,14 +21,13 @@ WIDE = 80
 
 
 def lineage(project: Path, params: Params, name: str, width: int) -> RenderableType:
-    """Returns the MLflow runs of the experiment or baseline `name`, parents newest first, for `width` columns.
+    """Returns the MLflow runs of the experiment, baseline or ensemble `name`, newest first, for `width` columns.
 
     Raises:
         TextrnnError: the study has no such run, or MLflow has none of it.
     """
-    declared = [*params.experiments, *params.baselines]
-    if name not in declared:
-        raise TextrnnError(f"the study has no run {name!r}. Known: {', '.join(declared)}.")
+    if name not in params.runs:
+        raise TextrnnError(f"the study has no run {name!r}. Known: {', '.join(params.runs)}.")
     records = find(open_store(project, f"{params.study}/{params.corpus}"), name)
     if not records:
         raise TextrnnError(f"MLflow has no run of {name}. Run `textrnn sync`.")

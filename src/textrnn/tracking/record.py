@@ -13,6 +13,9 @@ STAGE = "dvc.stage"
 
 PARENT = "mlflow.parentRunId"
 
+PRETRAINING = "pretraining"
+"""The kind of a language model's run, and its tag for the model's name."""
+
 Tags = dict[str, str | None]
 """Those that are None are left out."""
 
@@ -20,9 +23,16 @@ REGULARIZATION = (
     "embedding_dropout",
     "spatial_dropout",
     "recurrent_dropout",
+    "recurrent_weight_dropout",
+    "layer_dropout",
     "dropout",
     "l2",
+    "weight_decay",
+    "temporal_activation_regularization",
     "label_smoothing",
+    "adversarial",
+    "virtual_adversarial",
+    "entropy_minimization",
     "gradient_clip",
     "ema",
     "early_stopping",
@@ -32,15 +42,15 @@ REGULARIZATION = (
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One experiment or baseline of a study.
+    """One experiment, baseline or ensemble of a study.
 
     Attributes:
-        kind: `experiment` or `baseline`.
+        kind: `experiment`, `baseline` or `ensemble`.
         stage: DVC's name of the stage that makes it.
         params: complete, defaults merged in.
         fingerprint: a digest of params, inputs and code together.
         datasets: DVC's hash by data folder.
-        defaults: the study's `train` section; empty for a baseline.
+        defaults: the study's `train` section; empty for a baseline or an ensemble.
     """
 
     study: str
@@ -59,6 +69,8 @@ class TrackedRun:
         if self.kind == "baseline":
             settings = _listed({key: value for key, value in self.params.items() if key != "kind"})
             return f"Baseline {self.params['kind']}" + (f" with {settings}." if settings else ".")
+        if self.kind == "ensemble":
+            return f"The average of {', '.join(self.params['of'])}, with {self.params['weights']} weights."
         changes = {key: value for key, value in self.params.items() if self.defaults.get(key, value) != value}
         differs = f"differs from the study's defaults in {_listed(changes)}" if changes else "has the study's defaults"
         return f"Starts from the embedding {self.params['embedding']} and {differs}."
@@ -80,6 +92,23 @@ class TrackedRun:
             "mlflow.note.content": self.description if seed is None else None,
             **source_tags(self.stage, origin),
         }
+
+
+@dataclass(frozen=True)
+class TrackedPretraining(TrackedRun):
+    """One language model of a study. The tag `experiment`, by which runs are found, is for runs alone."""
+
+    @property
+    def description(self) -> str:
+        """One sentence about what it starts from and learns."""
+        params = self.params
+        ways = "in both directions" if params["bidirectional"] else "backwards" if params["reverse"] else "forwards"
+        return f"Language model, {ways}, target {params['target']}; it starts from the embedding {params['embedding']}."
+
+    def tags(self, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> Tags:
+        """Returns the tags of the run, which has no children."""
+        own = {PRETRAINING: self.name, "experiment": None, "regularization": None}
+        return {**super().tags(origin, parent_id, seed), **own, "mlflow.runName": f"{PRETRAINING} {self.name}"}
 
 
 def source_tags(stage: str, origin: Origin) -> Tags:

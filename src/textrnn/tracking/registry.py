@@ -1,11 +1,13 @@
 """The model registry: one registered model per corpus, whose versions carry their evidence.
 
-A version is one seed's model of an experiment. The alias `challenger` is on the newest candidate, `champion` on the
-model in use; `promote` moves `champion` to the challenger if the gate (`textrnn.analysis.gate`) allows it.
+A version is one seed's model of an experiment, or an ensemble. The alias `challenger` is on the newest candidate,
+`champion` on the model in use; `promote` moves `champion` to the challenger if the gate (`textrnn.analysis.gate`)
+allows it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -21,21 +23,21 @@ import polars as pl
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from textrnn.analysis.examples import groups
 from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
-from textrnn.analysis.significance import accuracy_interval
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
-from textrnn.project.dvc_lock import hashes
 from textrnn.run_folder import RunFolder
+from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page
+from textrnn.tracking.evidence import tags as tags_of
 from textrnn.tracking.record import PARENT
 from textrnn.tracking.runs import current_run, registered_name, scores, versions
 from textrnn.tracking.source import Recorded, find, models_of
 from textrnn.tracking.store import open_store
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-CORPUS = Path("data/corpus")
 
 NEEDED = ("experiment", "seed", "corpus.dvc", "test_accuracy", *COSTS)
 """The tags without which two versions cannot be compared."""
@@ -51,46 +53,53 @@ class Registered:
     is_new: bool
 
 
-def register(project: Path, params: Params) -> Registered:
-    """Registers the best experiment's best seed, both by validation accuracy, as `challenger`.
+def register(project: Path, params: Params, name: str | None = None) -> Registered:
+    """Registers the best experiment's or ensemble's best seed, both by validation accuracy, as `challenger`.
 
     A model that is registered already keeps its version, and only gets the alias.
 
+    Args:
+        name: registers the best seed of this run instead.
+
     Raises:
-        TextrnnError: no experiment finished, or its runs are not in MLflow yet.
+        TextrnnError: no such run finished, or it is not in MLflow yet.
     """
-    run = _best_run(project, params)
+    run = _best_run(project, params, name)
     seed = max(run.finished_seeds, key=lambda seed: (scores(run, seed)["valid_accuracy"], -seed))
     store = open_store(project, f"{params.study}/{params.corpus}")
-    client, name = store.client, registered_name(params.corpus)
+    client, model = store.client, registered_name(params.corpus)
     record = next((each for each in find(store, run.name) if _has_model_of(client, each, run, seed)), None)
     if record is None:
         raise TextrnnError(f"MLflow has no model of {run.name}, seed {seed}. Run `textrnn sync`, then this again.")
     tags = record.parent.data.tags
     evidence = {
-        **_evidence(project, params, run, seed),
+        **tags_of(project, params.corpus, run, seed),
         **{tag: tags.get(tag, "unknown") for tag in ("mlflow.source.git.commit", "git.dirty")},
     }
     identity = {key: evidence[key] for key in ("dvc.fingerprint", "seed")}
-    known = next((each for each in versions(client, name) if identity.items() <= each.tags.items()), None)
+    known = next((each for each in versions(client, model) if identity.items() <= each.tags.items()), None)
     version = known
     if version is None:
         try:
-            client.create_registered_model(name, description=f"Text classifiers for the corpus {params.corpus}.")
+            client.create_registered_model(model, description=f"Text classifiers for the corpus {params.corpus}.")
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        model_id = models_of(client, record.children[seed])[0].model_id
+        logged = models_of(client, record.children[seed])[0]
         with _as_default(client):
             version = client.create_model_version(
-                name,
-                source=f"models:/{model_id}",
+                model,
+                source=f"models:/{logged.model_id}",
                 run_id=record.ids[seed],
-                model_id=model_id,
+                model_id=logged.model_id,
                 tags=evidence,
-                description=tags.get("mlflow.note.content"),
+                description=page(run, seed, tags.get("mlflow.note.content", ""), params.corpus, evidence["corpus.dvc"]),
             )
-    client.set_registered_model_alias(name, CHALLENGER, version.version)
+        # The model's page lists its versions by this tag, which only `mlflow.register_model` sets.
+        before = json.loads(logged.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+        listed = json.dumps([*before, {"name": model, "version": str(version.version)}])
+        client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: listed})
+    client.set_registered_model_alias(model, CHALLENGER, version.version)
     return Registered(version, is_new=known is None)
 
 
@@ -112,32 +121,21 @@ def _has_model_of(client: MlflowClient, record: Recorded, run: RunFolder, seed: 
     return is_same and seed in record.children and bool(models_of(client, record.children[seed]))
 
 
-def _best_run(project: Path, params: Params) -> RunFolder:
-    runs = [current_run(project, params, name) for name in params.experiments]
+def _best_run(project: Path, params: Params, name: str | None) -> RunFolder:
+    candidates = [*params.experiments, *params.ensembles]
+    if name in params.baselines:
+        raise TextrnnError(
+            f"{name} is a baseline, and only experiments and ensembles are registered: {', '.join(candidates)}. "
+            f"`textrnn predict --run {name}` uses it; `ensembles` can make it part of a model that is registered."
+        )
+    if name is not None and name not in candidates:
+        raise TextrnnError(f"the study has no experiment or ensemble {name!r}. Known: {', '.join(candidates)}.")
+    runs = [current_run(project, params, each) for each in ([name] if name else candidates)]
     finished = [run for run in runs if run is not None and run.failure is None]
     if not finished:
-        raise TextrnnError("no experiment of the study finished all its seeds with its present params: `make repro`.")
+        what = f"{name} did not finish" if name else "no experiment of the study finished"
+        raise TextrnnError(f"{what} all its seeds with its present params: `make repro`.")
     return max(finished, key=lambda run: float(np.mean([scores(run, seed)["valid_accuracy"] for seed in run.seeds])))
-
-
-def _evidence(project: Path, params: Params, run: RunFolder, seed: int) -> dict[str, str]:
-    """Returns a version's tags: metrics, intervals, costs, fingerprint and corpus."""
-    intervals = {}
-    for split in ("valid", "test"):
-        _, labels, probabilities = run.probabilities(seed, split)
-        low, high = accuracy_interval(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
-        intervals[f"{split}_accuracy_interval"] = f"{low:.4f} to {high:.4f}"
-    return {
-        **{key: f"{value:.6f}" for key, value in scores(run, seed).items()},
-        **intervals,
-        "experiment": run.name,
-        "seed": str(seed),
-        "parameters": str(run.parameters["total"]),
-        **{f"{what}_flops": f"{count:.6g}" for what, count in run.flops.items()},
-        "dvc.fingerprint": run.fingerprint,
-        "corpus": params.corpus,
-        "corpus.dvc": hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown"),
-    }
 
 
 def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
@@ -167,9 +165,12 @@ def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
         decision = Decision("unchanged", f"{label(challenger)} is the champion already.")
     else:
         decision = _compare(project, client, challenger, champion, params)
-    if decision.outcome == "promoted" and not dry_run:
-        client.set_registered_model_alias(name, CHAMPION, challenger.version)
+    if decision.outcome != "unchanged" and not dry_run:
+        if decision.outcome == "promoted":
+            client.set_registered_model_alias(name, CHAMPION, challenger.version)
         client.set_model_version_tag(name, challenger.version, "promotion", decision.reason)
+        verdict = decided(challenger.description or "", decision, params.promotion if champion else None)
+        client.update_model_version(name, challenger.version, verdict)
     return decision
 
 
@@ -216,8 +217,7 @@ def _compare(
 def _test_split(project: Path, challenger: ModelVersion) -> pl.DataFrame:
     """Reads the test split that the challenger was tested on."""
     file = project / CORPUS / "test.parquet"
-    present = hashes(project / "dvc.lock", [CORPUS]).get(str(CORPUS), "unknown")
-    if not file.is_file() or present != challenger.tags["corpus.dvc"]:
+    if not file.is_file() or corpus_version(project) != challenger.tags["corpus.dvc"]:
         raise TextrnnError(f"data/corpus does not hold the test split that the challenger was tested on. {AGAIN}")
     return pl.read_parquet(file, glob=False)
 
@@ -280,9 +280,14 @@ def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split:
     return split.select("id").join(rows, on="id", how="left", maintain_order="left")
 
 
-def champion_model(project: Path, params: Params, folder: Path) -> Path:
-    """Fetches the champion's saved model into `folder`; returns its path. Raises `TextrnnError` without one."""
-    return download(*_champion(project, params), folder)
+def champion_model(project: Path, params: Params, folder: Path) -> tuple[str, Path]:
+    """Fetches the champion's saved model into `folder`; returns what it is and its path.
+
+    Raises `TextrnnError`: there is no champion.
+    """
+    client, champion = _champion(project, params)
+    what = f"{champion.tags['experiment']}, seed {champion.tags['seed']}, version {champion.version} of {champion.name}"
+    return what, download(client, champion, folder)
 
 
 def serve(project: Path, params: Params, port: int) -> NoReturn:

@@ -10,7 +10,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from textrnn.config.params import BaselineParams, Params
+from textrnn.config.params import Params
+from textrnn.config.sections import BaselineParams
 from textrnn.config.yaml_file import parse_json, read_text
 from textrnn.modeling.scores import final_scores
 from textrnn.project.origin import PATCH, Origin
@@ -38,7 +39,7 @@ class RunSource(Source):
     def create(self, store: Store, same: list[Recorded]) -> str:
         """Writes a parent and its children as a live training does; returns the parent's id."""
         run, params = self.run, self.params
-        declared = {**params.experiments, **params.baselines}[run.name].model_dump()
+        declared = {**params.experiments, **params.baselines, **params.ensembles}[run.name].model_dump()
         tracked = TrackedRun(
             study=params.study,
             corpus=params.corpus,
@@ -51,14 +52,15 @@ class RunSource(Source):
             defaults=params.train if run.kind == "experiment" else {},
         )
         origin = next(filter(None, (_live_origin(store, record) for record in same)), None) or self.origin
-        timing = _timing(self.project, run)
-        parent_id = store.open(tracked, origin)
+        timing = timings(self.project, run.name, run.fingerprint)
+        lasted = {seed: timing.get(str(seed), {}).get("seconds", 0.0) for seed in run.seeds}
+        parent_id = store.open(tracked, origin, seconds=sum(lasted.values()))
         finals = []
         for seed in run.seeds:
             final = {**scores(run, seed), **timing.get(str(seed), {})}
             failure = run.failures.get(str(seed))
             points = [*map(curve_point, history(run, seed)), (0, final)]
-            store.close(store.open(tracked, origin, parent_id, seed), points, failure)
+            store.close(store.open(tracked, origin, parent_id, seed, lasted[seed]), points, failure)
             if failure is None:
                 finals.append(final)
         store.close(parent_id, [(0, {**run.cost, **over_seeds(finals)})], run.failure)
@@ -79,6 +81,8 @@ def current_run(project: Path, params: Params, name: str) -> RunFolder | None:
         # A setting that is newer than the run had its default; what has no value is left out.
         defaults = BaselineParams(kind="majority").model_dump(exclude_none=True)
         return run if {**defaults, **run.params} == params.baselines[name].model_dump(exclude_none=True) else None
+    if name in params.ensembles:
+        return run if run.params == params.ensembles[name].model_dump() else None
     return run if (run.params, run.seeds) == (params.experiments[name].model_dump(), params.seeds) else None
 
 
@@ -122,8 +126,8 @@ def history(run: RunFolder, seed: int) -> list[dict[str, float]]:
     return [dict(zip(rows.columns, values, strict=True)) for values in rows.itertuples(index=False)]
 
 
-def _timing(project: Path, run: RunFolder) -> dict[str, dict[str, float]]:
+def timings(project: Path, name: str, fingerprint: str) -> dict[str, dict[str, float]]:
     """Returns each seed's timing of this very training from `timings/`, which a clone lacks."""
-    file = project / "timings" / f"{run.name}.json"
+    file = project / "timings" / f"{name}.json"
     content = parse_json(read_text(file), str(file), "Delete it: it holds clock times only.") if file.is_file() else {}
-    return dict(content.get("seeds", {})) if content.get("fingerprint") == run.fingerprint else {}
+    return dict(content.get("seeds", {})) if content.get("fingerprint") == fingerprint else {}

@@ -1,12 +1,13 @@
 """A trained model in MLflow's format: it takes raw text, and needs nothing except what it carries.
 
-An MLflow model is a folder: this package's code, one saved model (weights without pickle, vocabulary, settings), pinned
-requirements, a signature, an example, and the training's predictions for the test split. The models of a corpus differ
-in the saved model and these predictions alone, so the folder is made once and filled for each.
+An MLflow model is a folder: the code that predicts, one saved model (weights without pickle, vocabulary, settings),
+pinned requirements, a signature, an example, and the training's predictions for the test split. The models of a corpus
+differ in the saved model and these predictions alone, so the folder is made once and filled for each.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +16,18 @@ import mlflow
 import pandas as pd
 import polars as pl
 import yaml
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import Run as MlflowRun
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from textrnn.modeling.predictor import output_columns
+from textrnn.project.source_code import import_closure
 from textrnn.run_folder import RunFolder
+from textrnn.tracking.evidence import CORPUS, SPLITS, measures
 from textrnn.tracking.source import models_of
-from textrnn.tracking.store import Store
+from textrnn.tracking.store import DIGEST_LENGTH, Store
+from textrnn.tracking.upload import upload
 
 EXAMPLES = ("a moving story, and wonderful actors", "i could not wait for it to end")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "threadpoolctl")
@@ -34,14 +39,14 @@ EVIDENCE = "evidence/test.parquet"
 """In a logged model, the predictions of its training for the test split: `id, label, probability`."""
 
 
-def log_models(
-    store: Store, run: RunFolder, children: dict[int, str], scores: dict[int, dict[str, float]], scratch: Path
-) -> None:
+def log_models(store: Store, run: RunFolder, children: dict[int, MlflowRun], corpus: str, scratch: Path) -> None:
     """Logs each finished seed's model to its run; one that was logged before gets its files again.
 
+    A new one gets `evidence.measures` as its metrics, each with the split of the corpus that it was measured on.
+
     Args:
-        children: the id of each seed's run.
-        scores: each seed's final metrics, which the model carries as well.
+        children: each seed's run.
+        corpus: the version of the corpus, DVC's hash.
         scratch: a folder that keeps from call to call what all models share.
     """
     package = scratch / "package"
@@ -54,7 +59,7 @@ def log_models(
         (package / EVIDENCE).parent.mkdir(exist_ok=True)
         rows = run.predictions.filter((pl.col("seed") == seed) & (pl.col("split") == "test"))
         rows.select("id", "label", "probability").write_parquet(package / EVIDENCE)
-        _log_model(store, package, f"{run.name}-{seed}", children[seed], scores[seed])
+        _log_model(store, package, run, seed, children[seed], corpus)
 
 
 def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
@@ -63,22 +68,26 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[kind], name) for name, kind in output_columns(classes).items()]
     named = shutil.copytree(saved, package.with_name("model"))  # the name that the files get inside
-    code = package.with_name("code") / PACKAGE.name
-    shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
+    entry, code = Path(__file__).with_name("model_code.py"), package.with_name("code")
+    modules = import_closure(entry, PACKAGE.parent)
+    for file in (*modules, PACKAGE / "__init__.py", *{module.parent / "__init__.py" for module in modules}):
+        inside = code / file.relative_to(PACKAGE.parent)
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, inside)
     mlflow.pyfunc.save_model(
         package,
-        python_model=str(Path(__file__).with_name("model_code.py")),
+        python_model=str(entry),
         artifacts={"model": named.as_uri()},
-        code_paths=[str(code)],
+        code_paths=[str(code / PACKAGE.name)],
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=pd.DataFrame({"text": EXAMPLES}),
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
     )
 
 
-def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict[str, float]) -> None:
-    client = store.client
-    known = models_of(client, client.get_run(run_id))
+def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: MlflowRun, corpus: str) -> None:
+    client, name, run_id = store.client, f"{run.name}-{seed}", child.info.run_id
+    known = models_of(client, child)
     model = known[0] if known else client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
     # Not `Model.load`, which finds no file below a folder with a percent sign in its name.
     description = Model.from_dict(yaml.safe_load((package / "MLmodel").read_text(encoding="utf-8")))
@@ -86,11 +95,21 @@ def _log_model(store: Store, package: Path, name: str, run_id: str, scores: dict
     description.run_id = run_id
     description.artifact_path = model.artifact_location
     description.save(str(package / "MLmodel"))
-    client.log_model_artifacts(model.model_id, str(package))
+    upload(store, model.artifact_location, package)
     if known:
         return
-    ended = client.get_run(run_id).info.end_time  # the run has these very points already: none is added to its curves
-    metrics = [Metric(key, value, ended, 0, model_id=model.model_id, run_id=run_id) for key, value in scores.items()]
+    ended = child.info.end_time  # the run has its scores already: none is added to its curves
+    model_id, digest, context = model.model_id, corpus[:DIGEST_LENGTH], [InputTag("mlflow.data.context", "evaluation")]
+    splits = {split: f"{CORPUS}/{split}.parquet" for split in SPLITS}
+    metrics = [
+        Metric(key, value, ended, 0, model_id, splits[split], digest, run_id)
+        for split in splits
+        for key, value in measures(run, seed, split).items()
+    ]
+    datasets = [
+        DatasetInput(Dataset(path, digest, "dvc", json.dumps({"path": path})), context) for path in splits.values()
+    ]
+    client.log_inputs(run_id, datasets)
     client.log_batch(run_id, metrics=metrics)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])

@@ -88,6 +88,10 @@ class Source(ABC):
     def is_in(self, record: Recorded) -> bool:
         """Whether `record`, which may be incomplete, is one of the same training or search."""
 
+    def is_ours(self, record: Recorded) -> bool:
+        """Whether `record`, of the same training, is not of other files: those of another machine, on a server."""
+        return record.tag(SYNCED) in (None, self.digest)
+
     @abstractmethod
     def create(self, store: Store, same: list[Recorded]) -> str:
         """Writes parent and children, given the records of the `same`; returns the parent's id."""

@@ -85,23 +85,41 @@ class Store:
     experiment_id: str
     uri: str
 
-    def open(self, run: TrackedRun, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> str:
-        """Opens the run for all seeds, or with `parent_id` and `seed` that for one; returns its id."""
+    def open(
+        self,
+        run: TrackedRun,
+        origin: Origin,
+        parent_id: str | None = None,
+        seed: int | None = None,
+        seconds: float = 0.0,
+    ) -> str:
+        """Opens the run for all seeds, or with `parent_id` and `seed` that for one; returns its id.
+
+        Args:
+            seconds: how long ago it began.
+        """
         params = run.params if seed is None else {**run.params, "seed": seed}
         patch = origin.patch if seed is None else ""
-        return self.create(run.tags(origin, parent_id, seed), params, run.datasets, patch)
+        return self.create(run.tags(origin, parent_id, seed), params, run.datasets, patch, seconds)
 
     def create(
-        self, tags: Tags, params: dict[str, Any], datasets: dict[str, str] | None = None, patch: str = ""
+        self,
+        tags: Tags,
+        params: dict[str, Any],
+        datasets: dict[str, str] | None = None,
+        patch: str = "",
+        seconds: float = 0.0,
     ) -> str:
         """Opens a run; returns its id.
 
         Args:
             datasets: DVC's hash by data folder.
             patch: what was changed in the checkout since its commit.
+            seconds: how long ago it began.
         """
         given = {**tags, PROCESS: this_process()}
-        run = self.client.create_run(self.experiment_id, tags={key: tag for key, tag in given.items() if tag})
+        began = _now() - int(1000 * seconds)
+        run = self.client.create_run(self.experiment_id, began, {key: tag for key, tag in given.items() if tag})
         run_id = str(run.info.run_id)
         self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
         if datasets:

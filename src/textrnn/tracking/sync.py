@@ -1,9 +1,9 @@
 """Makes MLflow agree with the files.
 
 A stage that DVC takes from its cache runs no code and logs nothing, a server may have been unreachable, a training may
-have been killed. So `sync` gives every run and every search that the study declares one complete record, made from
-`runs/<name>/` and `runs/search@<name>/`: a parent run with one child per seed, or trial. What a training logged live
-is deleted then. Run again, `sync` changes nothing.
+have been killed. So `sync` gives every run, search and language model that the study declares one complete record,
+made from `runs/<name>/`, `runs/search@<name>/` or `data/embeddings/<name>/`: a parent run with one child per seed or
+trial, and none for a language model. What a training logged live is deleted then. Run again, `sync` changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from textrnn.config.params import Params
-from textrnn.tracking.record import PARENT
+from textrnn.run_folder import RunFolder
+from textrnn.tracking.answer import REPORT, find_report, show
+from textrnn.tracking.pretraining import find_pretrained
+from textrnn.tracking.record import PARENT, PRETRAINING
 from textrnn.tracking.runs import Complete, RunSource, current_run, registered_name, versions
 from textrnn.tracking.searches import find_search
 from textrnn.tracking.source import (
@@ -29,11 +32,12 @@ from textrnn.tracking.source import (
     search_runs,
 )
 from textrnn.tracking.store import PROCESS, Store, is_alive, open_store
+from textrnn.tracking.view import address
 
 
 @dataclass
 class Synced:
-    """What `sync` did, by name of run; a search's is `search <name>`.
+    """What `sync` did, by name of run; a search's is `search <name>`, a language model's `pretraining <name>`.
 
     Attributes:
         created: made from files, in place of what was logged live.
@@ -43,6 +47,7 @@ class Synced:
         abandoned: left open by a process that ended, marked as killed.
         running: open, and perhaps still written.
         outdated: skipped, as their files are missing or were made with other params: `dvc repro` makes them again.
+        link: the address of the study in MLflow.
     """
 
     created: list[str] = field(default_factory=list)
@@ -52,17 +57,18 @@ class Synced:
     abandoned: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
+    link: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         total = len(self.created) + len(self.restored) + len(self.unchanged)
-        counts = ", ".join(f"{len(names)} {what}" for what, names in vars(self).items() if names)
+        counts = ", ".join(f"{len(names)} {what}" for what, names in vars(self).items() if names and what != "link")
         return f"{total} runs agree with the files ({counts})"
 
 
 def sync(
     project: Path, params: Params, complete: Complete, on_run: Callable[[str], None] = lambda name: None
 ) -> Synced:
-    """Makes the tracking store agree with the runs and searches of the study that `params` declares.
+    """Makes the tracking store agree with the runs, searches and language models of the study that `params` declares.
 
     A second process that syncs the same project waits until the first is done.
 
@@ -77,32 +83,50 @@ def sync(
         registered = {str(version.run_id) for version in versions(store.client, registered_name(params.corpus))}
         _repair(store, registered, done)
         records = read_records(store)
+        kept: dict[str, str] = {}
+        runs: dict[str, RunFolder] = {}
         for name, source in _sources(project, params, complete):
             on_run(name)
             if source is None:
                 done.outdated.append(name)
                 continue
-            same = [record for record in records if source.is_in(record)]
-            kept = _keep_one(store, name, source, same, done)
-            for record in same:
-                # A record that agrees with other files (another machine's, on a shared server) is not ours to delete.
-                is_ours = record.tag(SYNCED) in (None, source.digest)
-                if record.parent.info.run_id != kept and is_ours and registered.isdisjoint(record.ids.values()):
-                    for each in (*record.children.values(), record.parent):
-                        store.client.delete_run(each.info.run_id)
-                    if name not in done.created:
-                        done.removed.append(name)
+            if isinstance(source, RunSource):
+                runs[name] = RunFolder.load(source.path)  # without the predictions that the source keeps
+            kept[name] = _agree(store, name, source, records, registered, done)
+        parents = {record.parent.info.run_id: record.parent for record in read_records(store)}
+        shown = {name: (run, parents[kept[name]]) for name, run in runs.items()}
+        report = find_report(project, params, shown)
+        if report is not None:
+            on_run(REPORT)
+            _agree(store, REPORT, report, records, registered, done)
+        show(store, params, shown, report)
+        done.link = address(store)
     return done
 
 
 def _sources(project: Path, params: Params, complete: Complete) -> Iterator[tuple[str, Source | None]]:
-    """Yields each declared run and search by name; None for one that is not in files as it is declared now."""
-    for name in (*params.experiments, *params.baselines):
+    """Yields what is declared by name; None for what is not in files as it is declared now."""
+    for name in params.runs:
         run = current_run(project, params, name)
         stage = params.stage(name)
         yield name, None if run is None else RunSource(project, params, run.path, stage, run.seeds, run, complete)
     for name in params.searches:
         yield f"search {name}", find_search(project, params, name)
+    for name in params.pretraining:
+        yield f"{PRETRAINING} {name}", find_pretrained(project, params, name)
+
+
+def _agree(store: Store, name: str, source: Source, records: list[Recorded], registered: set[str], done: Synced) -> str:
+    """Leaves one complete record of `source`, and returns its id."""
+    same = [record for record in records if source.is_in(record)]
+    kept = _keep_one(store, name, source, same, done)
+    for record in same:
+        if record.parent.info.run_id != kept and source.is_ours(record) and registered.isdisjoint(record.ids.values()):
+            for each in (*record.children.values(), record.parent):
+                store.client.delete_run(each.info.run_id)
+            if name not in done.created:
+                done.removed.append(name)
+    return kept
 
 
 def _keep_one(store: Store, name: str, source: Source, same: list[Recorded], done: Synced) -> str:

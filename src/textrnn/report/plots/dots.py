@@ -58,10 +58,10 @@ def leaderboard(board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         _write(panels[0], place, 0, -left - 0.1, rank, ha="right", color=MUTED)
         look = {"color": COLOURS[row["model"]], "weight": "bold" if rank == "1" else "normal"}
         _write(panels[0], place, 0, -left, row["experiment"], **look)
-    # One line above: the cells that occur, each in its colour, and the meaning of the marks.
+    # One line above: the cells that occur, and ensembles, each in its colour, and the meaning of the marks.
     top = 1 + 0.73 / figure.get_figheight()
     x = -left / figure.get_figwidth()
-    for model in sorted(set(rows.loc[rows["kind"] == "experiment", "model"]), key=[*COLOURS].index):
+    for model in sorted(set(rows.loc[rows["kind"] != "baseline", "model"]), key=[*COLOURS].index):
         figure.text(x, top, model, color=COLOURS[model], fontweight="bold", va="top")
         x += (0.09 * len(model) + 0.2) / figure.get_figwidth()
     marks = (

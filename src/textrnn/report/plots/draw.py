@@ -21,8 +21,9 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
     """Writes a study's pictures as `.svg` into `folder`.
 
     Always `leaderboard`, `learning_curves`, `confusion` and `reliability`; and, where their table has something to
-    show, `effects` (of `comparisons`), `data_size`, `memory`, `slices`, `words`, `searches`, and for each search
-    `search_<name>`. Runs are in the leaderboard's order; one without a finished seed is only in the learning curves.
+    show, `effects` (of `comparisons`), `data_size`, `memory`, `slices`, `deletion`, `words`, `searches`, and for each
+    search `search_<name>`. Runs are in the leaderboard's order; one without a finished seed is only in the learning
+    curves.
 
     Args:
         board: `leaderboard.build(…)`
@@ -43,6 +44,8 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
         # A group of so few texts that it has no interval is in the table only.
         if "slices" in more and len(shown := more["slices"].dropna(subset=["low", "high"])):
             save(folder, "slices", slices(shown, models))
+        if "deletion" in more:
+            save(folder, "deletion", panels.deletion(more["deletion"], models))
         if "words" in more:
             save(folder, "words", words(more["words"]))
         if "searches" in more:

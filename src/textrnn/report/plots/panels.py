@@ -137,3 +137,32 @@ def accuracy_by_length(table: pd.DataFrame, colour: str) -> Figure:
     axes.yaxis.set_major_formatter(percent)
     axes.set(xlabel="tokens", ylabel="accuracy")
     return sheet.figure
+
+
+def deletion(table: pd.DataFrame, models: Mapping[str, str]) -> Figure:
+    """A panel per run: the probability of the predicted class by the share of the words deleted, in two orders.
+
+    Args:
+        table: `experiment`, `share`, and the probabilities `important` and `random`, each with its limits `…_low` and
+            `…_high`.
+        models: the cell, or kind of baseline, of each run, in the leaderboard's order.
+    """
+    names = present(table, models)
+    text = (
+        "Probability of the predicted class on validation texts, in colour without the most important words,\n"
+        "dashed without as many at random; bands: 95 % intervals."
+    )
+    sheet = Sheet(len(names), 4, (2.3, 2.0), (0.35, 0.45), ("Do attributions name the words that count?", text))
+    for index, name in enumerate(names):
+        axes, own = sheet.axes(index), table[table["experiment"] == name].sort_values("share")
+        for order, colour, line in (("random", MUTED, "--"), ("important", COLOURS[models[name]], "-")):
+            limits = own[f"{order}_low"], own[f"{order}_high"]
+            axes.fill_between(own["share"], *limits, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(own["share"], own[order], color=colour, linewidth=1.6, linestyle=line)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
+            axis.set_major_formatter(percent)
+        sheet.label(axes, index, "words deleted", "probability")
+        sheet.title(axes, name, models[name])
+    return sheet.figure

@@ -32,6 +32,7 @@ COLOURS = defaultdict(
         "gru": "#D55E00",
         "conv1d": "#CC79A7",
         "feedforward": "#E69F00",
+        "ensemble": "#882255",
         "nb_svm": "#222222",
         "majority": "#222222",
         "learned": "#222222",

@@ -1,0 +1,44 @@
+"""Which stages run side by side, in which order, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textrnn.config.params import Params
+
+PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "teach", "student", "probe", "explain")
+"""Stages that run side by side; those of the same run in this order: probe and explanation read it."""
+
+
+def run_of(stage: str) -> str:
+    """Returns the run, or search, to which a stage belongs."""
+    return stage.partition("@")[2].partition("+")[0]
+
+
+def in_order(stages: Sequence[str], params: Params) -> list[str]:
+    """Returns `stages`, which are some of `PARALLEL`, in the order in which they run, with all that reads their runs.
+
+    DVC cannot tell that these have changed before what they read has run.
+    """
+    due = dict.fromkeys(stages)
+    due |= dict.fromkeys(f"winner@{name}" for name in params.searches if f"search@{name}" in due)
+    for run in sorted(params.runs, key=params.level):
+        if any(params.stage(part) in due for part in params.made_of(run)):
+            due |= dict.fromkeys(params.stages(run))
+    due |= dict.fromkeys(f"probe@{name}" for name in params.probes if params.stage(name) in due)
+    due |= dict.fromkeys(f"explain@{name}" for name in params.explanations if params.stage(name) in due)
+    return sorted(due, key=lambda stage: PARALLEL.index(stage.partition("@")[0]))
+
+
+def relative_cost(stage: str, params: Params) -> float:
+    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions.
+
+    That of a search, and of its winner, is estimated from the experiment that it starts from.
+    """
+    group, _, name = stage.partition("@")
+    if group not in ("train", "student", "search", "winner"):
+        return 1
+    experiment = params.experiments[params.searches[name].start if name in params.searches else name]
+    passes = params.searches[name].planned_epochs(experiment) if group == "search" else 0
+    passes = passes or len(params.seeds) * experiment.epochs
+    return passes * max(experiment.layers, 1) * (1 + experiment.bidirectional)
