@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import pipeline, prediction, report, scale, search, text, training
+from benchmarks import pipeline, prediction, pretraining, report, scale, search, text, training, vectors
 from benchmarks.data import Workplace
 from benchmarks.measure import Result, Skipped
 
@@ -31,8 +31,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Workplace], Result]]] = {
     "order": ("the order of batches, LSTM(32) on IMDB", training.order),
     "loop": ("our loop over time, 32 units on IMDB", training.loop),
     "arithmetic": ("float32 arithmetic rate on real tokens, LSTM(128)", training.arithmetic),
+    "pretraining": ("language model of IMDB, LSTM(256)", pretraining.pretraining),
     "encode": ("50,000 IMDB reviews to ids, vocabulary included", text.encode),
     "embed": ("GloVe 100d zip to embedding matrix", text.embed),
+    "word2vec": ("word2vec of 75,000 IMDB reviews", vectors.word2vec),
     "scale": ("IMDB 1x, 4x, 16x through encode and one epoch", scale.scale),
     "search": ("a search of 7 settings on Rotten Tomatoes", search.search),
     "study": ("the study from empty runs, downloads present, 2 jobs", pipeline.study),

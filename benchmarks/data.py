@@ -61,31 +61,31 @@ class Workplace:
         return file
 
     def all_reviews(self) -> Path:
-        """Returns a table `text`, `label` (str, a class name) of all 100,000, the unlabelled with a class in turn.
+        """Returns a table `text`, `label` (str, a class name), `split` of all 100,000, in random order.
 
-        In random order.
+        The unlabelled have a class in turn.
         """
         file = self.scratch / "all-reviews.parquet"
         if not file.is_file():
             self.say("reading all reviews")
             reviews = _made_up_reviews() if self.quick else _imdb(self._published(ARCHIVES), unlabelled=True)
             label = pl.col("label").fill_null(pl.int_range(pl.len()) % 2).replace_strict({0: "neg", 1: "pos"})
-            reviews.select("text", label).sample(fraction=1, shuffle=True, seed=0).write_parquet(file)
+            reviews.select("text", label, "split").sample(fraction=1, shuffle=True, seed=0).write_parquet(file)
         return file
 
-    def tokens(self) -> Path:
+    def tokens(self, words: int = VOCABULARY) -> Path:
         """Returns a folder with `{train,valid,test}.parquet` and the encoder, as `encode_corpus` writes it.
 
         Texts in random order, and a fifth of the training reviews for validation, as in the listing.
         """
-        folder = self.scratch / "tokens"
+        folder = self.scratch / f"tokens-{words}"
         if not folder.is_dir():
             reviews = pl.read_parquet(self.reviews()).sample(fraction=1, shuffle=True, seed=0)
             self.say("encoding the reviews")
             texts = {split: reviews.filter(pl.col("split") == split) for split in ("train", "test")}
             cut = int(VALID_SHARE * texts["train"].height)
             texts["valid"], texts["train"] = texts["train"][:cut], texts["train"][cut:]
-            encoder = TextEncoder(_vocabulary(texts["train"]["text"], VOCABULARY), ("neg", "pos"))
+            encoder = TextEncoder(_vocabulary(texts["train"]["text"], words), ("neg", "pos"))
             folder.mkdir()
             encoder.save(folder)
             for split, rows in texts.items():

@@ -32,7 +32,7 @@ from tabulate import tabulate
 
 from benchmarks.measure import Skipped, environment
 from benchmarks.pipeline import TEXTRNN, empty_runs
-from textrnn.orchestration.repro import PARALLEL
+from textrnn.orchestration.schedule import PARALLEL
 from textrnn.report.plots import sheet
 
 LOGGED = '''
@@ -69,11 +69,17 @@ COLOURS = {
     "rehearse": "#DDCC77",
     "download_vectors": "#222222",
     "build_embeddings": "#009E73",
+    "pretrain": "#661100",
     "baseline": "#56B4E9",
     "train": "#0072B2",
     "search": "#44AA99",
     "winner": "#332288",
+    "member": "#AA4499",
+    "ensemble": "#999933",
+    "teach": "#117733",
+    "student": "#6699CC",
     "probe": "#CC79A7",
+    "explain": "#CAB2D6",
     "compare": "#D55E00",
 }
 """The kinds of stages in the pipeline's order, in colours of Okabe & Ito, and of Tol."""

@@ -102,7 +102,7 @@ def _write_corpus(folder: Path, reviews: pl.DataFrame, times: int) -> None:
 
 def _encode(corpus: Path, tokens: Path) -> Figures:
     """Does what the stage `encode_corpus` does."""
-    from textrnn.config.params import Encode
+    from textrnn.config.sections import Encode
     from textrnn.text.encoding import encode_corpus
 
     settings = Encode(vocabulary_size=VOCABULARY, min_count=1)

@@ -19,7 +19,10 @@ from textrnn.config.search import Search
 
 TOKENS, EMBEDDINGS, EMBEDDING = Path("data/tokens"), Path("data/embeddings"), "glove-50d"
 
-START = Experiment(embedding=EMBEDDING, max_tokens=64, epochs=27, batch_size=128)
+EPOCHS, SHORT = 27, 9
+START = Experiment(embedding=EMBEDDING, max_tokens=64, epochs=EPOCHS, early_stopping=EPOCHS, batch_size=128)
+"""It has all its epochs, and keeps the best of them."""
+
 SPACE: dict[str, dict[str, Any]] = {
     "units": {"low": 16, "high": 64, "log": True},
     "cell": {"choices": ["lstm", "gru"]},
@@ -29,24 +32,28 @@ SPACE: dict[str, dict[str, Any]] = {
     "spatial_dropout": {"low": 0.0, "high": 0.6},
     "dropout": {"low": 0.0, "high": 0.7},
 }
-TRIALS, FEW, BATCH = 64, 12, 16
+TRIALS, FEW, BATCH, RUNGS = 64, 12, 9, 3
+"""Of a batch of nine, one trial goes through all three rungs: of 3, 9 and 27 epochs."""
 
 
 def search(work: Workplace) -> Result:
     """A search by halving, compared with random trials and with trainings by themselves."""
     if not (EMBEDDINGS / EMBEDDING).is_dir():
         raise Skipped(f"needs {TOKENS} and {EMBEDDINGS / EMBEDDING}: run `make repro STUDY=cells` first")
-    trials, few = (4, 2) if work.quick else (TRIALS, FEW)
+    trials, few, short = (4, 2, {}) if work.quick else (TRIALS, FEW, {"epochs": SHORT})
+    start = START.model_copy(update={"epochs": 1, "train_examples": 200} if work.quick else {})
     work.say(f"{trials} random trials")
-    uncut = in_process(_search, _settings(trials, sampler="random", rungs=1), 2, work.quick)
+    uncut = in_process(_search, _settings(trials, sampler="random", rungs=1), 2, start)
     work.say("a search by halving")
-    halving = _settings(2 * trials, batch=min(BATCH, trials), rungs=1 if work.quick else 4)
-    cut = in_process(_search, halving, 2, work.quick, uncut["best"])
+    batch = min(BATCH, trials)
+    halving = _settings(2 * trials // batch * batch, batch=batch, rungs=1 if work.quick else RUNGS)
+    cut = in_process(_search, halving, 2, start, uncut["best"])
+    start = start.model_copy(update=short)
     whole = _settings(few, sampler="random", rungs=1)
     work.say(f"{few} trials by themselves")
-    bare = in_process(_trainings, whole, work.quick)
+    bare = in_process(_trainings, whole, start)
     work.say(f"the same {few} in a search")
-    one, two = (in_process(_search, whole, jobs, work.quick)["seconds"] for jobs in (1, 2))
+    one, two = (in_process(_search, whole, jobs, start)["seconds"] for jobs in (1, 2))
     reached = cut["best"] <= uncut["best"]
     answer = "reaches" if reached else "does not reach"
     name = f"{trials} random trials that nothing cuts: time to their best validation loss"
@@ -57,8 +64,9 @@ def search(work: Workplace) -> Result:
             at_most(f"{few} trainings in one process, without a search", one, bare["seconds"], 1.1),
             faster("one process, the same trials", two, one, 1.8),
         ],
-        f"Rotten Tomatoes, {START.epochs} epochs, {len(SPACE)} settings, one seed. The random trials reach a "
-        f"validation loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, four rungs, "
+        f"Rotten Tomatoes, {EPOCHS} epochs, the best of which is kept ({SHORT} epochs in the last two rows), "
+        f"{len(SPACE)} knobs, one seed. The random trials reach a "
+        f"validation loss of {uncut['best']:.4f} on two cores; the search (TPE, batches of {BATCH}, {RUNGS} rungs, "
         f"reduction 3) {answer} it, with {cut['best']:.4f} after {cut['trials']:.0f} trials. "
         "Time counts from the start of the search to the end of the batch that reaches it, the start of the processes "
         "included; so do the trainings by themselves include imports and loading. Each measured once.",
@@ -74,7 +82,7 @@ class _Reached(Exception):
     """The search is as good as what it is compared with."""
 
 
-def _search(search: Search, jobs: int, quick: bool, until: float = 0.0) -> Figures:
+def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) -> Figures:
     """Runs `search` up to the batch in which a trial finishes with a value of at most `until`."""
     from textrnn.search.halving import Halving
     from textrnn.search.progress import Progress
@@ -94,16 +102,16 @@ def _search(search: Search, jobs: int, quick: bool, until: float = 0.0) -> Figur
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(StringIO()):
         folder = Path(scratch)
         inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", ((EMBEDDING, ""),))
-        progress = Progress(search, _start(quick), trials)
+        progress = Progress(search, start, trials)
         try:
             with Workers(jobs, inputs, Record(folder, ""), progress) as workers:
-                Halving(search, _start(quick), workers.train, on_batch, trials).run()
+                Halving(search, start, workers.train, on_batch, trials).run()
         except _Reached:
             pass
     return {"seconds": time.perf_counter() - started, "best": best(), "trials": len(trials)}
 
 
-def _trainings(search: Search, quick: bool) -> Figures:
+def _trainings(search: Search, start: Experiment) -> Figures:
     """Trains what `search` proposes first, without a search: one network after the other."""
     started = time.perf_counter()
     from textrnn.modeling.batches import load_splits
@@ -111,15 +119,12 @@ def _trainings(search: Search, quick: bool) -> Figures:
     from textrnn.modeling.training import Trainer
     from textrnn.search.proposals import Proposals
 
-    trials = Proposals(search, _start(quick)).batch(0)
-    encoder, start = load_start(TOKENS, EMBEDDINGS / EMBEDDING)
-    splits = load_splits(TOKENS, _start(quick), encoder.vocabulary, ("train", "valid"))
+    trials = Proposals(search, start).batch(0)
+    encoder, embedding = load_start(TOKENS, EMBEDDINGS / EMBEDDING)
+    splits = load_splits(TOKENS, start, encoder.vocabulary, ("train", "valid"))
     for trial in trials:
-        Trainer(trial.settings, splits, start.draw, len(encoder.classes), fixed_rows=len(start.file_words)).run(
-            search.seed
+        trainer = Trainer(
+            trial.settings, splits, embedding.draw, len(encoder.classes), fixed_rows=len(embedding.file_words)
         )
+        trainer.run(search.seed)
     return {"seconds": time.perf_counter() - started}
-
-
-def _start(quick: bool) -> Experiment:
-    return START.model_copy(update={"epochs": 1, "train_examples": 200}) if quick else START

@@ -48,7 +48,7 @@ def encode(work: Workplace) -> Result:
 
 
 def _encode(reviews: Path, scratch: Path) -> Figures:
-    from textrnn.config.params import Encode
+    from textrnn.config.sections import Encode
     from textrnn.corpus.tables import SLICE
     from textrnn.text.encoding import index_words
     from textrnn.text.vocabulary import SeenWords

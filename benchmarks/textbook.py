@@ -165,3 +165,17 @@ def hf_tokenizers(reviews: Path, size: int) -> Figures:
     tokenizer.train_from_iterator(spelled, trainer, length=len(spelled))
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(spelled, add_special_tokens=False)]
     return {"seconds": time.perf_counter() - started, "tokens": sum(map(len, ids))}
+
+
+def gensim_word2vec(
+    ids: pl.Series, words: Sequence[str], dimension: int, epochs: int, window: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """gensim with one worker and a seed, as its documentation asks of those who want the same vectors again."""
+    from gensim.models import Word2Vec
+
+    names = np.array(words, dtype=object)
+    texts = [names[text.to_numpy()].tolist() for text in ids]
+    about = {"sg": 1, "vector_size": dimension, "window": window, "min_count": 1, "workers": 1, "seed": 0}
+    vectors = Word2Vec(texts, epochs=epochs, **about).wv
+    positions = {word: position for position, word in enumerate(words)}
+    return vectors.vectors, np.array([positions[word] for word in vectors.index_to_key])
