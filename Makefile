@@ -80,8 +80,8 @@ profile: $(READY) ## repeat the study in a copy and draw where its time goes: re
 	@python -m benchmarks.profile --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --extra docs --python-version 3.11 \
-		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock --quiet
+	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --extra docs --extra ray \
+		--python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock --quiet
 
 clean: ## remove the environment; data, runs and caches stay
 	@rm -rf $(VENV)

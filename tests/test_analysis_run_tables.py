@@ -57,15 +57,6 @@ def test_a_failed_seed_leaves_only_its_curve(tmp_path: Path) -> None:
     }
 
 
-def test_csv_is_plain_and_short(tmp_path: Path) -> None:
-    scores = run_tables.build([make_run(tmp_path, "lstm")])["scores"]
-
-    assert run_tables.to_csv(scores).splitlines()[:2] == [
-        "experiment,seed,split,accuracy,balanced_accuracy,macro_f1,roc_auc,log_loss",
-        "lstm,0,valid,0.75,0.75,0.733333,1.0,0.468351",
-    ]
-
-
 def _other_order() -> dict[str, tuple[list[str], list[int], list[list[float]]]]:
     predictions = tiny_predictions()
     ids, labels, probabilities = predictions["test"]

@@ -12,8 +12,8 @@ from fake_searches import write_search
 from scipy.stats import t
 from tiny_experiments import PLAIN
 
-from textrnn.analysis.run_tables import to_csv
 from textrnn.analysis.searches import COLUMNS, searches
+from textrnn.report.rendering import write_csv
 from textrnn.search.result import SearchResult
 
 SPACE: dict[str, dict[str, Any]] = {
@@ -104,9 +104,8 @@ def test_the_last_rung_ranks_before_the_value_and_settings_stay_what_they_are(tm
 
     own = trials[trials["search"] == "tuned"]
     assert own["rank"].fillna(0).tolist() == [3, 2, 0, 1, 0]
-    first, *_, last = to_csv(own[["trial", "units", "early_stopping", "bidirectional", "rung", "rank"]]).splitlines()[
-        1:
-    ]
+    write_csv(tmp_path / "own.csv", own[["trial", "units", "early_stopping", "bidirectional", "rung", "rank"]])
+    _, first, *_, last = (tmp_path / "own.csv").read_text().splitlines()
     assert (first, last) == ("0,16,,False,1,3", "4,2,5.0,True,,")
     assert trials["search"].tolist() == ["tuned"] * 5 + ["other"] * 5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from textrnn.report import rendering
@@ -35,6 +37,14 @@ def test_a_column_without_a_value_is_left_out_and_so_is_a_table_without_rows() -
     columns = {header: COLUMNS[header] for header in ("run", "test %", "verdict")} | {"low": "{low:percent}"}
     assert rendering.table("Runs", rows, columns).splitlines()[3] == "| run    |   test % |"
     assert rendering.table("Runs", [], columns) == ""
+
+
+def test_csv_is_plain_and_no_text_is_a_formula(tmp_path: Path) -> None:
+    words = ["good", "=1+1", "-", "+1", "@a", "\tb", "a,b", "'"]
+    rendering.write_csv(tmp_path / "words.csv", pd.DataFrame({"word": words, "weight": [-0.12345678, *range(7)]}))
+    lines = (tmp_path / "words.csv").read_bytes().decode().split("\n")
+    assert lines[:4] == ["word,weight", "good,-0.123457", "'=1+1,0.0", "'-,1.0"]
+    assert lines[4:] == ["'+1,2.0", "'@a,3.0", "'\tb,4.0", '"a,b",5.0', "',6.0", ""]
 
 
 def test_strangers_break_no_row() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 KEPT = 3
 """The exit status of `promote` when the champion stays."""
 
+Engine = Literal["local", "ray"]
 Jobs = Annotated[int, typer.Option(min=1, help="Trainings at the same time; each uses one core.")]
 
 commands = typer.Typer(
@@ -71,6 +73,8 @@ def resumable() -> Iterator[None]:
 def repro(
     jobs: Jobs = 1,
     study: Annotated[str | None, typer.Option(help="Make this study of studies/ the active one first.")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where trainings run: in this folder, or on a Ray cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="The Ray cluster's; by default RAY_ADDRESS, or one here.")] = None,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
     if study is not None:
@@ -80,11 +84,12 @@ def repro(
     # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
     Thread(target=import_module, args=["textrnn.report.summary"]).start()
     from textrnn.orchestration import repro as orchestration
+    from textrnn.orchestration.cluster import Cluster
     from textrnn.orchestration.verify import against_commit
 
     console = Console(highlight=False)
     with resumable():
-        work = orchestration.repro(jobs, console)
+        work = orchestration.repro(jobs, console, connect=partial(Cluster, address) if engine == "ray" else None)
     from textrnn.report.summary import show
     from textrnn.search.winner import load_study
 

@@ -33,11 +33,6 @@ def build(runs: Sequence[RunFolder]) -> dict[str, pd.DataFrame]:
     }
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """Returns `table` as csv: plain numbers with at most six decimals."""
-    return str(table.round(DIGITS).to_csv(index=False, lineterminator="\n"))
-
-
 def seed_scores(runs: Sequence[RunFolder]) -> pd.DataFrame:
     """Returns `experiment, seed, split` and each of `METRICS`: a row per finished seed and split."""
     rows = [

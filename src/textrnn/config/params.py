@@ -29,6 +29,7 @@ from textrnn.config.sections import (
     Prepare,
     Promotion,
     Published,
+    Resources,
 )
 from textrnn.config.validation import Name, Seed, Strict, validate
 from textrnn.config.yaml_file import read_yaml
@@ -44,7 +45,8 @@ class Params(Strict):
     `train` and each of `experiments` are complete, defaults merged in. Experiments with a teacher are among them; in
     params.yaml they are in the section `students`, where DVC reads on which run they depend. `probes`, which may be
     empty, names experiments in whose networks the gradient is followed back through the text. `explanations` names
-    runs whose predictions are explained word by word.
+    runs whose predictions are explained word by word. `resources` says by name what a run, a search or a language model
+    needs of a cluster; they change no result.
     """
 
     study: Name
@@ -65,6 +67,7 @@ class Params(Strict):
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     searches: dict[Name, Search] = {}
     ensembles: dict[Name, Ensemble] = {}
+    resources: dict[Name, Resources] = {}
 
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Self:
@@ -88,12 +91,13 @@ class Params(Strict):
         runs = {*self.experiments, *self.baselines, *self.searches, *self.ensembles}
         named: dict[str, list[str]] = {"comparisons.against": self.comparisons.against, "probes": self.probes}
         named["explanations"] = [*self.explanations]
+        named["resources"] = [*self.resources]
         named["published"] = [figure.experiment for figure in self.published]
         named["comparisons.pairs"] = [name for pair in self.comparisons.pairs for name in pair]
         named |= {f"ensembles.{name}.of": ensemble.of for name, ensemble in self.ensembles.items()}
         named |= {f"students.{name}.teacher": self.made_of(name) for name in self.experiments}
         for key, names in named.items():
-            known = self.experiments.keys() if key == "probes" else runs
+            known = {"probes": {*self.experiments}, "resources": {*runs, *self.pretraining}}.get(key, runs)
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: no run {name!r}. Known: {', '.join(sorted(known))}")

@@ -101,6 +101,19 @@ class Promotion(Strict):
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
 
 
+class Resources(Strict):
+    """What a stage gets on a Ray cluster: `textrnn repro --engine ray`.
+
+    A training computes on one of its `cpus`, or on a GPU where `gpus`, which may be a fraction, is above 0; a search
+    trains on each of its `cpus`, and a language model uses them all. `memory_gb` is reserved, but not enforced: Ray
+    starts no task on a node that lacks it.
+    """
+
+    cpus: Count = 1
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    memory_gb: Positive | None = None
+
+
 class DataCheck(Strict):
     """How far a new version of the corpus may differ from the one that the champion was trained on: the largest values.
 

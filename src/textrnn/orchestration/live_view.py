@@ -17,6 +17,9 @@ EPOCH = re.compile(r"seed (\d+) +epoch +(\d+)/(\d+) +loss (\S+) .*\bval_accuracy
 SEARCH = re.compile(r"^(\d+)/(\d+) epochs  (.+)$")
 """The line that `stages/search.py` prints after each training: how far it is, and what happened."""
 
+NODE = re.compile(r"^on (\S+)$")
+"""The line with which a stage begins that runs on a node of a cluster."""
+
 WIDE = 72
 """Columns of a terminal on which a whole row fits; a narrower one shows name, epoch and time."""
 
@@ -78,6 +81,9 @@ class LiveView(Progress):
             done, total, news = search.groups()
             self.update(self._running[stage], completed=int(done) / int(total), epoch=news)
             return
+        if node := NODE.match(text):
+            self.update(self._running[stage], description=f"{stage} on {node[1]}")
+            return
         match = EPOCH.search(text)
         if match is None or int(match[1]) not in self._seeds:  # params.yaml may have changed meanwhile
             return
@@ -99,9 +105,10 @@ class LiveView(Progress):
             if failure is not None:
                 self.failed[stage] = failure
             count, total, left = len(self._ended), len(self._work), self._left()
+            name = self._tasks[task].description
         self.remove_task(task)
         word = "done" if failure is None else "failed"
-        line = f"[{count:>{len(str(total))}}/{total}] {stage} {word} in {seconds:.0f} s, about {left:.0f} s left"
+        line = f"[{count:>{len(str(total))}}/{total}] {name} {word} in {seconds:.0f} s, about {left:.0f} s left"
         # Never while the lock is held: printing draws the rows again, maybe in the thread that waits for it.
         for text in (line, *(f"    {warning}" for warning in warnings)):
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,16 @@ from rich.console import Console
 from textrnn.config.catalog import load_catalog
 from textrnn.config.ensemble import write_members
 from textrnn.config.params import Params, load_params
+from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
+from textrnn.orchestration.cluster import LANES, Cluster
 from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.schedule import PARALLEL, in_order, relative_cost, run_of
 from textrnn.orchestration.supervisor import Stopped, Supervisor
 from textrnn.process import JOBS
 from textrnn.project import dvc, git
 from textrnn.project.prune import prune, prune_lock
-from textrnn.project.remote import lacks_only_downloads, pull, restore
+from textrnn.project.remote import DOWNLOAD, lacks_only_downloads, locked_stages, pull, restore
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
 
@@ -58,10 +60,17 @@ class Work:
         return {*self.ran, *self.cached}
 
 
-def repro(jobs: int, console: Console, fetch: bool = False, before_training: Callable[[], None] = lambda: None) -> Work:
+def repro(
+    jobs: int,
+    console: Console,
+    fetch: bool = False,
+    before_training: Callable[[], None] = lambda: None,
+    connect: Callable[[], Cluster] | None = None,
+) -> Work:
     """Brings the active study up to date in the current folder, with `jobs` trainings at once.
 
     Args:
+        connect: makes a cluster on which trainings run, as many at once as it has room for; without it, they run here.
         fetch: take results from the default remote, if it has them: those of dvc.lock, and those that DVC's run cache
             knows, which is here already. Downloads that nothing needs are not fetched.
         before_training: is called once corpus and embeddings are up to date, if anything was due; it may raise.
@@ -71,7 +80,7 @@ def repro(jobs: int, console: Console, fetch: bool = False, before_training: Cal
             failed (what did not depend on it was run, and the next call resumes).
         Stopped: by a signal. Nothing is half done, and the next call resumes.
     """
-    with _working(jobs, console, fetch) as call:
+    with _working(jobs, console, fetch, connect) as call:
         return call.run(before_training)
 
 
@@ -90,13 +99,20 @@ def search(name: str, jobs: int, console: Console) -> None:
 
 
 @contextmanager
-def _working(jobs: int, console: Console, fetch: bool = False) -> Iterator[_Repro]:
+def _working(
+    jobs: int, console: Console, fetch: bool = False, connect: Callable[[], Cluster] | None = None
+) -> Iterator[_Repro]:
     params = load_params(catalog=load_catalog())
     os.environ[JOBS] = str(jobs)
-    # The supervisor stops DVC before the pool waits for the threads that run it.
-    with _alone(), ThreadPoolExecutor(jobs) as pool, Supervisor() as supervisor:
+    # The supervisor stops DVC before the pool waits for the threads that run it; Ray sets a handler of its own before.
+    with (
+        _alone(),
+        connect() if connect else nullcontext() as cluster,
+        ThreadPoolExecutor(jobs) as pool,
+        Supervisor() as supervisor,
+    ):
         try:
-            yield _Repro(params, jobs, console, pool, supervisor, fetch)
+            yield _Repro(params, jobs, console, pool, supervisor, fetch, cluster)
         except Stopped:
             console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
             raise
@@ -130,7 +146,10 @@ def _alone() -> Iterator[None]:
 
 @dataclass
 class _Repro:
-    """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting."""
+    """One call of `repro`: DVC runs in the threads of `pool`, so that a signal finds the main thread waiting.
+
+    With a `cluster`, threads of its own wait for the stages that run there.
+    """
 
     params: Params
     jobs: int
@@ -138,6 +157,7 @@ class _Repro:
     pool: ThreadPoolExecutor
     supervisor: Supervisor
     fetch: bool
+    cluster: Cluster | None = None
     work: Work = field(default_factory=Work)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -169,7 +189,7 @@ class _Repro:
         """Brings one search up to date."""
         self._prune()
         if (stage := f"search@{name}") in self._bring_upstream_up_to_date(self._changed_stages()):
-            self._run_chains([[stage]], jobs=1)
+            self._run_chains([[stage]])
             self._check(1)
 
     def _bring_upstream_up_to_date(self, changed: list[str]) -> list[str]:
@@ -177,11 +197,17 @@ class _Repro:
         if all(name.startswith(PARALLEL) or name == "compare" for name in changed):
             return changed
         started = time.monotonic()
-        stages = (*UPSTREAM, *(f"pretrain@{name}" for name in self.params.pretraining))
+        models = [f"pretrain@{name}" for name in self.params.pretraining]
+        stages = (*UPSTREAM, *(() if self.cluster else models))
         self._dvc("repro", *(("--pull", "--allow-missing") if self.fetch else ()), *stages)
         seconds = time.monotonic() - started
         self.console.print(f"corpus, tokens and embeddings are up to date after {seconds:.0f} s")
-        return self._changed_stages()
+        changed = self._changed_stages()
+        if self.cluster:
+            self._run_chains([[stage] for stage in models if stage in changed])
+            self._check(len(models))
+            changed = self._changed_stages()
+        return changed
 
     def _changed_stages(self) -> list[str]:
         """Names of the stages that would run, in the graph's order, as far as `dvc status` can tell now."""
@@ -220,7 +246,7 @@ class _Repro:
     def _run_side_by_side(self, stages: list[str]) -> None:
         """Runs each stage by itself, `jobs` at once, and those of the same run one after the other.
 
-        Before them it runs the searches, one after the other, because each uses all jobs. Runs that are made of others
+        Before them it runs the searches, which here use all jobs, so one after the other. Runs that are made of others
         wait for all that are not; one that is made of what failed does not run.
         """
         ordered = in_order(stages, self.params)
@@ -229,7 +255,7 @@ class _Repro:
         for stage in ordered:
             if [stage] not in searches:
                 chains.setdefault(run_of(stage), []).append(stage)
-        self._run_chains(searches, jobs=1)
+        self._run_chains(searches)
         lost = set(map(run_of, self.failed))
         for level in sorted(set(map(self.params.level, chains))):
             lost |= {run for run in chains if lost.intersection(self.params.made_of(run))}
@@ -238,22 +264,34 @@ class _Repro:
             lost |= set(map(run_of, self.failed))
         self._check(len(ordered))
 
-    def _run_chains(self, chains: list[list[str]], jobs: int) -> None:
-        """Runs the stages of each chain one after the other, `jobs` chains at once; what fails is in `failed`."""
+    def _run_chains(self, chains: list[list[str]], jobs: int = 1) -> None:
+        """Runs the stages of each chain one after the other; what fails is in `failed`.
+
+        `jobs` chains run at once, or on a cluster as many as it has room for.
+        """
         work = {stage: relative_cost(stage, self.params) for chain in chains for stage in chain}
         if not work:
             return
         # The longest first: at the end no core waits for one that started late.
         order = sorted(chains, key=lambda chain: -sum(work[stage] for stage in chain))
+        pool, lanes = self.pool, jobs
+        if self.cluster:
+            pool, jobs, lanes = self.cluster.pool, self.cluster.cpus, LANES
+            self._push()
         with LiveView(work, self.params.seeds, jobs, self.console) as view:
             running: set[Future[None]] = set()
             for chain in order:
-                if len(running) == jobs:
+                if len(running) == lanes:
                     running = self._wait(running)
-                running.add(self.pool.submit(self._run_chain, chain, view))
+                running.add(pool.submit(self._run_chain, chain, view))
             while running:
                 running = self._wait(running)
         self.failed |= view.failed
+
+    def _push(self) -> None:
+        """Gives the default remote what is here and not there yet: a node gets its inputs from there."""
+        stages = [stage for stage in locked_stages() if not stage.startswith(DOWNLOAD) and stage != "compare"]
+        self._dvc("push", "--quiet", *stages)
 
     @staticmethod
     def _wait(running: set[Future[None]]) -> set[Future[None]]:
@@ -281,7 +319,24 @@ class _Repro:
                 return
 
     def _run_one(self, stage: str, view: LiveView) -> tuple[int, list[str]]:
-        """Returns the exit status of a stage, and the lines that it printed."""
+        """Returns the exit status of a stage, and the lines that it printed.
+
+        What ran on a cluster is in the run cache: the same command, run here afterwards, restores it.
+        """
+        if self.cluster:
+            began = time.monotonic()
+            resources = self.params.resources.get(run_of(stage), Resources())
+            status, lines = self.cluster.run(stage, resources, lambda line: view.line(stage, line))
+            if status == 0:
+                status, more = self.pool.submit(self._run_here, stage, view, "--pull").result()
+                lines += more
+            if any(map(dvc.RUNS.match, lines)):
+                self.work.cached = [each for each in self.work.cached if each != stage]
+                self.work.ran[stage] = time.monotonic() - began
+            return status, lines
+        return self._run_here(stage, view)
+
+    def _run_here(self, stage: str, view: LiveView, *options: str) -> tuple[int, list[str]]:
         give_up = time.monotonic() + BUSY_SECONDS
         while True:
             lines: list[str] = []
@@ -291,7 +346,7 @@ class _Repro:
                     lines.append(line)
                 view.line(stage, line)
 
-            status = self._listen(("repro", "--single-item", stage), on_line, merge_errors=True)
+            status = self._listen(("repro", *options, "--single-item", stage), on_line, merge_errors=True)
             is_busy = status != 0 and any(dvc.BUSY.search(line) for line in lines)
             if not is_busy or time.monotonic() > give_up:
                 return status, lines

@@ -8,11 +8,15 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from textrnn.errors import TextrnnError
 from textrnn.process import own_environment
@@ -142,6 +146,7 @@ class Worker:
 
 def _serve() -> None:
     """Runs the commands that standard input has, each a line of JSON: DVC's arguments, and `merge_errors`."""
+    threading.Thread(target=_stop_stages_without, args=[os.getppid()], daemon=True).start()
     from dvc.cli import main  # type: ignore[import-untyped]
 
     # Stages inherit the numbers 0 to 2: the first must not be the commands.
@@ -155,6 +160,15 @@ def _serve() -> None:
         sys.stdout.write(f"\n{END} {status}\n")
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _stop_stages_without(parent: int) -> None:
+    """Once the process `parent` has ended, as by SIGKILL, stops the stages: a second call would collide with them."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    for stage in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            stage.terminate()
 
 
 if __name__ == "__main__":

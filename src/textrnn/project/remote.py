@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -63,6 +66,59 @@ def default_remote() -> str | None:
     return asked.stdout.strip() or None
 
 
+def inputs(stage: str) -> list[str]:
+    """Returns the paths that a stage reads, of the plan all: labels are in there, too.
+
+    Raises `TextrnnError`: dvc.yaml has no such stage.
+    """
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+
+    try:
+        with _opened() as repo:
+            paths = [dependency.def_path for each in repo.stage.collect(stage) for dependency in each.deps]
+            return ["plan", *(path for path in paths if not path.startswith("plan/"))]
+    except DvcException as error:
+        raise TextrnnError(f"{stage}: {first_line(error)}. Run `dvc stage list`.") from None
+
+
+def leave(folder: Path, name: str) -> None:
+    """Leaves a copy of `folder` at the default remote, next to DVC's files, in the place of an earlier one."""
+    with tempfile.TemporaryDirectory() as scratch, _place(name) as (system, place):
+        packed = Path(scratch, "packed")
+        with tarfile.open(packed, "w") as archive:
+            archive.add(folder, ".")
+        system.makedirs(system.parent(place))
+        system.put_file(str(packed), f"{place}.part")
+        system.move(f"{place}.part", place)
+
+
+def take(folder: Path, name: str) -> bool:
+    """Makes `folder` what `leave` left at the default remote, and returns whether that is there; if not, deletes it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as scratch, _place(name) as (system, place):
+        if not system.exists(place):
+            return False
+        system.get_file(place, str(Path(scratch, "packed")))
+        with tarfile.open(Path(scratch, "packed")) as archive:
+            archive.extractall(folder, filter="data")
+    return True
+
+
+def forget(name: str) -> None:
+    """Deletes what `leave` left, if it is there."""
+    with _place(name) as (system, place):
+        if system.exists(place):
+            system.remove(place)
+
+
+@contextmanager
+def _place(name: str) -> Iterator[tuple[Any, str]]:
+    """Yields the file system of the default remote, and the path of a file of ours there."""
+    with _opened() as repo:
+        remote = repo.cloud.get_remote()
+        yield remote.fs, remote.fs.join(remote.path, "textrnn", *name.split("/"))
+
+
 def fetch_run_cache() -> bool:
     """Gets the default remote's records of earlier runs (DVC's run cache); their outputs stay there.
 
@@ -116,7 +172,7 @@ def override(file: str, values: Sequence[str]) -> None:
 
     Raises `TextrnnError`: the file has no such key, or the notation is wrong.
     """
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
     try:

@@ -18,10 +18,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tabulate import tabulate
 
 from textrnn import wording
+from textrnn.analysis.run_tables import DIGITS
 from textrnn.report.explained import signed
 from textrnn.report.plots.lettering import visible
 
 Row = dict[Any, Any]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that spreadsheets take for a formula."""
 
 
 def render(template: str, **numbers: Any) -> str:
@@ -42,6 +46,15 @@ def rows(table: pd.DataFrame) -> list[Row]:
 def literal(text: object) -> str:
     """Returns untrusted text, such as a word of the corpus, as Markdown that shows it verbatim."""
     return wording.escape(visible(str(text)))
+
+
+def write_csv(file: Path, table: pd.DataFrame) -> None:
+    """Writes `table` as CSV: numbers with at most six decimals.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, *CSV injection*).
+    """
+    safe = table.round(DIGITS).map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell)
+    safe.to_csv(file, index=False, lineterminator="\n")
 
 
 def grouped(rows: Iterable[Row], column: str) -> list[tuple[Any, list[Row]]]:

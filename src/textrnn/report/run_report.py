@@ -15,6 +15,7 @@ from textrnn.analysis import run_tables, slices
 from textrnn.analysis.word_vectors import NEIGHBOURS, nearest, trained_embedding
 from textrnn.embeddings.matrix import Embedding
 from textrnn.report.plots import draw
+from textrnn.report.rendering import write_csv
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
 
@@ -30,7 +31,7 @@ def write(folder: Path, run: RunFolder, texts: pl.DataFrame) -> None:
         texts: `id` and `text` (str) and `tokens` (how many the network reads, int) of the validation split.
     """
     draw.run(folder, run.model, run_tables.build([run]), accuracy_by_length(run, texts))
-    mistakes(run, texts).write_csv(folder / "mistakes.csv")
+    write_csv(folder / "mistakes.csv", mistakes(run, texts).to_pandas())
 
 
 def accuracy_by_length(run: RunFolder, texts: pl.DataFrame) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.pretrained import PretrainedFolder
 from textrnn.report import data_quality, page
 from textrnn.report.plots import draw
+from textrnn.report.rendering import write_csv
 from textrnn.report.sections import Report
 from textrnn.report.summary import summary
 from textrnn.run_folder import RunFolder
@@ -96,7 +97,7 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
     draw.study(report, board, study)
     for name, table in {"leaderboard": board, **study}.items():
         if not table.empty:
-            _write(report / f"{name}.csv", run_tables.to_csv(table))
+            write_csv(report / f"{name}.csv", table)
     (report / "metrics").mkdir()
     for name, values in leaderboard.to_metrics(board).items():
         _write(report / "metrics" / f"{name}.json", json.dumps(values, indent=2) + "\n")

@@ -43,6 +43,7 @@ class Completion:
         """Logs pictures, tables and predictions to the parent, and each seed's model to its child."""
         # Deferred: slow imports, and mostly nothing to complete.
         from textrnn.report import run_report
+        from textrnn.report.rendering import write_csv
         from textrnn.tracking.serving import log_models
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -55,7 +56,8 @@ class Completion:
             moved = run.params.get("trainable_embedding") and not run.params.get("normalize_embedding")
             if moved and run.finished_seeds:
                 embedding = Embedding.load(self._data / "embeddings" / run.params["embedding"])
-                run_report.learned(run, embedding, self._vocabulary).write_csv(folder / "neighbours.csv")
+                learned = run_report.learned(run, embedding, self._vocabulary)
+                write_csv(folder / "neighbours.csv", learned.to_pandas())
             upload(store, recorded.parent.info.artifact_uri, folder)
         if run.kind != "baseline":
             log_models(store, run, recorded.children, corpus_version(self._data.parent), Path(self._scratch.name))

@@ -11,6 +11,7 @@ import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import ZipFile
 
 import mlflow
 import pandas as pd
@@ -34,6 +35,10 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pydantic", "threadpoolct
 """What `model_code.py` and all that it imports need."""
 
 PACKAGE = Path(__file__).parents[1]
+
+CODE = "textrnn.zip"
+"""In a logged model, the code that predicts. MLflow adds it to Python's path, which takes an archive, too; as a folder,
+each file would be a request to the server."""
 
 EVIDENCE = "evidence/test.parquet"
 """In a logged model, the predictions of its training for the test split: `id, label, probability`."""
@@ -68,17 +73,16 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[kind], name) for name, kind in output_columns(classes).items()]
     named = shutil.copytree(saved, package.with_name("model"))  # the name that the files get inside
-    entry, code = Path(__file__).with_name("model_code.py"), package.with_name("code")
+    entry, code = Path(__file__).with_name("model_code.py"), package.with_name(CODE)
     modules = import_closure(entry, PACKAGE.parent)
-    for file in (*modules, PACKAGE / "__init__.py", *{module.parent / "__init__.py" for module in modules}):
-        inside = code / file.relative_to(PACKAGE.parent)
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, inside)
+    with ZipFile(code, "w") as archive:
+        for file in sorted({*modules, PACKAGE / "__init__.py", *(module.parent / "__init__.py" for module in modules)}):
+            archive.write(file, file.relative_to(PACKAGE.parent))
     mlflow.pyfunc.save_model(
         package,
         python_model=str(entry),
         artifacts={"model": named.as_uri()},
-        code_paths=[str(code / PACKAGE.name)],
+        code_paths=[str(code)],
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=pd.DataFrame({"text": EXAMPLES}),
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
@@ -94,6 +98,7 @@ def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: Ml
     description.model_uuid = description.model_id = model.model_id
     description.run_id = run_id
     description.artifact_path = model.artifact_location
+    description.flavors["python_function"]["code"] = f"code/{CODE}"
     description.save(str(package / "MLmodel"))
     upload(store, model.artifact_location, package)
     if known:

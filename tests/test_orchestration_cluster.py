@@ -1,0 +1,214 @@
+"""The tiny study on a real Ray cluster of two nodes on this machine, each with a home and a DVC cache of its own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tiny_project import Result, TinyProject, make_project
+
+from textrnn.errors import TextrnnError
+from textrnn.orchestration.cluster import Checkout, Cluster, Saved
+from textrnn.project.remote import forget
+
+PATIENCE = 180
+
+TRAININGS = ["train@gru", "train@lstm", "train@mean"]
+
+
+class Nodes:
+    """A cluster of the nodes `one` and `two`."""
+
+    def __init__(self, folder: Path) -> None:
+        cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: `pip install -e .[ray]`")
+        self.folder = folder
+        self._cluster = cluster_utils.Cluster()
+        self._nodes: dict[str, Any] = {name: self._add(name) for name in ("one", "two")}
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def _add(self, name: str) -> Any:
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        variables = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "DVC_SITE_CACHE_DIR": str(home / "dvc")}
+        return self._cluster.add_node(num_cpus=1, node_name=name, env_vars=variables, include_dashboard=False)
+
+    def lose(self, name: str) -> None:
+        """Kills the node at once."""
+        self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
+
+    def ensure(self) -> None:
+        """Brings back what was lost."""
+        for name in {"one", "two"} - self._nodes.keys():
+            self._nodes[name] = self._add(name)
+
+    def stages(self, name: str = "") -> list[psutil.Process]:
+        """The stages that run in clones of a node, by default of any."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            command = " ".join(process.info["cmdline"] or ())
+            if " stages/" in command and str(process.info["cwd"]).startswith(str(self.folder / name)):
+                found.append(process)
+        return found
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, nodes: Nodes) -> TinyProject:
+    """The project before anything has run, with a remote that every node reaches; no node knows it yet."""
+    nodes.ensure()
+    for name in ("one", "two"):
+        shutil.rmtree(nodes.folder / name / "cache", ignore_errors=True)
+    project = make_project(tmp_path / "project", tmp_path / "home")
+    project.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.commit()
+    return project
+
+
+def start(project: TinyProject, nodes: Nodes) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "textrnn", "repro", "--engine", "ray", "--address", nodes.address]
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(running: subprocess.Popen[str]) -> Result:
+    output, _ = running.communicate(timeout=600)
+    return Result(running.returncode, output)
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def ended(result: Result) -> dict[str, str]:
+    """The node on which each stage ended, as the terminal shows it."""
+    lines = [line.split() for line in result.lines if line.startswith("[")]
+    assert all(word == "done" for *_, word in (line[:5] for line in lines)), result
+    return {line[1]: line[3] for line in lines}
+
+
+def assert_same(project: TinyProject, serial: TinyProject) -> None:
+    assert project.lock() == serial.lock()
+    assert project.report() == serial.report()
+    assert project.dvc("status").lines[-1] == "Data and pipelines are up to date."
+
+
+@pytest.mark.long
+def test_a_cluster_gives_the_bytes_of_a_serial_run(finished: TinyProject, fresh: TinyProject, nodes: Nodes):
+    result = end(start(fresh, nodes))
+    assert result.status == 0, result
+    where = ended(result)
+    assert {*TRAININGS, "baseline@nb-svm", "probe@lstm"} <= where.keys()
+    assert set(where.values()) == {"one", "two"}
+    assert_same(fresh, finished)
+    assert not nodes.stages()
+
+
+@pytest.mark.long
+def test_a_lost_node_costs_what_ran_on_it(finished: TinyProject, fresh: TinyProject, nodes: Nodes):
+    running = start(fresh, nodes)
+    wait_until(lambda: any("stages/train.py" in stage.cmdline() for stage in nodes.stages("two")))
+    nodes.lose("two")
+    wait_until(lambda: not nodes.stages("two"))  # no stage outlives its node's processes
+    result = end(running)
+    assert result.status == 0, result
+    assert set(ended(result)) >= {*TRAININGS, "probe@lstm"}
+    assert_same(fresh, finished)
+
+
+@pytest.mark.long
+def test_what_was_stopped_resumes_and_repeats_nothing(finished: TinyProject, fresh: TinyProject, nodes: Nodes):
+    running = start(fresh, nodes)
+    wait_until(lambda: any("stages/train.py" in stage.cmdline() for stage in nodes.stages()))
+    running.send_signal(signal.SIGTERM)
+    first = end(running)
+    assert first.status == 128 + signal.SIGTERM, first
+    assert "stopping" in first.text and "Traceback" not in first.text
+    wait_until(lambda: not nodes.stages())
+    second = end(start(fresh, nodes))
+    assert second.status == 0, second
+    assert not ended(first).keys() & ended(second).keys()
+    assert_same(fresh, finished)
+
+
+def test_a_node_has_uncommitted_changes_and_not_those_of_results(project: TinyProject, tmp_path: Path):
+    project.append("params.yaml", "# né\n")
+    project.append("src/textrnn/__init__.py", "# later\n")
+    project.append("dvc.lock", "# result\n")
+    (tmp_path / "clone").mkdir()
+    for _ in range(2):  # the second time over what is there
+        Checkout.of(project.folder).restore(tmp_path / "clone")
+        for name in ("params.yaml", "src/textrnn/__init__.py", "stages/train.py"):
+            assert (tmp_path / "clone" / name).read_bytes() == (project.folder / name).read_bytes()
+        assert "result" not in (tmp_path / "clone" / "dvc.lock").read_text()
+        assert not (tmp_path / "clone" / "src" / "left.py").exists()
+        (tmp_path / "clone" / "src" / "left.py").touch()
+        (tmp_path / "clone" / "stages" / "train.py").unlink()
+    (project.folder / "src" / "new.py").touch()
+    with pytest.raises(TextrnnError, match=r"src/new.py: git does not know it.*`git add` it"):
+        Checkout.of(project.folder)
+
+
+def test_what_a_cluster_needs_is_named(project: TinyProject, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(project.folder)
+    with pytest.raises(TextrnnError, match=r"default remote, and there is none. Add one .*`dvc remote add"):
+        Cluster(None)
+    project.run("dvc", "remote", "add", "--default", "store", str(project.home / "store"))
+    with pytest.raises(TextrnnError, match=r"no Ray cluster at 127.0.0.1:1: .* `ray status`"):
+        Cluster("127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(TextrnnError, match=r"needs Ray: `pip install -e '.\[cpu,ray\]'`"):
+        Cluster(None)
+
+
+def test_checkpoints_are_copied_when_they_change_and_found_elsewhere(
+    project: TinyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(project.folder)
+    project.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    saved = Saved(here, "abc/train@lstm.tar", seconds=0)
+    assert not saved.copy_if_due() and not here.exists()
+    for text in ("first", "second"):
+        (here / "lstm").mkdir(parents=True, exist_ok=True)
+        (here / "lstm" / "0.npz").write_text(text)
+        assert saved.copy_if_due() and not saved.copy_if_due()
+    assert not Saved(here, "abc/train@lstm.tar").copy_if_due()  # not that soon
+
+    (elsewhere / "gru").mkdir(parents=True)
+    Saved(elsewhere, "abc/train@lstm.tar")
+    assert [path.relative_to(elsewhere).as_posix() for path in sorted(elsewhere.rglob("*"))] == ["lstm", "lstm/0.npz"]
+    assert (elsewhere / "lstm" / "0.npz").read_text() == "second"
+    forget(saved.name)
+    forget(saved.name)
+    Saved(elsewhere, "abc/train@lstm.tar")
+    assert not elsewhere.exists()
