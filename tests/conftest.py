@@ -24,7 +24,9 @@ for name in os.environ.keys() - own_environment(os.environ).keys():
 STORIES = {
     "test_docs_commands.py",
     "test_docs_site.py",
+    "test_faults.py",
     "test_modeling_backends.py",
+    "test_orchestration_cluster.py",
     "test_report_page_in_browser.py",
     "test_retraining_story.py",
     "test_tracking_data_check.py",

@@ -270,7 +270,7 @@ def tracked(project: TinyProject) -> list[Any]:
         "from pathlib import Path\n"
         "from textrnn.tracking.source import search_runs\n"
         "from textrnn.tracking.store import open_store\n"
-        "store = open_store(Path(), 'tiny/snippets')\n"
+        "store = open_store(Path.cwd(), 'tiny/snippets')\n"
         "print(json.dumps(sorted([run.info.run_name, run.info.status, sorted(run.data.params.items()),\n"
         "    sorted((key, value) for key, value in run.data.metrics.items() if 'second' not in key),\n"
         "    len(run.outputs.model_outputs if run.outputs else ())] for run in search_runs(store))))\n"

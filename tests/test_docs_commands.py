@@ -42,6 +42,7 @@ ELSEWHERE = {
     "pip install -e '.[jax]'": (".ci/backends", "pip install --quiet --no-build-isolation --editable"),
     "python -m benchmarks": ("tests/test_benchmarks.py", '[sys.executable, "-m", "benchmarks"'),
     "rm mlflow.db": ("tests/test_docs_commands.py", "rm mlflow.db && textrnn sync"),
+    "textrnn repro --engine ray": ("tests/test_orchestration_cluster.py", '"repro", "--engine", "ray"'),
     "textrnn retrain": ("tests/test_retraining_story.py", 'project.textrnn("retrain", "--report"'),
     "textrnn search": ("tests/test_search.py", 'project.textrnn("search", "tuned", "--jobs", "2")'),
 }
@@ -52,11 +53,14 @@ EXCUSED = {
     "git push": "git's own, and goes to the reader's server",
     "git restore": "git's own, and discards changes",
     "git revert": "git's own, of a merge that only the reader has",
+    "make faults": "breaks a study for more than an hour; tests/test_faults.py runs a sample",
     "make lock": "asks the package index for new versions",
     "make profile": "repeats a study for minutes; tests/test_benchmarks.py tests its parts",
     "pip install -e '.[gpu": "needs the package index, and a GPU to be of use",
     "pip install optuna-dashboard": "needs the package index",
+    "pip install -e '.[cpu,ray": "needs the package index",
     "python -m pytest": "runs one of these tests",
+    "ray start": "starts a service on several machines; tests/test_orchestration_cluster.py starts one here",
 }
 """The beginning of a command: why no test runs it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from tiny_project import Result, TinyProject, make_project
 
+from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.cluster import Checkout, Cluster, Saved
 from textrnn.project.remote import forget
@@ -131,6 +133,17 @@ def test_a_cluster_gives_the_bytes_of_a_serial_run(finished: TinyProject, fresh:
     assert set(where.values()) == {"one", "two"}
     assert_same(fresh, finished)
     assert not nodes.stages()
+
+
+@pytest.mark.long
+def test_a_stage_that_fits_nowhere_fails_at_once(nodes: Nodes, project: TinyProject, monkeypatch: pytest.MonkeyPatch):
+    nodes.ensure()
+    monkeypatch.chdir(project.folder)
+    project.run("dvc", "remote", "add", "--default", "store", str(project.folder / "store"))
+    with Cluster(nodes.address) as cluster:
+        status, lines = cluster.run("train@lstm", Resources(cpus=2), print)
+    assert status == 1
+    assert re.match(r"error: no node has room for cpus=2 gpus=0.0 memory_gb=None. Largest nodes: 1 CPU, ", lines[0])
 
 
 @pytest.mark.long

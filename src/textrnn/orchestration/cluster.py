@@ -108,6 +108,7 @@ class Cluster:
     """
 
     def __init__(self, address: str | None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
             from ray.util.queue import Queue
@@ -131,7 +132,8 @@ class Cluster:
         self._lines, self._listeners = Queue(actor_options={"num_cpus": 0}), dict[str, Listener]()
         self._tasks: set[Any] = set()
         self._alone, self._is_open = threading.Lock(), True
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
         self.pool = ThreadPoolExecutor(LANES)
 
     @property
@@ -147,6 +149,7 @@ class Cluster:
         for task in list(self._tasks):
             self._ray.cancel(task)
         self.pool.shutdown(cancel_futures=True)
+        self._listening.join(timeout=10)
         self._ray.shutdown()
 
     def run(self, stage: str, resources: Resources, on_line: Listener) -> tuple[int, list[str]]:
@@ -155,10 +158,16 @@ class Cluster:
         `on_line` is called with each line as it comes, the first names the node.
         """
         self._listeners[stage] = on_line
+        memory = int((resources.memory_gb or 0) * GIGABYTE)
+        wanted = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        if not any(all(node.get(what, 0) >= least for what, least in wanted.items()) for node in nodes):
+            largest = ", ".join(f"{max(node.get(what, 0) for node in nodes):.0f} {what}" for what in wanted)
+            return 1, [f"error: no node has room for {resources}. Largest nodes: {largest}. See docs/scaling.md."]
         options = {
             "num_cpus": resources.cpus,
             "num_gpus": resources.gpus,
-            "memory": resources.memory_gb and int(resources.memory_gb * GIGABYTE),
+            "memory": memory or None,
             "max_retries": RETRIES,
             "name": stage,
         }
@@ -176,13 +185,14 @@ class Cluster:
             return 1, [f"error: {first_line(getattr(error, 'cause', None) or error)}"]
         finally:
             self._tasks.discard(running)
+            del self._listeners[stage]
 
     def _listen(self) -> None:
         """Gives the lines that come from all nodes to the listeners of their stages."""
         with suppress(self._ray.exceptions.RayError):  # the cluster is gone, and so is what ran there
             while self._is_open:
                 for stage, line in self._lines.get_nowait_batch(self._lines.qsize()):
-                    self._listeners[stage](line)
+                    self._listeners.get(stage, str)(line)  # it may have ended just now
                 time.sleep(0.2)
 
 

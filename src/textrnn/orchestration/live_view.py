@@ -76,7 +76,9 @@ class LiveView(Progress):
             self._running[stage] = task
 
     def line(self, stage: str, text: str) -> None:
-        """`stage` printed a line."""
+        """`stage` printed a line; one that has ended is ignored."""
+        if stage not in self._running:
+            return
         if search := SEARCH.match(text):
             done, total, news = search.groups()
             self.update(self._running[stage], completed=int(done) / int(total), epoch=news)
