@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import faults
@@ -12,8 +11,8 @@ SAMPLE = ("kill", "kill-parent", "kill-sync", "interrupt", "at-once", "cache", "
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[faults.Undisturbed]:
-    yield faults.undisturbed(tmp_path_factory.mktemp("undisturbed"))
+def reference(tmp_path_factory: pytest.TempPathFactory) -> faults.Undisturbed:
+    return faults.undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.long
