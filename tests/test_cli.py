@@ -51,6 +51,12 @@ def test_jobs_must_be_positive(tmp_path):
     assert "--jobs" in done.stderr
 
 
+def test_an_address_needs_the_engine_that_it_belongs_to(tmp_path):
+    done = textrnn(tmp_path, "repro", "--address", "one:6379")
+    assert done.returncode == 1
+    assert done.stderr == "error: --address one:6379 is that of a Ray cluster: add --engine ray.\n"
+
+
 def test_start_up_imports_nothing_heavy():
     code = (
         "import sys, textrnn.cli; "

@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tiny_project import Result, TinyProject, make_project
+import yaml
+from tiny_project import PROJECT, Result, TinyProject, make_project
 
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
@@ -225,3 +226,10 @@ def test_checkpoints_are_copied_when_they_change_and_found_elsewhere(
     forget(saved.name)
     Saved(elsewhere, "abc/train@lstm.tar")
     assert not elsewhere.exists()
+
+
+def test_files_for_clusters_are_well_formed():
+    """No more can be said of them where there is no Slurm and no Kubernetes."""
+    subprocess.run(["bash", "-n", PROJECT / "deploy" / "slurm.sbatch"], check=True)
+    job = yaml.safe_load((PROJECT / "deploy" / "kuberay.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")

@@ -133,3 +133,18 @@ def test_a_signal_ends_the_stage_and_what_would_come_after(number: int, status: 
     assert not [each for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     assert Path("cleaned").exists() != is_stubborn
     assert "Running stage 'sleeps':" in text and "Running stage 'after':" not in text
+
+
+def test_a_stage_ends_with_the_process_that_ran_it() -> None:
+    """Else a second call would collide with it."""
+    with subprocess.Popen([sys.executable, "-c", SUPERVISES], stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not Path("started").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, running = psutil.wait_procs(below, timeout=60)
+    assert len(below) >= 2
+    assert not [each for each in running if each.status() != psutil.STATUS_ZOMBIE]
+    assert Path("cleaned").exists()

@@ -77,6 +77,8 @@ def repro(
     address: Annotated[str | None, typer.Option(help="The Ray cluster's; by default RAY_ADDRESS, or one here.")] = None,
 ) -> None:
     """Bring the active study up to date and show its leaderboard."""
+    if address is not None and engine != "ray":
+        raise TextrnnError(f"--address {address} is that of a Ray cluster: add --engine ray.")
     if study is not None:
         from textrnn.config.studies import activate
 

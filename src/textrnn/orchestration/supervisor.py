@@ -1,4 +1,7 @@
-"""Runs DVC, and below it the stages, so that none outlives this process, unless that is killed (SIGKILL)."""
+"""Runs DVC, and below it the stages, so that none outlives this process.
+
+Where that is killed (SIGKILL), DVC's processes notice it, and stop the stages: see `dvc.Worker`.
+"""
 
 import signal
 import threading

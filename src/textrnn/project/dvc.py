@@ -97,7 +97,8 @@ def works_without_git() -> bool:
 class Worker:
     """A DVC process that runs one command after the other, in a session of its own.
 
-    A terminal's Ctrl-C does not reach it. A command that is being run ends by itself once its stage has ended.
+    A terminal's Ctrl-C does not reach it. A command that is being run ends by itself once its stage has ended, and a
+    stage is stopped once the process has ended that made this worker.
     """
 
     def __init__(self) -> None:
