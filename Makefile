@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all backends lint docs ui serve promote verify bench profile faults lock clean
+.PHONY: help env repro test test-all backends lint docs ui serve promote verify bench profile lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -78,9 +78,6 @@ bench: $(READY) ## measure against the usual ways: reports/benchmarks.md (DATA=f
 
 profile: $(READY) ## repeat the study in a copy and draw where its time goes: reports/profile.svg (JOBS=N, STUDY=name)
 	@python -m benchmarks.profile --jobs $(JOBS) $(if $(STUDY),--study "$(STUDY)")
-
-faults: $(READY) ## break a tiny study in many ways, and write what was lost: docs/reliability.md (more than an hour)
-	@python tests/faults.py
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --universal --generate-hashes --extra cpu --extra dev --extra docs --extra ray \
