@@ -112,6 +112,7 @@ class Cluster:
         try:
             import ray
             from ray.util.queue import Queue
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
         except ImportError:
             raise TextrnnError("--engine ray needs Ray: `pip install -e '.[cpu,ray]'`.") from None
         if default_remote() is None:
@@ -129,7 +130,10 @@ class Cluster:
                 f"no Ray cluster at {where}: {first_line(error)}. `ray status` shows whether it runs."
             ) from None
         self._ray, self._checkout = ray, ray.put(checkout)
-        self._lines, self._listeners = Queue(actor_options={"num_cpus": 0}), dict[str, Listener]()
+        # Here, or it would be lost with whatever node it is on.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._lines = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self._listeners: dict[str, Listener] = {}
         self._tasks: set[Any] = set()
         self._alone, self._is_open = threading.Lock(), True
         self._listening = threading.Thread(target=self._listen, daemon=True)
