@@ -22,7 +22,7 @@ ELSEWHERE = {
     "dvc exp": ("tests/test_pipeline.py", 'dvc("exp", "run", "--queue"'),
     "dvc push": ("tests/test_tracking_data_check.py", 'project.dvc("push"'),
     "dvc pull": ("tests/test_retraining_story.py", 'project.dvc("pull", "--quiet", "--allow-missing")'),
-    "dvc queue start": ("tests/test_pipeline.py", 'dvc("queue", "start", "-j", "2")'),
+    "dvc queue start": ("tests/test_pipeline.py", '"dvc", "queue", "start", "-j", "2"'),
     "dvc remote add": (
         "tests/test_retraining_story.py",
         'dvc("remote", "add", "--quiet", "--default", "bucket", "s3://',
