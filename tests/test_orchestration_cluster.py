@@ -113,10 +113,10 @@ def wait_until(condition: Callable[[], Any]) -> Any:
 
 
 def ended(result: Result) -> dict[str, str]:
-    """The node on which each stage ended, as the terminal shows it."""
+    """The node on which each stage ended, as the terminal shows it: `[1/6] train@lstm on two done in 3 s`."""
     lines = [line.split() for line in result.lines if line.startswith("[")]
-    assert all(word == "done" for *_, word in (line[:5] for line in lines)), result
-    return {line[1]: line[3] for line in lines}
+    assert all("done" in line for line in lines), result
+    return {line[1]: line[3] if line[2] == "on" else "" for line in lines}
 
 
 def assert_same(project: TinyProject, serial: TinyProject) -> None:
