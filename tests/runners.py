@@ -30,7 +30,7 @@ needs_gitlab_ci_local = pytest.mark.skipif(
 
 
 def actions() -> Iterator[str]:
-    """Each pinned action of the workflows: the folder of what stands in for it."""
+    """Each pinned action of the workflows: the folder of the action that replaces it."""
     for workflow in (PROJECT / ".github" / "workflows").glob("*.yml"):
         for job in yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values():
             for used in (step["uses"] for step in job["steps"] if "uses" in step):
@@ -81,7 +81,7 @@ class Team(Repository):
         }
 
     def run(self, command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-        """Runs a runner in a clone; what it says stays beside the clone."""
+        """Runs a runner in a clone; its output is kept next to the clone."""
         done = subprocess.run(
             command,
             cwd=folder,

@@ -19,7 +19,8 @@ from tiny_project import PARAMS, TinyProject
 
 from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.repro import check_folder, diverged
+from textrnn.orchestration.folder import check_folder
+from textrnn.orchestration.repro import diverged
 
 STUBBORN = """\
 import signal, sys, time

@@ -1,7 +1,7 @@
 """The workflows as a runner reads them, whole: GitHub's by `act`, GitLab's by `gitlab-ci-local`.
 
 What a forge has is here in small: git over HTTP that takes pushes with a token only, and comments. DVC's remote and the
-MLflow server are real. docs/retraining.md says what stands in for what, and what no runner can run.
+MLflow server are real. docs/retraining.md reports what is replaced by what, and what no runner can run.
 """
 
 from __future__ import annotations

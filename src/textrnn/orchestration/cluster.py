@@ -207,7 +207,7 @@ def _work(checkout: Checkout, stage: str, reads: list[str], lock: str, cpus: int
     def on_line(line: str) -> None:
         if line.strip():
             printed.append(line)
-            lines.actor.put_nowait.remote((stage, line))  # without waiting: who waits lends his cores to another task
+            lines.actor.put_nowait.remote((stage, line))  # not waited for: Ray gives the cores of a waiting task away
 
     on_line(f"on {_node()}")
     commands = (

@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from textrnn.config.catalog import load_catalog
@@ -24,15 +23,14 @@ from textrnn.config.params import Params, load_params
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.cluster import LANES, Cluster
+from textrnn.orchestration.folder import alone
 from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.schedule import PARALLEL, in_order, relative_cost, run_of
 from textrnn.orchestration.supervisor import Stopped, Supervisor
 from textrnn.process import JOBS
-from textrnn.project import dvc, git
+from textrnn.project import dvc
 from textrnn.project.prune import prune, prune_lock
 from textrnn.project.remote import DOWNLOAD, lacks_only_downloads, locked_stages, pull, restore
-
-LOCK = Path(".dvc/tmp/textrnn.lock")
 
 BUSY_SECONDS = 600
 """How long a stage is tried again whose files another DVC process reads or writes."""
@@ -106,7 +104,7 @@ def _working(
     os.environ[JOBS] = str(jobs)
     # The supervisor stops DVC before the pool waits for the threads that run it; Ray sets a handler of its own before.
     with (
-        _alone(),
+        alone(),
         connect() if connect else nullcontext() as cluster,
         ThreadPoolExecutor(jobs) as pool,
         Supervisor() as supervisor,
@@ -116,32 +114,6 @@ def _working(
         except Stopped:
             console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
             raise
-
-
-def check_folder() -> None:
-    """Raises a `TextrnnError` where the current folder is not a project's top folder."""
-    for needed in (Path("dvc.yaml"), Path(".dvc")):
-        if not needed.exists():
-            raise TextrnnError(f"{needed}: not in {Path.cwd()}. Run this in the project's top folder, a git clone.")
-    if not Path("dvc.yaml").read_bytes().strip():
-        raise TextrnnError("dvc.yaml is empty. `git restore dvc.yaml` brings back what is committed.")
-    reason = git.failure(Path(), "rev-parse", "--git-dir")
-    if reason is not None and not dvc.works_without_git():
-        raise TextrnnError(f"DVC needs git here: {reason}. Or do without: `dvc config core.no_scm true`.")
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keeps a second call out of the folder."""
-    check_folder()
-    LOCK.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(LOCK, blocking=False):
-            yield
-    except Timeout:
-        raise TextrnnError(
-            f"another `textrnn repro` is at work in {Path.cwd()}. Wait until it is done, or stop it."
-        ) from None
 
 
 @dataclass

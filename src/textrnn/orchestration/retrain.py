@@ -19,8 +19,9 @@ from rich.console import Console
 
 from textrnn.config.ensemble import MEMBERS
 from textrnn.errors import TextrnnError
+from textrnn.orchestration.folder import check_folder
 from textrnn.orchestration.pull_request import Effort, forbidden, report
-from textrnn.orchestration.repro import Work, check_folder, diverged, is_due, repro
+from textrnn.orchestration.repro import Work, diverged, is_due, repro
 from textrnn.project import dvc, git
 from textrnn.project.origin import RESULTS
 from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, override, pull
