@@ -29,6 +29,7 @@ ELSEWHERE = {
     ),
     "dvc remote modify": ("tests/test_retraining_story.py", 'dvc("remote", "modify", "bucket", "endpointurl"'),
     "dvc repro --pull --allow-missing": ("src/textrnn/orchestration/repro.py", '"--pull", "--allow-missing"'),
+    "make audit": ("tests/test_audit.py", '["bash", PROJECT / ".ci" / "audit"'),
     "make backends": (".ci/run", "make backends"),
     "make bench": ("tests/test_benchmarks.py", '[sys.executable, "-m", "benchmarks"'),
     "make docs": (".ci/run", "make docs"),

@@ -98,7 +98,10 @@ def test_what_needs_no_repository_of_a_team_runs_targets_that_make_has(workflow:
         )
         assert done.returncode == 0, done.stderr
         said += done.stdout
-    expected = {"ci": ["-m pytest\n", "-m sphinx ", "bash .ci/backends\n"], "from-zero": ["-m textrnn verify "]}
+    expected = {
+        "ci": ["-m pytest\n", "-m sphinx ", "bash .ci/backends\n", "bash .ci/audit\n"],
+        "from-zero": ["-m textrnn verify "],
+    }
     for words in expected[workflow]:
         assert words in said
 
@@ -160,7 +163,8 @@ def test_gitlab_posts_a_report_with_the_token_out_of_sight(tmp_path: Path) -> No
 def test_gitlab_runs_the_same_commands() -> None:
     assert gitlab_script("test") == "make test-all PYTHON=python\nmake docs"
     assert gitlab_script("backends") == "make backends PYTHON=python"
+    assert gitlab_script("audit") == "make audit PYTHON=python"
     assert gitlab_script("promote").splitlines()[-1] == "make promote"
     assert gitlab_script("from-zero").splitlines()[-1] == "make verify"
-    for job in ("test", "backends", "retrain", "promote", "from-zero"):
+    for job in ("test", "backends", "audit", "retrain", "promote", "from-zero"):
         assert subprocess.run(["bash", "-n"], input=gitlab_script(job), text=True).returncode == 0

@@ -37,6 +37,7 @@ include_patterns = ["docs/*.md"]
 """,
     "docs/index.md": "# One page\n",
     ".ci/backends": "test -x .venv/bin/python && echo the backends are tested\n",
+    ".ci/audit": "command -v pip-audit && echo the packages are audited\n",
 }
 """What the targets of make that `ci.yml` runs find in the tiny project, where one file is checked for types."""
 
@@ -109,9 +110,9 @@ def test_ci(team: Team) -> None:
     before = refs(team)
     done = team.github("ci", "push", {"ref": "refs/heads/main"})
     assert done.status == 0, done.log
-    assert done.jobs == dict.fromkeys(["test 3.11", "test 3.12", "test 3.13", "backends"], "success")
+    assert done.jobs == dict.fromkeys(["test 3.11", "test 3.12", "test 3.13", "backends", "audit"], "success")
     assert [done.log.count(words) for words in ("1 passed", "open site/index.html")] == [3, 3]
-    assert done.log.count("the backends are tested") == 1
+    assert [done.log.count(words) for words in ("the backends are tested", "the packages are audited")] == [1, 1]
     assert refs(team) == before
 
 
@@ -196,7 +197,7 @@ def detached(team: Team, branch: str) -> Path:
     return folder
 
 
-EVERY_CHANGE = ["backends", "test: [3.11]", "test: [3.12]", "test: [3.13]"]
+EVERY_CHANGE = ["audit", "backends", "test: [3.11]", "test: [3.12]", "test: [3.13]"]
 
 
 @needs_gitlab_ci_local
