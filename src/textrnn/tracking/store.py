@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from textrnn.errors import TextrnnError
 from textrnn.project.origin import PATCH, Origin
+from textrnn.project.secrets import without_secrets
 from textrnn.tracking.record import Tags, TrackedRun
 
 for chatty in ("alembic", "mlflow"):  # what they raise is reported, once
@@ -125,7 +126,7 @@ class Store:
         if datasets:
             self.client.log_inputs(run_id, [_dataset(*item) for item in datasets.items()])
         if patch:
-            self.client.log_text(run_id, patch, PATCH)
+            self.client.log_text(run_id, without_secrets(patch), PATCH)
         return run_id
 
     def log_metrics(self, run_id: str, rows: Iterable[Row], now: int | None = None) -> None:
