@@ -46,6 +46,7 @@ class Registry:
 
     def __init__(self, **aliases: Any) -> None:
         self.aliases = aliases
+        self.versions = [each for each in aliases.values() if each]
 
     def get_model_version_by_alias(self, name: str, alias: str) -> Any:
         return self.aliases[alias]
@@ -60,7 +61,7 @@ class Registry:
         self._version(number).description = description
 
     def _version(self, number: str) -> Any:
-        return next(each for each in self.aliases.values() if each and each.version == number)
+        return next(each for each in self.versions if each.version == number)
 
 
 def promote(monkeypatch: pytest.MonkeyPatch, client: Registry, is_recorded: bool = True, **options: Any) -> Decision:
@@ -104,6 +105,8 @@ def test_the_alias_moves_when_the_gate_says_so(
     assert about.startswith(f"About it.\n\n{GATE}\n\n")
     assert (decision.reason in about and "level 0.05 and with a margin of 2 points" in about) == (not dry_run)
     assert ("Not asked yet." in about) == dry_run
+    is_replaced = client.versions[1].description.endswith("**Replaced by version 2.**")
+    assert is_replaced == (outcome == "promoted" and not dry_run)
 
 
 def test_a_challenger_that_is_not_as_good_as_registered_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:

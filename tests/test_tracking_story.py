@@ -107,6 +107,17 @@ def test_sync_says_what_it_did_and_does_nothing_the_second_time(site: Site) -> N
     assert (site.project.folder / "mlflow.db").exists() == (not site.variables)
 
 
+@on_a_server
+def test_a_first_sync_takes_few_requests(site: Site) -> None:
+    """Over a network each costs: the default study, 107 runs and 78 models, has to be there in a minute."""
+    log = site.project.folder.with_name("server.log").read_text(encoding="utf-8", errors="replace")
+    client = site.client()
+    (experiment,) = [each.experiment_id for each in client.search_experiments() if each.name == "tiny/snippets"]
+    runs, models = len(client.search_runs([experiment])), len(client.search_logged_models([experiment]))
+    print(f"{log.count('HTTP/1')} requests for {runs} runs and {models} models")
+    assert log.count("HTTP/1") < 15 * runs + 18 * models
+
+
 @in_the_default_store
 def test_a_parent_shows_pictures_mistakes_and_files(site: Site) -> None:
     client = site.client()
@@ -134,6 +145,9 @@ def test_each_seed_has_one_model_with_its_metrics(site: Site) -> None:
     assert "valid_accuracy" in {metric.key for metric in model.metrics}
     experiment = client.get_experiment_by_name("tiny/snippets")
     assert len(client.search_logged_models([experiment.experiment_id])) == 6
+    assert (model.params["cell"], model.params["seed"]) == ("lstm", "1")
+    about = model.tags["mlflow.note.content"]
+    assert about.startswith("`lstm`, seed 1.\n\n### Scores") and "### Confusion on test" in about
 
 
 @in_the_default_store

@@ -86,7 +86,7 @@ def chosen_model(run: str | None, seed: int | None) -> Iterator[tuple[str, Path]
 
     with tempfile.TemporaryDirectory() as scratch:
         with readable_mlflow_errors():
-            found = champion_model(Path.cwd(), load_study(), Path(scratch))
+            found = champion_model(Path.cwd(), load_study(), Path(scratch), "name a run with --run")
         yield found
 
 

@@ -31,8 +31,14 @@ def summary(board: pd.DataFrame) -> list[str]:
 
 
 def answer(board: pd.DataFrame) -> str:
-    """Returns what beats NB-SVM, in a sentence."""
-    return _against_nb_svm(nb_svm(board), board[board["rank"].notna()])
+    """Returns in short whether something beats NB-SVM, and what ranks first."""
+    ranked = board[board["rank"].notna()]
+    first = (
+        ""
+        if ranked.empty
+        else f"First: `{ranked.iloc[0]['experiment']}`, {score_text(ranked.iloc[0], 'test_accuracy')} %."
+    )
+    return " ".join(filter(None, [_against_nb_svm(nb_svm(board), ranked, details=False), first]))
 
 
 def to_terminal(board: pd.DataFrame, width: int = 80) -> Table:
@@ -149,7 +155,7 @@ def _against_others(ranked: pd.DataFrame) -> str:
     return f"On the test split it {listed}." if parts else ""
 
 
-def _against_nb_svm(bar: pd.Series | None, ranked: pd.DataFrame) -> str:
+def _against_nb_svm(bar: pd.Series | None, ranked: pd.DataFrame, details: bool = True) -> str:
     if bar is None:
         return "The study has no NB-SVM baseline, so nothing shows what a linear model reaches here."
     if ranked.empty:
@@ -167,7 +173,8 @@ def _against_nb_svm(bar: pd.Series | None, ranked: pd.DataFrame) -> str:
         for verdict, text in (("unclear", "cannot be told apart from it"), ("worse", "worse"))
         if verdict in verdicts
     ]
-    return f"{who} {'beats' if better <= 1 else 'beat'} {reach} beyond chance: {', '.join(parts)}."
+    sentence = f"{who} {'beats' if better <= 1 else 'beat'} {reach} beyond chance"
+    return f"{sentence}: {', '.join(parts)}." if details else f"{sentence}."
 
 
 def _counted(ranked: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -71,8 +72,19 @@ class ReportSource(Source):
         return run_id
 
     def complete(self, store: Store, record: Recorded) -> None:
-        """Adds the report's files."""
+        """Adds the report's files, and for the view its first picture."""
         upload(store, record.parent.info.artifact_uri, self.path)
+        scores = self.path / "scores.csv"
+        if not scores.is_file():
+            return
+        from PIL import Image  # deferred, as what draws: a `sync` without a new report needs neither
+
+        from textrnn.report.plots.draw import leaderboard_as_png
+
+        with TemporaryDirectory() as scratch:
+            file = leaderboard_as_png(Path(scratch), self.board, pd.read_csv(scores))
+            with Image.open(file) as picture:
+                store.client.log_image(record.parent.info.run_id, picture, key=view.PICTURE, step=0)
 
 
 def find_report(project: Path, params: Params, shown: Shown) -> ReportSource | None:
@@ -98,8 +110,8 @@ def show(store: Store, params: Params, shown: Shown, report: ReportSource | None
     if report is None:
         note = "There is no report of these runs yet: `make repro` writes it."
     else:
-        where = f"`reports/{params.study}/index.html`"  # MLflow shows two lines, and the rest after a click
-        note = f"{answer(report.board)} The report: the run `{REPORT}`, or {where}."
+        where = f"`reports/{params.study}/index.html`"  # MLflow shows a line, and the rest after a click
+        note = f"{answer(report.board)} Report: the run `{REPORT}`, or {where}."
     known = store.client.get_experiment(store.experiment_id).tags
     for key, value in ((KIND, "custom_model_development"), (NOTE, note), (view.TAG, view.envelope())):
         if known.get(key) != value:

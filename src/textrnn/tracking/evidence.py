@@ -58,7 +58,12 @@ def tags(project: Path, corpus: str, run: RunFolder, seed: int) -> dict[str, str
 
 
 def page(run: RunFolder, seed: int, about: str, corpus: str, version: str) -> str:
-    """Returns a version's description, Markdown, before the gate has seen it.
+    """Returns a version's description, Markdown, before the gate has seen it. Arguments as of `model_page`."""
+    return f"{model_page(run, seed, about, corpus, version)}\n\n{GATE}\n\nNot asked yet: `textrnn promote`."
+
+
+def model_page(run: RunFolder, seed: int, about: str, corpus: str, version: str) -> str:
+    """Returns a model's description, Markdown: its scores, with intervals and calibration, and its confusion on test.
 
     Args:
         about: a sentence about the run.
@@ -85,13 +90,12 @@ def page(run: RunFolder, seed: int, about: str, corpus: str, version: str) -> st
     ]
     return "\n\n".join(
         [
-            f"`{run.name}`, seed {seed}. {about}",
+            f"`{run.name}`, seed {seed}. {about}".rstrip(),
             "### Scores",
             _table(rows),
             "### Confusion on test",
             _table(confusion),
             f"Corpus `{corpus}`, version `{version}`: DVC's hash of `{CORPUS}`, as in `dvc.lock`.",
-            f"{GATE}\n\nNot asked yet: `textrnn promote`.",
         ]
     )
 
@@ -106,6 +110,11 @@ def decided(description: str, decision: Decision, rule: Promotion | None) -> str
             f"{100 * rule.margin:g} points (`promotion` in `params.yaml`)."
         )
     return "\n\n".join([description.partition(GATE)[0].rstrip(), GATE, *parts]).lstrip()
+
+
+def replaced(description: str, by: str) -> str:
+    """Returns the description of a version that was champion, and that the version `by` has replaced."""
+    return f"{description}\n\n**Replaced by version {by}.**".lstrip()
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -30,7 +30,7 @@ from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
 from textrnn.run_folder import RunFolder
-from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page
+from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page, replaced
 from textrnn.tracking.evidence import tags as tags_of
 from textrnn.tracking.record import PARENT
 from textrnn.tracking.runs import current_run, registered_name, scores, versions
@@ -168,6 +168,9 @@ def promote(project: Path, params: Params, dry_run: bool = False) -> Decision:
     if decision.outcome != "unchanged" and not dry_run:
         if decision.outcome == "promoted":
             client.set_registered_model_alias(name, CHAMPION, challenger.version)
+            if champion is not None:
+                page_before = replaced(champion.description or "", challenger.version)
+                client.update_model_version(name, champion.version, page_before)
         client.set_model_version_tag(name, challenger.version, "promotion", decision.reason)
         verdict = decided(challenger.description or "", decision, params.promotion if champion else None)
         client.update_model_version(name, challenger.version, verdict)
@@ -280,12 +283,15 @@ def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split:
     return split.select("id").join(rows, on="id", how="left", maintain_order="left")
 
 
-def champion_model(project: Path, params: Params, folder: Path) -> tuple[str, Path]:
+def champion_model(project: Path, params: Params, folder: Path, instead: str = "") -> tuple[str, Path]:
     """Fetches the champion's saved model into `folder`; returns what it is and its path.
+
+    Args:
+        instead: what else to do, where there is no champion.
 
     Raises `TextrnnError`: there is no champion.
     """
-    client, champion = _champion(project, params)
+    client, champion = _champion(project, params, instead)
     what = f"{champion.tags['experiment']}, seed {champion.tags['seed']}, version {champion.version} of {champion.name}"
     return what, download(client, champion, folder)
 
@@ -313,11 +319,13 @@ def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVer
     return client, _by_alias(client, registered_name(params.corpus), CHAMPION)
 
 
-def _champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion]:
+def _champion(project: Path, params: Params, instead: str = "") -> tuple[MlflowClient, ModelVersion]:
     client, champion = find_champion(project, params)
     if champion is None:
-        name = registered_name(params.corpus)
-        raise TextrnnError(f"the registry has no {name}@{CHAMPION}. Run `textrnn register`, then `textrnn promote`.")
+        name, other = registered_name(params.corpus), f", or {instead}" if instead else ""
+        raise TextrnnError(
+            f"the registry has no {name}@{CHAMPION}. Run `textrnn register`, then `textrnn promote`{other}."
+        )
     return client, champion
 
 

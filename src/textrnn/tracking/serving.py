@@ -17,7 +17,7 @@ import mlflow
 import pandas as pd
 import polars as pl
 import yaml
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities import Run as MlflowRun
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -25,7 +25,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from textrnn.modeling.predictor import output_columns
 from textrnn.project.source_code import import_closure
 from textrnn.run_folder import RunFolder
-from textrnn.tracking.evidence import CORPUS, SPLITS, measures
+from textrnn.tracking.evidence import CORPUS, SPLITS, measures, model_page
 from textrnn.tracking.source import models_of
 from textrnn.tracking.store import DIGEST_LENGTH, Store
 from textrnn.tracking.upload import upload
@@ -92,7 +92,7 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
 def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: MlflowRun, corpus: str) -> None:
     client, name, run_id = store.client, f"{run.name}-{seed}", child.info.run_id
     known = models_of(client, child)
-    model = known[0] if known else client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
+    model = known[0] if known else _create_model(store, name, run, seed, child, corpus)
     # Not `Model.load`, which finds no file below a folder with a percent sign in its name.
     description = Model.from_dict(yaml.safe_load((package / "MLmodel").read_text(encoding="utf-8")))
     description.model_uuid = description.model_id = model.model_id
@@ -118,3 +118,14 @@ def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: Ml
     client.log_batch(run_id, metrics=metrics)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _create_model(store: Store, name: str, run: RunFolder, seed: int, child: MlflowRun, corpus: str) -> LoggedModel:
+    """Returns a new logged model, whose page says what it is and how good."""
+    return store.client.create_logged_model(
+        store.experiment_id,
+        name=name,
+        source_run_id=child.info.run_id,
+        params={key: str(value) for key, value in {**run.params, "seed": seed}.items()},
+        tags={"mlflow.note.content": model_page(run, seed, "", child.data.tags["corpus"], corpus)},
+    )

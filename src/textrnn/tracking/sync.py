@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
+from mlflow.entities import RunTag
 
 from textrnn.config.params import Params
 from textrnn.run_folder import RunFolder
@@ -139,8 +140,8 @@ def _keep_one(store: Store, name: str, source: Source, same: list[Recorded], don
     (done.restored if synced else done.created).append(name)
     kept = str(synced[0].parent.info.run_id) if synced else source.create(store, same)
     source.complete(store, read_record(store, kept))
-    for tag, value in ((ARTIFACTS, contents(store, read_record(store, kept))), (SYNCED, source.digest)):
-        store.client.set_tag(kept, tag, value)
+    marks = {ARTIFACTS: contents(store, read_record(store, kept)), SYNCED: source.digest}
+    store.client.log_batch(kept, tags=[RunTag(key, value) for key, value in marks.items()])
     return kept
 
 

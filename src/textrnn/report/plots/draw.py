@@ -54,6 +54,12 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
                 save(folder, f"search_{name}", knobs(name, more))
 
 
+def leaderboard_as_png(folder: Path, board: pd.DataFrame, scores: pd.DataFrame) -> Path:
+    """Writes the picture `leaderboard` into `folder`, for what shows no SVG."""
+    with drawing():
+        return save(folder, "leaderboard", leaderboard(board, scores), "png")
+
+
 def run(folder: Path, model: str, tables: Mapping[str, pd.DataFrame], by_length: pd.DataFrame) -> None:
     """Writes the pictures of a single run: those with a panel per run, and `accuracy_by_length`.
 

@@ -92,10 +92,14 @@ def drawing() -> Iterator[None]:
         log.setLevel(before)
 
 
-def save(folder: Path, name: str, figure: Figure) -> None:
-    """Writes `folder/name.svg`, without a date, with fonts that have the letters of its text."""
-    metadata = {"Date": None, "Creator": None, "Title": name.replace("_", " ")}
-    lettering.write(figure, lambda: figure.savefig(folder / f"{name}.svg", format="svg", metadata=metadata))
+def save(folder: Path, name: str, figure: Figure, kind: str = "svg") -> Path:
+    """Writes `folder/name.svg` (or `.png`), without a date, with fonts that have the letters of its text."""
+    file, title = folder / f"{name}.{kind}", name.replace("_", " ")
+    more: dict[str, Any] = (
+        {"metadata": {"Title": title, "Date": None, "Creator": None}} if kind == "svg" else {"dpi": 144}
+    )
+    lettering.write(figure, lambda: figure.savefig(file, format=kind, **more))
+    return file
 
 
 def percent(value: float, _position: float) -> str:
