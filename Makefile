@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all backends audit lint docs ui serve promote verify bench profile lock clean
+.PHONY: help env repro test test-all backends packages audit lint docs ui serve promote verify bench profile lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test-all: $(READY) lint ## lint, types, and every test: what CI runs
 
 backends: $(READY) ## install Keras' other backends, JAX and PyTorch, into .venv-backends and test them
 	@bash .ci/backends
+
+packages: ## install what the long tests need besides Python packages: PostgreSQL, Chromium, gitlab-ci-local (Debian, Ubuntu)
+	@bash .ci/packages
 
 audit: $(READY) ## look up known vulnerabilities of the packages in requirements.lock (needs the network)
 	@bash .ci/audit

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "make docs": (".ci/run", "make docs"),
     "make env": (".ci/run", "make env"),
     "make lint": ("Makefile", "test-all: $(READY) lint"),
+    "make packages": (".ci/run", "make packages"),
     "make promote": ("tests/test_retraining_story.py", 'script("promote", "promote"'),
     "make test": (".ci/run", "make test-all"),
     "make verify": ("tests/test_orchestration_verify.py", "verify("),

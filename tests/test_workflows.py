@@ -99,7 +99,7 @@ def test_what_needs_no_repository_of_a_team_runs_targets_that_make_has(workflow:
         assert done.returncode == 0, done.stderr
         said += done.stdout
     expected = {
-        "ci": ["-m pytest\n", "-m sphinx ", "bash .ci/backends\n", "bash .ci/audit\n"],
+        "ci": ["bash .ci/packages\n", "-m pytest\n", "-m sphinx ", "bash .ci/backends\n", "bash .ci/audit\n"],
         "from-zero": ["-m textrnn verify "],
     }
     for words in expected[workflow]:
@@ -161,7 +161,7 @@ def test_gitlab_posts_a_report_with_the_token_out_of_sight(tmp_path: Path) -> No
 
 
 def test_gitlab_runs_the_same_commands() -> None:
-    assert gitlab_script("test") == "make test-all PYTHON=python\nmake docs"
+    assert gitlab_script("test") == "make packages\nmake test-all PYTHON=python\nmake docs"
     assert gitlab_script("backends") == "make backends PYTHON=python"
     assert gitlab_script("audit") == "make audit PYTHON=python"
     assert gitlab_script("promote").splitlines()[-1] == "make promote"

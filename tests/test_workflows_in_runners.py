@@ -36,6 +36,7 @@ root_doc = "docs/index"
 include_patterns = ["docs/*.md"]
 """,
     "docs/index.md": "# One page\n",
+    ".ci/packages": "echo nothing is installed here\n",
     ".ci/backends": "test -x .venv/bin/python && echo the backends are tested\n",
     ".ci/audit": "command -v pip-audit && echo the packages are audited\n",
 }
