@@ -9,7 +9,10 @@ from pathlib import Path
 from tiny_project import PROJECT
 
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
-PROGRAMS = ("cat", "dvc", "git", "make", "mlflow", "optuna-dashboard", "pip", "python", "rm", "sha256sum", "textrnn")
+PROGRAMS = (
+    *("cat", "curl", "docker", "dvc", "git", "kubectl", "make", "mlflow", "npm", "optuna-dashboard", "pip", "python"),
+    *("pytest", "ray", "rm", "sbatch", "sha256sum", "textrnn"),
+)
 """What a command in a sentence begins with. In a block of its own any program is one."""
 
 NO_COMMANDS = ("dvc.yaml", "h", "ids", "params.yaml,", "runs/<name>/")
