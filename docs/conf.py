@@ -34,6 +34,7 @@ smartquotes = False  # it would make one dash of the two before an option
 toc_object_entries = False
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["html_image"]  # for the width of a picture
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
@@ -69,6 +70,8 @@ def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
         "commands": reference.commands,
         "targets": lambda: reference.targets(PROJECT / "Makefile"),
     }
+    if study := re.fullmatch(r"reports/(.+)/data_quality", docname):
+        source[0] = re.sub(r"^# .*", rf"\g<0>, study {study[1]}", source[0], count=1)
     text = re.sub(r"<!-- here the site lists all (\w+) -->", lambda found: generated[found[1]](), source[0])
     source[0] = re.sub(
         r"```mermaid\n(.*?)```", lambda found: f"<figure>{diagram.svg(found[1])}</figure>", text, flags=re.DOTALL
