@@ -135,14 +135,30 @@ def losses_and_logits(cell: str) -> list[float]:
 
 def learned_accuracy() -> float:
     """How much of a test split a GRU gets right that learned from examples whether word 2 is in the text."""
+    from textrnn.modeling.scores import accuracy
+
+    splits, result = learned()
+    return accuracy(splits["test"].labels, result.probabilities["test"])
+
+
+def report_of_learning() -> None:
+    """Prints the losses of each epoch, and how many devices hold the model."""
+    _, result = learned(513)
+    import jax
+
+    losses = [[row["loss"], row["val_loss"]] for row in result.history]
+    print(json.dumps({"losses": losses, "devices": max(len(each.devices()) for each in jax.live_arrays())}))
+
+
+def learned(examples: int = 512) -> tuple[dict[str, Any], Any]:
+    """The splits, and what a training with dropout and averaged weights makes of them."""
     from tiny_models import make_embedding, make_tokens
 
-    from textrnn.modeling.scores import accuracy
     from textrnn.modeling.training import Trainer
 
     rng = np.random.default_rng(0)
     splits = {}
-    for split, size in {"train": 512, "valid": 64, "test": 512}.items():
+    for split, size in {"train": examples, "valid": 64, "test": 512}.items():
         texts = [rng.integers(3, 20, 6 if row % 2 else 12) for row in range(size)]
         labels = rng.integers(0, 2, size)
         for text, label in zip(texts, labels, strict=True):
@@ -152,7 +168,7 @@ def learned_accuracy() -> float:
         cell="gru", units=8, dropout=0.1, ema=0.5, learning_rate=0.02, batch_size=32, epochs=4, early_stopping=4
     )
     result = Trainer(experiment, splits, lambda seed: make_embedding(seed, words=20, dimension=8), 2).run(0)
-    return accuracy(splits["test"].labels, result.probabilities["test"])
+    return splits, result
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +207,23 @@ def test_another_backend_computes_as_tensorflow_does(backend: str, saved: Path, 
         pytest.skip(f"{backend} is not installed: pip install -e '.[{backend}]'")
     found = printed("report", str(saved), **{**PROCESSOR, "KERAS_BACKEND": backend})
     assert_alike(found, expected, values=1e-4, probabilities=1e-5)
+
+
+def test_two_devices_learn_what_one_does() -> None:
+    """Two that JAX makes of the processor. The last batch of an epoch, of one text, has no halves."""
+    if find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install -e '.[jax]'")
+    on_jax = {**PROCESSOR, "KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    one, two = (printed("report_of_learning", **on_jax, TEXTRNN_DEVICES=devices) for devices in ("1", "2"))
+    assert (one["devices"], two["devices"]) == (1, 2)
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=0, atol=1e-4)
+
+
+def test_more_devices_than_there_are_are_refused() -> None:
+    with pytest.raises(AssertionError, match=r"TEXTRNN_DEVICES=2: Keras distributes a training with JAX alone .* tens"):
+        printed("report_of_learning", **PROCESSOR, TEXTRNN_DEVICES="2")
+    with pytest.raises(AssertionError, match=r"must be a number of devices, 1 or more. Received: 'all'"):
+        printed("report_of_learning", **PROCESSOR, TEXTRNN_DEVICES="all")
 
 
 def test_mixed_precision_learns_as_much(saved: Path, expected: dict[str, Any]) -> None:

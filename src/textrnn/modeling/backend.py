@@ -92,6 +92,34 @@ elif name == "torch":
 elif name == "jax":
     import jax
 
+
+def _share_batches(devices: int) -> None:
+    """Has each of so many devices compute its part of every batch, with a copy of the model (Keras' own distribution).
+
+    A batch that cannot be cut into equal parts, as the last of an epoch, is computed whole by each of them.
+    """
+
+    class Shares(keras.distribution.DataParallel):
+        def get_data_layout(self, data_shape: tuple[int, ...]) -> Any:
+            if data_shape[0] % devices == 0:
+                return super().get_data_layout(data_shape)
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+    present = keras.distribution.list_devices() if name == "jax" else []
+    if len(present) < devices:
+        raise TextrnnError(
+            f"TEXTRNN_DEVICES={devices}: Keras distributes a training with JAX alone (KERAS_BACKEND=jax, here {name}), "
+            f"which sees {len(present)} devices. Lower it, or show JAX more of them."
+        )
+    keras.distribution.set_distribution(Shares(devices=present[:devices]))
+
+
+wanted = os.environ.get("TEXTRNN_DEVICES", "1")
+if not wanted.isdecimal() or int(wanted) < 1:
+    raise TextrnnError(f"TEXTRNN_DEVICES must be a number of devices, 1 or more. Received: {wanted!r}.")
+if int(wanted) > 1:
+    _share_batches(int(wanted))
+
 jit_compile = name == "jax"  # without it JAX takes a second per step; the others would compile for each batch shape
 on_gpu_tensorflow = name == "tensorflow" and bool(tensorflow.config.list_physical_devices("GPU"))
 on_cpu_tensorflow = name == "tensorflow" and not on_gpu_tensorflow
