@@ -18,7 +18,7 @@ from textrnn.search.progress import Progress
 from textrnn.search.proposals import Trial
 from textrnn.search.result import write
 from textrnn.search.storage import Storage
-from textrnn.search.trainings import TRAINING, Inputs, Record, Workers
+from textrnn.search.trainings import TRAINING, Inputs, Record, Workers, alone
 from textrnn.stage import run_stage, write_folder
 
 
@@ -34,21 +34,22 @@ def main(plan: Path, tokens: Path, embeddings: Path, result: Path, checkpoints: 
     # More trials continue the same search.
     tried = settings.model_dump(mode="json", exclude={"search": {"trials"}})
     asked = _digest({"key": key, "vectors": vectors, "settings": tried})
-    storage = Storage(project_folder(), f"{study.study}/{name}", asked, search)
-    record = Record(checkpoints, key)
     trials: list[Trial] = []
     progress = Progress(search, start, trials)
+    with alone(checkpoints):
+        storage = Storage(project_folder(), f"{study.study}/{name}", asked, search)
+        record = Record(checkpoints, key)
 
-    def on_batch(batch: list[Trial]) -> None:
-        storage.add(batch)
-        record.delete_checkpoints()
+        def on_batch(batch: list[Trial]) -> None:
+            storage.add(batch)
+            record.delete_checkpoints()
 
-    with (
-        write_folder(result) as folder,
-        Workers(_jobs(), inputs, record, progress) as workers,
-    ):
-        halving = Halving(search, start, workers.train, on_batch, trials)
-        write(folder, name, halving, halving.run())
+        with (
+            write_folder(result) as folder,
+            Workers(_jobs(), inputs, record, progress) as workers,
+        ):
+            halving = Halving(search, start, workers.train, on_batch, trials)
+            write(folder, name, halving, halving.run())
 
 
 def _libraries() -> dict[str, list[str]]:

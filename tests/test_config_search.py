@@ -66,6 +66,10 @@ def test_a_search_has_defaults_and_names_no_stage_twice(tmp_path: Path) -> None:
             {"space": {"teacher": {"choices": ["lstm"]}}},
             "searches.tuned.space.teacher: no search asks a teacher: delete",
         ),
+        (
+            {"space": {"held_out": {"low": 0.0, "high": 0.5}}},
+            "space.held_out: trials with other texts to train and valid",
+        ),
         ({"sampler": "grid"}, "searches.tuned.sampler: Input should be 'tpe', 'random', 'qmc' or 'cmaes'"),
         ({"trials": 5}, "trials 5 must be a multiple of batch 2: change one of them"),
         ({"trials": 0}, "searches.tuned.trials: Input should be greater than or equal to 1"),

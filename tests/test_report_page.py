@@ -106,8 +106,8 @@ def test_sections_are_in_the_order_in_which_a_reviewer_asks(html: str) -> None:
         "ensembles",
         "published",
         "protocol",
-        "search",
         "language-models",
+        "search",
         "knobs",
         "effects",
         "data-size",
@@ -323,6 +323,13 @@ def _html(folder: Path, report: Report) -> str:
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_language_model_needs_no_search(study: tuple[Path, Report], tmp_path: Path) -> None:
+    tables = {name: table for name, table in study[1].tables.items() if not name.startswith("search")}
+    empty = {name: table.head(0) for name, table in study[1].tables.items() if name.startswith("search")}
+    html = _html(tmp_path, replace(study[1], tables={**tables, **empty}))
+    assert "Language models after their last epoch" in html and 'id="search"' not in html
+
+
 def test_says_why_nothing_is_shown(tmp_path: Path) -> None:
     page.write(tmp_path, empty_report(tmp_path))
 
@@ -428,8 +435,8 @@ def test_the_short_report_is_a_part_of_the_page(study: tuple[Path, Report], html
         "Ensembles",
         "Published figures and ours",
         "What the validation adds",
-        "Search",
         "Language models",
+        "Search",
         "What a factor is worth",
         "Accuracy by the number of training texts",
         "How to reproduce it",

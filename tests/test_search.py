@@ -93,12 +93,33 @@ def test_any_number_of_processes_and_any_kill_give_the_same_bytes(project: TinyP
             assert process.wait() == -signal.SIGKILL
     assert _trainings(record) < TRAININGS
     with at_work(project, 2) as process:
+        while not _children(process.pid):
+            time.sleep(0.02)
+        second = project.run(*command(project), ok=False)
+        assert second.status == 1
+        assert "error: another process is at work on the search in checkpoints/tuned" in second.text
         text, _ = process.communicate(timeout=900)
     assert process.returncode == 0, text
     assert bytes_of(project.folder / "runs/search@tuned") == found[1]
     done = Counter((line["training"], len(line["is"]["history"])) for line in map(json.loads, _lines(record)[1:]))
     assert set(done.values()) == {1}, "a training that was finished is not repeated"
     assert not [folder for folder in record.parent.iterdir() if folder.is_dir()], "no checkpoint is left"
+
+
+@pytest.mark.long
+def test_dvc_lock_is_the_same_for_any_number_of_processes_and_after_a_kill(project: TinyProject) -> None:
+    planned(project)
+    locks = {}
+    for jobs in ("1", "2", "8"):
+        own = project.copy(project.folder.with_name(f"with {jobs}"))
+        if jobs == "2":
+            with at_work(own, 2) as process:
+                while not _children(process.pid):
+                    time.sleep(0.02)
+        own.run("dvc", "repro", "--quiet", "winner@tuned", TEXTRNN_JOBS=jobs)
+        locks[jobs] = own.read("dvc.lock")
+    assert locks["1"] == locks["2"] == locks["8"]
+    assert "search@tuned" in locks["1"] and "winner@tuned" in locks["1"]
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from textrnn.config.experiment import Experiment
 from textrnn.config.search import Search
 from textrnn.errors import TextrnnError
 from textrnn.search.halving import Halving
+from textrnn.search.proposals import CUT, Trial, outcome
 from textrnn.search.result import SearchResult, write
 
 
@@ -40,6 +41,15 @@ def test_the_best_third_of_each_rung_goes_on_and_is_not_trained_again() -> None:
     assert winner.outcome == "finished"
     assert winner.value == min(trial.value for trial in trained if trial.outcome == "finished" and trial.value)
     assert len(lab.epochs) == 2 * (9 + 3 * 2 + 6)
+
+
+def test_a_sampler_learns_values_by_rung_so_epochs_make_no_trial_better() -> None:
+    """Optuna takes a trial that was pruned at a later step for the better one."""
+    trials = [
+        Trial(0, 0, {}, {}, None, CUT, "", {2: 0.5, 4: 0.4}),
+        Trial(1, 0, {}, {}, None, CUT, "", {3: 0.6, 9: 0.5}),
+    ]
+    assert [outcome(trial)[2] for trial in trials] == [{1: 0.5, 2: 0.4}, {1: 0.6, 2: 0.5}]
 
 
 def test_what_the_rules_refuse_is_reported_and_not_trained() -> None:

@@ -12,6 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 from textrnn.config.experiment import Experiment
 from textrnn.config.validation import Count, Name, Seed, Strict
 
+NEVER = {
+    "teacher": "no search asks a teacher",
+    "held_out": "trials with other texts to train and validate on cannot be compared",
+}
+"""Settings that are not searched, and why."""
+
 
 class Knob(Strict):
     """The values that a search tries of one setting of an experiment: `choices`, or those from `low` to `high`.
@@ -164,8 +170,8 @@ def _check_knob(where: str, key: str, knob: Knob) -> None:
         close = get_close_matches(key, Experiment.model_fields, 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(Experiment.model_fields)}"
         raise ValueError(f"{where}: an experiment has no such setting. {hint}")
-    if key == "teacher":
-        raise ValueError(f"{where}: no search asks a teacher: delete it")
+    if key in NEVER:
+        raise ValueError(f"{where}: {NEVER[key]}: delete it")
     for value in (*knob.choices, *knob.bounds):
         if reason := breaks_rule(key, value):
             raise ValueError(f"{where}: {value!r} breaks the setting's own rule: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from statistics import fmean
 
 from textrnn.config.experiment import Experiment
 from textrnn.config.search import Search
@@ -21,7 +22,9 @@ class Progress:
         self._total, self._trials = search.planned_epochs(start), trials
         self._epochs: dict[str, int] = {}
         self._running: list[int] = []
-        self._lowest: tuple[float, int] | None = None
+        self._values: dict[
+            int, tuple[int, list[float]]
+        ] = {}  # of each trial at its last rung: epochs, a value per seed
 
     def start(self, task: Task) -> None:
         """A training starts."""
@@ -33,7 +36,8 @@ class Progress:
         self.known(task, training)
         failure = training.failure_until(task.until)
         result = failure or f"{training.kept(task.experiment, task.until)['val_loss']:.4f} after epoch {task.until}"
-        lowest = f"lowest {self._lowest[0]:.4f} (trial {self._lowest[1]}), " if self._lowest else ""
+        means = [(fmean(values), trial) for trial, (_, values) in self._values.items()]
+        lowest = "lowest {:.4f} (trial {}), ".format(*min(means)) if means else ""
         cut = sum(trial.outcome == CUT for trial in self._trials)
         running = f", running: {', '.join(map(str, sorted(self._running)))}" if self._running else ""
         done = min(sum(self._epochs.values()), self._total)
@@ -44,5 +48,7 @@ class Progress:
         """A training is done, perhaps by a process before this one."""
         self._epochs[task.key] = task.until  # also if it stopped early: nothing is left to do
         if not training.failure_until(task.until):
+            until, values = self._values.get(task.trial, (0, []))
+            known = values if until == task.until else []
             value = float(training.kept(task.experiment, task.until)["val_loss"])
-            self._lowest = min(self._lowest or (value, task.trial), (value, task.trial))
+            self._values[task.trial] = task.until, [*known, value]

@@ -97,9 +97,9 @@ class Proposals:
         """Lets the sampler learn from a batch; every trial has an outcome."""
         for trial in trials:
             asked = self._asked.pop(trial.number)
-            state, value, values_at = outcome(trial)
-            for epochs, at_rung in values_at.items():
-                asked.report(at_rung, epochs)
+            state, value, by_rung = outcome(trial)
+            for rung, at_rung in by_rung.items():
+                asked.report(at_rung, rung)
             self._study.tell(asked, value, state)
 
     def _propose(self, batch: int) -> Trial:
@@ -125,14 +125,16 @@ class Proposals:
 
 
 def outcome(trial: Trial) -> tuple[TrialState, float | None, dict[int, float]]:
-    """Returns what Optuna learns of a trial: its state, its value, and its values by epochs.
+    """Returns what Optuna learns of a trial: its state, its value, and its values by rung, from 1.
 
-    What diverged is pruned without a value, so a sampler avoids it like the worst.
+    Its samplers hold a trial that was cut later for the better one. By epochs, one with more of them would be that even
+    if it was cut at the same rung. What diverged is pruned without a value, so a sampler avoids it like the worst.
     """
+    by_rung = dict(enumerate(trial.values_at.values(), 1))
     if trial.outcome == FINISHED:
-        return TrialState.COMPLETE, trial.value, trial.values_at
+        return TrialState.COMPLETE, trial.value, by_rung
     state = TrialState.FAIL if trial.outcome == REFUSED else TrialState.PRUNED
-    return state, None, {} if trial.outcome == DIVERGED else trial.values_at
+    return state, None, {} if trial.outcome == DIVERGED else by_rung
 
 
 def distributions(search: Search) -> dict[str, BaseDistribution]:

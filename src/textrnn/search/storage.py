@@ -92,12 +92,12 @@ class Storage:
 
 
 def _frozen(trial: Trial, search: Search) -> optuna.trial.FrozenTrial:
-    state, value, values_at = outcome(trial)
+    state, value, by_rung = outcome(trial)
     return optuna.create_trial(
         state=state,
         value=value,
         params=trial.proposed,
         distributions=distributions(search),
-        intermediate_values=values_at,
+        intermediate_values=by_rung,
         user_attrs={"outcome": trial.outcome, "reason": trial.reason},
     )

@@ -16,12 +16,16 @@ import signal
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock, Timeout
 
 from textrnn.config.experiment import Experiment
 from textrnn.errors import TextrnnError
@@ -57,6 +61,28 @@ class Inputs:
     def name(self, task: Task) -> str:
         """Returns the name of a training in the record and among the checkpoints."""
         return hashlib.sha256(f"{task.key} {dict(self.vectors)[task.experiment.embedding]}".encode()).hexdigest()[:32]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of what a search keeps in `folder`, such as one whose `dvc repro` was killed.
+
+    Raises:
+        TextrnnError: another process is in it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TextrnnError(
+            f"another process is at work on the search in {folder}, perhaps of a call that was killed. Wait until it "
+            "is done, or stop it: what it has trained is kept."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Record:
