@@ -11,8 +11,9 @@ from tiny_project import PARAMS
 
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import load_params
-from textrnn.config.search import Search, is_whole, off_value
+from textrnn.config.search import NEVER, Search, breaks_rule, is_whole, off_value
 from textrnn.errors import TextrnnError
+from textrnn.search.proposals import Proposals
 
 TUNED = {"start": "lstm", "space": {"units": {"low": 2, "high": 8}}, "trials": 4, "batch": 2, "rungs": 2}
 
@@ -124,6 +125,20 @@ def test_every_setting_can_be_searched() -> None:
     assert off_value("schedule") is off_value("class_weights") is off_value("layer_rate_decay") is None
     with pytest.raises(LookupError):
         off_value("units")
+
+
+@pytest.mark.parametrize("key", sorted(Experiment.model_fields.keys() - NEVER.keys() - {"embedding"}))
+def test_each_setting_goes_through_a_search(key: str) -> None:
+    """With the value that the start has, and another one that its rule allows."""
+    start = Experiment(embedding="any", layers=2, epochs=9, unlabelled_batch=1)
+    present = getattr(start, key)
+    values = (True, False, 1, 2, 3, 0.1, 0.2, "start", "left", "gru", "max", "balanced", "linear", "rmsprop")
+    other = next(each for each in values if each != present and breaks_rule(key, each) is None)
+    search = Search(start="lstm", space={key: {"choices": [present, other]}}, trials=4, batch=4, rungs=1)
+    search.check("searches.tuned", start)
+    trials = Proposals(search, start).batch(0)
+    assert {str(trial.values[key]) for trial in trials} <= {str(present), str(other)}
+    assert all(getattr(trial.experiment, key) == trial.values[key] for trial in trials if trial.experiment)
 
 
 def test_rungs_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def test_write_folder_leaves_nothing_of_a_failure(tmp_path: Path, error: type[Ba
         fail()
     assert list(tmp_path.iterdir()) == [folder]
     assert [path.name for path in folder.iterdir()] == ["old"]
+
+
+def test_a_full_disk_is_named_with_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), readable_errors(), write_folder(tmp_path / "lstm"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'lstm'}: No space left on device. Make room there")
 
 
 def test_only_file(tmp_path: Path) -> None:

@@ -99,7 +99,11 @@ def write_folder(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         fresh = Path(scratch) / folder.name
         fresh.mkdir()
-        yield fresh
+        try:
+            yield fresh
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # an error of writing, such as a full disk, has none
+            raise
         if folder.exists():
             folder.rename(Path(scratch) / "replaced")
         fresh.rename(folder)
