@@ -21,7 +21,7 @@ def make_model(folder: Path, name: str, **settings: bool) -> PretrainedFolder:
         for epoch, loss in ((1, 5.0), (2, 2 * np.log(2)))
     ]
     (folder / name).mkdir()
-    write_pretrained(folder / name, about, history, [np.full((3, 2), place) for place in range(12)])
+    write_pretrained(folder / name, about, history, [np.full((3, 2), float(place)) for place in range(12)])
     return PretrainedFolder.load(folder / name)
 
 

@@ -147,7 +147,8 @@ def test_a_new_setting_that_is_off_changes_no_plan_and_no_run(
     after = now()
     assert not concerned(before, after)
 
-    others = {"seeds": [0], "classes": [], "inputs": {}, "fingerprint": "", "parameters": {}, "flops": {}}
+    others = {"seeds": [0], "classes": [], "inputs": {}, "fingerprint": ""}
+    others |= {"parameters": {"total": 1}, "flops": {"training": 1.0, "prediction": 1.0}}
     (folder / "run.json").write_text(json.dumps({**old, **others}))
     assert RunFolder.load(folder).params == load_params().experiments["lstm"].model_dump()
 

@@ -194,7 +194,7 @@ def test_a_file_that_breaks_its_format_is_refused(
         (npy(np.ones((2, 3), "f4")), parquet(list(VECTORS)), "3 words, 3 dimensions.*holds float32 .2, 3."),
         (npy(np.ones((3, 3), "i4")), parquet(list(VECTORS)), "holds int32"),
         (npy(np.ones((3, 3), "f4"))[:-1], parquet(list(VECTORS)), "the matrix ends too early"),
-        (b"the 1 2 3", parquet(list(VECTORS)), "member 'm' is no NumPy array"),
+        (b"the 1 2 3", parquet(list(VECTORS)), "magic string is not correct.*a NumPy array"),
         (npy(np.ones((3, 3), "f4")), parquet(["the", None, "good"]), "one column of words, without gaps"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_matrix_that_does_not_fit_its_words_is_refused(
     tmp_path: Path, matrix: bytes, words: bytes, finding: str
 ) -> None:
     path = write(tmp_path / "a.whl", {"m": matrix, "w": words})
-    with pytest.raises(TextrnnError, match=f"(?s)a.whl: .*{finding}.*choose another source"):
+    with pytest.raises(TextrnnError, match=f"(?s)a.whl.*{finding}.*choose another source"):
         read_vectors(path, make_entry("npy", member="m", words="w"), WORDS)
 
 

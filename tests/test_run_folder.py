@@ -98,7 +98,7 @@ def test_a_run_whose_every_seed_failed_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_baseline_has_no_history(tmp_path: Path) -> None:
-    write_run(tmp_path, make_run(kind="baseline", seeds=[0]), [make_rows(0, "valid")], [])
+    write_run(tmp_path, make_run(kind="baseline", params={"kind": "majority"}, seeds=[0]), [make_rows(0, "valid")], [])
     assert not (tmp_path / "history.csv").exists()
     assert RunFolder.load(tmp_path).history.empty
 

@@ -71,7 +71,7 @@ def test_an_embedding_runs_nothing(finished: TinyProject, tmp_path: Path, mark: 
     for each in folder.iterdir():
         (tmp_path / each.name).write_bytes(each.read_bytes())
     np.save(tmp_path / file, planted(mark), allow_pickle=True)
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(TextrnnError, match=r"damaged.*pickle"):
         Embedding.load(tmp_path)
     assert not mark.exists()
 
@@ -83,14 +83,14 @@ def test_a_model_runs_nothing(finished: TinyProject, tmp_path: Path, mark: Path,
     with np.load(tmp_path / "weights.npz") as arrays:
         names = arrays.files
     np.savez(tmp_path / "weights.npz", **dict.fromkeys(names, planted(mark)))
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(TextrnnError, match=r"damaged.*pickle"):
         Predictor(tmp_path)
     assert not mark.exists()
 
 
 def test_layers_of_a_language_model_run_nothing(tmp_path: Path, mark: Path) -> None:
     np.savez(tmp_path / LAYERS, kernel=planted(mark))
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(TextrnnError, match=r"damaged.*pickle"):
         read_layers(tmp_path)
     assert not mark.exists()
 

@@ -130,5 +130,5 @@ def test_a_half_merged_file_of_a_run_is_named_with_the_way_out(
     run = make_run(tmp_path, "lstm", epochs=2)
     file = run.path / name
     file.write_bytes(b"<<<<<<< HEAD\n" + file.read_bytes() + b"=======\n>>>>>>> other\n")
-    with pytest.raises(TextrnnError, match=rf"{name} is not what a stage wrote: .* `dvc checkout --force .*lstm`"):
+    with pytest.raises(TextrnnError, match=rf"{name} is damaged: .* `dvc checkout --force .*lstm`"):
         read(RunFolder.load(run.path))

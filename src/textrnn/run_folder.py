@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
+from textrnn.arrays import read_parquet
 from textrnn.config.experiment import OFF
-from textrnn.errors import TextrnnError, first_line
+from textrnn.errors import TextrnnError, readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,14 +113,16 @@ class RunFolder(Run):
         file = path / "run.json"
         if not file.is_file():
             raise TextrnnError(f"{path} holds no finished run (no run.json). Run `dvc repro`.")
-        try:
-            content = json.loads(file.read_bytes())
+        with readable(file, _restore(path)):
+            data = file.read_bytes()
+            content = json.loads(data)
             content.pop("status", None)
+            TypeAdapter(Run).validate_json(data, strict=True)
             if content["kind"] == "experiment":  # a setting that is newer than the run was off
                 content["params"] = {**OFF, **content["params"]}
-            return cls(**content, path=path)
-        except (LookupError, ValueError, TypeError, AttributeError) as error:
-            raise _damaged(file, error) from None
+            run = cls(**content, path=path)
+            run.model, run.cost, run.flops["training"], run.failure
+            return run
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -126,20 +130,26 @@ class RunFolder(Run):
         import pandas as pd
 
         file = self.path / "history.csv"
-        try:
+        with readable(file, _restore(self.path)):
             table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
             return table.astype({**dict.fromkeys(MEASURES, float), "seed": int, "epoch": int})
-        except (ValueError, KeyError) as error:
-            raise _damaged(file, error) from None
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
         """Columns `seed, split, id, label, probability (list<float32> [classes])`."""
         file = self.path / "predictions.parquet"
-        try:
-            return pl.read_parquet(file, glob=False)
-        except pl.exceptions.PolarsError as error:
-            raise _damaged(file, error) from None
+        with readable(file, _restore(self.path)):
+            table = read_parquet(file.read_bytes())
+            if dict(table.schema) != PREDICTION_SCHEMA:
+                raise ValueError(f"its columns are {dict(table.schema)}")
+            each = table["probability"]
+            if sum(table.null_count().row(0)) or not (each.list.len() == len(self.classes)).all():
+                raise ValueError(f"a row lacks a value, or one of {len(self.classes)} probabilities")
+            if not table["label"].is_between(0, len(self.classes) - 1).all():
+                raise ValueError("a label is none of the classes")
+            if not each.explode(empty_as_null=False).is_finite().fill_null(False).all():
+                raise ValueError("a probability is no number")
+            return table
 
     def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Returns ids, labels `int32 [examples]` and probabilities `float32 [examples, classes]`."""
@@ -153,11 +163,9 @@ class RunFolder(Run):
         return np.array([probabilities.argmax(axis=1) == labels for _, labels, probabilities in each])
 
 
-def _damaged(file: Path, error: Exception) -> TextrnnError:
-    return TextrnnError(
-        f"{file} is not what a stage wrote: {first_line(error)}. Restore it with `dvc checkout --force {file.parent}`; "
-        f"if DVC's cache lacks it, delete {file.parent} and run `dvc repro`."
-    )
+def _restore(folder: Path) -> str:
+    way = f"Restore it with `dvc checkout --force {folder}`"
+    return f"{way}; if DVC's cache lacks it, delete {folder} and run `dvc repro`."
 
 
 def write_run(folder: Path, run: Run, predictions: Sequence[pl.DataFrame], history: Sequence[dict[str, Any]]) -> None:

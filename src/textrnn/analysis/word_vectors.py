@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from textrnn.analysis.run_tables import DIGITS
+from textrnn.arrays import read_arrays
 from textrnn.embeddings.matrix import Embedding
+from textrnn.errors import readable
 from textrnn.modeling.model_files import EMBEDDING
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import UNKNOWN, Vocabulary
@@ -108,8 +110,9 @@ def analogies(embeddings: Mapping[str, Embedding], vocabulary: Vocabulary) -> pd
 
 def trained_embedding(run: RunFolder, seed: int, vocabulary: Vocabulary) -> Embedding:
     """Returns the vectors of the words of `vocabulary` after training, in a finished seed of the run."""
-    with np.load(run.path / "model" / str(seed) / "weights.npz", allow_pickle=False) as weights:
-        matrix = weights[EMBEDDING][: len(vocabulary)]
+    file = run.path / "model" / str(seed) / "weights.npz"
+    with readable(file):
+        matrix = read_arrays(file)[EMBEDDING][: len(vocabulary)]
     return Embedding(matrix, np.arange(len(matrix)) > UNKNOWN, float(matrix.std()))
 
 

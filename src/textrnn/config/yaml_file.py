@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import DAMAGE, TextrnnError, first_line, shown
 
 
 class HalfMerged(TextrnnError):
@@ -27,12 +27,12 @@ class _StrictLoader(yaml.SafeLoader):
             where = f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}"
             if not isinstance(key, Hashable):
                 raise TextrnnError(
-                    f"{where}: YAML reads a list or mapping where a name belongs: {key!r}. Put the name in quotation "
-                    "marks, or fill the template in."
+                    f"{where}: YAML reads a list or mapping where a name belongs: {shown(key)}. Put the name in "
+                    "quotation marks, or fill the template in."
                 )
             if key in seen:
                 raise TextrnnError(
-                    f"{where}: {key!r} occurs here a second time. Names are unique: rename or delete one."
+                    f"{where}: {shown(key)} occurs here a second time. Names are unique: rename or delete one."
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     content = parse_yaml(read_text(path), str(path))
     if not isinstance(content, dict):
-        raise TextrnnError(f"{path} must hold a mapping of keys to values. Received: {content!r}")
+        raise TextrnnError(f"{path} must hold a mapping of keys to values. Received: {shown(content)}")
     return content
 
 
@@ -68,6 +68,9 @@ def parse_yaml(text: str, name: str, loader: Any = _StrictLoader) -> Any:
         return yaml.load(stream, loader)
     except yaml.YAMLError as error:
         raise TextrnnError(f"{name} is not valid YAML: {error}") from None
+    except DAMAGE as error:  # such as 2024-13-40, which is no date, or lists that are nested too deep
+        reason = first_line(error)[:200]
+        raise TextrnnError(f"{name} is not valid YAML: {reason}. Correct it, or put the value in quotes.") from None
 
 
 def parse_json(text: str, name: str, way_out: str) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def parse_json(text: str, name: str, way_out: str) -> dict[str, Any]:
     check_merged(text, name)
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TextrnnError(f"{name} is not valid JSON: {error}. {way_out}") from None
     if not isinstance(content, dict):
         raise TextrnnError(f"{name} must hold a JSON object. {way_out}")

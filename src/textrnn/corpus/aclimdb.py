@@ -8,7 +8,7 @@ from typing import cast
 
 import polars as pl
 
-from textrnn.corpus.archive import OF_MACOS, open_member
+from textrnn.corpus.archive import OF_MACOS, TarItem, open_member
 from textrnn.corpus.table_file import NO_CHARACTER, REPLACED, decode
 from textrnn.errors import TextrnnError
 
@@ -19,15 +19,17 @@ _SPLIT = re.compile(r"^(.*?)(?:^|/)((?:train|test)/.*)$")
 _FILM = re.compile(r"tt\d+")
 
 
-def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[pl.DataFrame, dict[str, int]]:
+def read_aclimdb(
+    archive: Path, member: str | None, unlabelled: bool, limit: int
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Returns the reviews as `id, text, label, group, split` (str), and what was skipped or replaced, by reason.
 
     Of two files of one name the later counts, as in any tar. The film of review n is in line n, counted from
-    0, of the `urls_*.txt` of its folder.
+    0, of the `urls_*.txt` of its folder. The tar may unpack to `limit` bytes.
 
     Raises `TextrnnError`: a review's film is unknown, reviews are in two folders, or there are no unlabelled ones.
     """
-    reviews, lists, skipped = _files(archive, member, unlabelled)
+    reviews, lists, skipped = _files(archive, member, unlabelled, limit)
     if unlabelled and not any("/unsup/" in name for name in reviews):
         raise TextrnnError(f"{archive.name}: no unlabelled reviews. Set prepare.unlabelled to false.")
     skipped[REPLACED] += sum(len(NO_CHARACTER.findall(text)) for text in reviews.values())
@@ -50,14 +52,19 @@ def read_aclimdb(archive: Path, member: str | None, unlabelled: bool) -> tuple[p
     return frame.with_columns(text), dict(skipped)
 
 
-def _files(archive: Path, member: str | None, unlabelled: bool) -> tuple[dict[str, str], dict[str, str], Counter[str]]:
+def _files(
+    archive: Path, member: str | None, unlabelled: bool, limit: int
+) -> tuple[dict[str, str], dict[str, str], Counter[str]]:
     """Returns the texts of the reviews and of the lists of films, by path, and what was skipped, by reason."""
     reviews: dict[str, str] = {}
     lists: dict[str, str] = {}
     skipped: Counter[str] = Counter()
     unasked: set[str] = set()
     tops: set[str] = set()
-    with open_member(archive, member, whole=True) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+    with (
+        open_member(archive, member, limit, whole=True) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=TarItem) as tar,
+    ):
         for item in tar:
             path = PurePosixPath(item.name)  # without a leading ./
             if item.isdir():
@@ -108,7 +115,7 @@ def _films(content: str, where: str) -> list[str]:
 
 
 def _text(tar: tarfile.TarFile, item: tarfile.TarInfo) -> str:
-    stream = tar.extractfile(item) if item.isfile() else None
+    stream = tar.extractfile(item) if item.isfile() and not item.issparse() else None
     if stream is None:
         raise TextrnnError(f"{item.name} in the tar is a link or no file. Use the archive as published.")
     return decode(stream.read(), item.name)

@@ -13,6 +13,9 @@ from textrnn.errors import TextrnnError
 from textrnn.stage import only_file
 from textrnn.text.tokenizer import compose
 
+MOST_BYTES = 5_000_000_000
+"""What a corpus may unpack to, unless its entry says otherwise."""
+
 MISSING = ("nan", "none", "null", "n/a", "<na>")
 """How pandas and databases write a missing group or split as text, in any case."""
 
@@ -42,7 +45,7 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
     """
     skipped: dict[str, int]
     if entry.columns is None:
-        frame, skipped = read_aclimdb(archive, entry.member, unlabelled)
+        frame, skipped = read_aclimdb(archive, entry.member, unlabelled, entry.max_bytes or MOST_BYTES)
         frame = frame.with_columns(compose(frame["text"]))
     elif unlabelled:
         raise TextrnnError(
@@ -54,7 +57,7 @@ def read_corpus(archive: Path, entry: CorpusEntry, unlabelled: bool = False) -> 
         sources: list[tuple[str, Source]] = [*(entry.sources or {}).items()] or [("", entry)]
         for split, source in sources:
             file = only_file(archive / split) if split else archive
-            table, replaced = _read_table(file, source.member, entry, entry.columns)
+            table, replaced = _read_table(file, source, entry, entry.columns)
             if split:
                 table = table.with_columns(id=pl.format("{}/{}", pl.lit(split), "id"), split=pl.lit(split))
             tables.append(table)
@@ -111,10 +114,10 @@ def _places(rows: pl.DataFrame) -> str:
     return f"id {ids}" + (f" and {rows.height - 3} more" if rows.height > 3 else "")
 
 
-def _read_table(archive: Path, member: str | None, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, int]:
+def _read_table(archive: Path, source: Source, entry: CorpusEntry, columns: Columns) -> tuple[pl.DataFrame, int]:
     """Returns a table's rows, and how many characters were replaced."""
-    where = f"{archive.name}: {member}" if member else archive.name
-    with open_member(archive, member) as stream:
+    where = f"{archive.name}: {source.member}" if source.member else archive.name
+    with open_member(archive, source.member, source.max_bytes or MOST_BYTES) as stream:
         data = stream.read()
     if not data.strip():
         raise TextrnnError(f"{where}: the file is empty. Check member and source in catalog.yaml.")

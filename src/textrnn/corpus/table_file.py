@@ -5,7 +5,6 @@ beginning, and is a character anywhere else. What would merge or swallow rows is
 """
 
 import codecs
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from textrnn.errors import TextrnnError, first_line
+from textrnn.arrays import read_parquet
+from textrnn.errors import TextrnnError, first_line, is_damage
 from textrnn.text.tokenizer import compose
 
 REPLACED = "character that is none (NUL, half of a surrogate pair), replaced by U+FFFD"
@@ -50,8 +50,10 @@ def read_table(data: bytes, kind: str, where: str) -> tuple[pl.DataFrame, int]:
     """
     if kind == "parquet":
         try:
-            return pl.read_parquet(io.BytesIO(data)), 0
-        except pl.exceptions.PolarsError as error:
+            return read_parquet(data), 0
+        except BaseException as error:  # a panic of polars is no `Exception`
+            if not is_damage(error):
+                raise
             message = f"{where} is not readable as parquet: {first_line(error)}. Check the file and its format."
             raise TextrnnError(message) from None
     text = decode(data, where)
@@ -234,5 +236,5 @@ def _series(name: str, values: list[Any]) -> pl.Series:
     is_object = kinds & {list, dict} or len(kinds) > 1
     try:
         return pl.Series(name, values, pl.Object if is_object else None)
-    except OverflowError:
+    except (OverflowError, TypeError):  # more than 64 bits, or more than 128
         return pl.Series(name, values, pl.Object)

@@ -1,6 +1,7 @@
 """The matrix that a network's embedding starts from: the vocabulary's words, then words that only its source has."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from textrnn.errors import TextrnnError
-from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
+from textrnn.arrays import check_numbers, read_array
+from textrnn.errors import TextrnnError, readable
+from textrnn.text.vocabulary import PADDING, RESERVED, UNKNOWN, Vocabulary
 
 RANDOM_SPREAD = 0.05  # standard deviation of drawn numbers where there are no vectors to estimate it from
 
@@ -92,12 +94,24 @@ class Embedding:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote. Raises `TextrnnError` if there is no embedding."""
+        """Reads what `save` wrote. Raises `TextrnnError` if there is no embedding, or a damaged one."""
         if not (folder / "coverage.json").is_file():
             raise TextrnnError(f"{folder} holds no embedding matrix. Run `dvc repro build_embeddings@{folder.name}`.")
-        coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
-        file_words = tuple((folder / "file_words.txt").read_bytes().decode("utf-8").split("\n")[:-1])
-        return cls(np.load(folder / "matrix.npy"), np.load(folder / "covered.npy"), coverage["spread"], file_words)
+        with readable(folder):
+            coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
+            spread, dimension = coverage["spread"], coverage["dimension"]
+            *file_words, rest = (folder / "file_words.txt").read_bytes().decode("utf-8").split("\n")
+            matrix = check_numbers(read_array(folder / "matrix.npy"), None, dimension, what="matrix.npy")
+            covered = read_array(folder / "covered.npy")
+            if covered.shape != (len(matrix),) or covered.dtype != np.bool_:
+                raise ValueError(f"covered.npy must hold a truth value for each of the {len(matrix)} rows")
+            if rest or len(set(file_words)) < len(file_words) or len(file_words) != coverage["file_words"]:
+                raise ValueError(f"file_words.txt must hold {coverage['file_words']} words, one per line, each once")
+            if len(file_words) + len(RESERVED) > len(matrix):
+                raise ValueError(f"matrix.npy has {len(matrix)} rows, and file_words.txt {len(file_words)} words")
+            if not 0 <= spread < math.inf:
+                raise ValueError(f"spread is a number that is not negative, and it is {spread!r}")
+        return cls(matrix, covered, spread, tuple(file_words))
 
 
 def _spread(rows: np.ndarray) -> float:

@@ -15,13 +15,17 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
-from textrnn.errors import TextrnnError, first_line
+from textrnn.arrays import check_numbers, read_arrays
+from textrnn.errors import TextrnnError, readable
 
 ABOUT, HISTORY, LAYERS = "language_model.json", "history.csv", "layers.npz"
 
 COLUMNS = ("epoch", "loss", "val_loss", "perplexity", "learning_rate", "gradient_norm")
 """Of `history.csv`: `loss` and `val_loss` are nats per word, and `loss` is an estimate where words are sampled."""
+
+_HISTORY = {"epoch": pl.Int64, **dict.fromkeys(COLUMNS[1:], pl.Float64)}
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,12 @@ class PretrainedFolder(Pretrained):
         file = path / ABOUT
         if not file.is_file():
             raise TextrnnError(f"{path} holds no language model (no {ABOUT}). Run `dvc repro pretrain@{path.name}`.")
-        try:
-            history = pl.read_csv(path / HISTORY).select(COLUMNS).to_dicts()
-            return cls(**json.loads(file.read_bytes()), path=path, history=tuple(history))
-        except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-            raise TextrnnError(
-                f"{path} is not what the stage `pretrain` wrote: {first_line(error)}. Restore it with `dvc checkout "
-                f"--force {path}`; if DVC's cache lacks it, delete {path} and run `dvc repro`."
-            ) from None
+        with readable(path):
+            # As bytes: of a path that is missing polars raises an error of its own.
+            history = pl.read_csv((path / HISTORY).read_bytes(), schema_overrides=_HISTORY).select(COLUMNS).to_dicts()
+            content = file.read_bytes()
+            TypeAdapter(Pretrained).validate_json(content, strict=True)
+            return cls(**json.loads(content), path=path, history=tuple(history))
 
 
 def write_pretrained(
@@ -95,5 +97,8 @@ def read_layers(folder: Path) -> list[np.ndarray]:
     file = folder / LAYERS
     if not file.is_file():
         raise TextrnnError(f"{folder} holds no recurrent layers (no {LAYERS}). Run `dvc repro pretrain@{folder.name}`.")
-    with np.load(file, allow_pickle=False) as arrays:
-        return [arrays[name] for name in sorted(arrays.files)]
+    with readable(file):
+        arrays = read_arrays(file)
+        if sorted(arrays) != [f"{place:02d}" for place in range(len(arrays))]:
+            raise ValueError(f"its arrays have the names {', '.join(sorted(arrays))[:80]}, and not 00, 01, …")
+        return [check_numbers(arrays[name], *[None] * arrays[name].ndim, what=name) for name in sorted(arrays)]

@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, compress, count, islice, takewhile
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
@@ -13,13 +14,16 @@ from unicodedata import normalize
 import numpy as np
 import polars as pl
 
+from textrnn.arrays import read_parquet
 from textrnn.config.catalog import VectorsEntry
 from textrnn.corpus.archive import open_member
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, readable
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import RESERVED
 
 _BLOCK = 1 << 20
+_MOST_BYTES = 20_000_000_000  # that a file may unpack to, unless its entry says otherwise: GloVe 840B has 5.6 GB
+_LONGEST_LINE = 1 << 20  # bytes of a line that are read at a time: 4,096 numbers take a tenth
 _AT_ONCE = 1024  # rows parsed together: many, which is fast, but not all, whose text would fill the memory
 _LONGEST_WORD = 1 << 12  # bytes of a word with spaces in a binary file, at most
 
@@ -30,6 +34,11 @@ _CERTAIN = re.compile(
 """The word of nearly every row: the bytes up to the next space are not UTF-8, so numbers have begun."""
 _TEXT = re.compile(rb"[^\x00-\x1f\x7f]{0,%d}" % _LONGEST_WORD)
 _NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+
+_CHECK = (
+    "Check the entry's format, member and dimension in catalog.yaml; "
+    "if they are right, the file is not: choose another source."
+)
 
 _Row = TypeVar("_Row")
 Found = Iterator[tuple[list[int], np.ndarray]]
@@ -76,10 +85,7 @@ class Sought:
 
 def refuse(archive: Path, finding: str) -> NoReturn:
     """Raises the `TextrnnError` that reports what is wrong with `archive`, and what to do."""
-    raise TextrnnError(
-        f"{archive}: {finding}. Check the entry's format, member and dimension in catalog.yaml; "
-        "if they are right, the file is not: choose another source."
-    )
+    raise TextrnnError(f"{archive}: {finding}. {_CHECK}")
 
 
 def _read_text(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought) -> Found:
@@ -93,12 +99,12 @@ def _rows_of_text(
 ) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
     """Yields each word that may be kept with its line's number and the numbers in that line as text."""
     wanted = sought.positions
-    with open_member(archive, entry.member) as stream:
-        row = line = first = stream.readline().removeprefix(codecs.BOM_UTF8)
+    with open_member(archive, entry.member, entry.max_bytes or _MOST_BYTES) as stream:
+        row = line = first = stream.readline(_LONGEST_LINE).removeprefix(codecs.BOM_UTF8)
         promised = _header(archive, entry, first)
         start = 1 if promised is None else 2
         number, blank, with_number = start - 1, 0, 0
-        for number, line in enumerate(chain([first], stream) if promised is None else stream, start):
+        for number, line in enumerate(chain([first] if promised is None else [], _lines(stream)), start):
             if line.count(b" ") == dimension:
                 row, end = line, line.find(b" ")
             elif line.strip():
@@ -175,7 +181,7 @@ def _rows_of_binary(archive: Path, entry: VectorsEntry, width: int, sought: Soug
     The original program ends each row with a line feed, gensim does not. gensim writes words with spaces.
     """
     wanted, ahead = sought.positions, 2 * (_LONGEST_WORD + width)  # enough for a row and the beginning of the next
-    with open_member(archive, entry.member) as stream:
+    with open_member(archive, entry.member, entry.max_bytes or _MOST_BYTES) as stream:
         promised = cast(int, _header(archive, entry, stream.readline(64)))
         length = f"the header promises {promised} vectors of {width} bytes, and the file has another length"
         rest, start, feed = b"", 0, None
@@ -243,7 +249,7 @@ def _end_of_word(archive: Path, rest: bytes, start: int, width: int, feed: bool 
 def _header(archive: Path, entry: VectorsEntry, line: bytes) -> int | None:
     """Returns the number of rows that word2vec's first line promises; None where a `glove` file has no such line."""
     fields = line.split()
-    is_header = len(fields) == 2 and all(field.isdigit() for field in fields)
+    is_header = len(fields) == 2 and all(field.isdigit() and len(field) < 20 for field in fields)
     if entry.format == "glove" and (not is_header or entry.dimension == 1):
         return None
     if not is_header:
@@ -257,18 +263,16 @@ def _header(archive: Path, entry: VectorsEntry, line: bytes) -> int | None:
 def _read_npy(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought) -> Found:
     """NumPy's format, stored by rows or by columns, one of them at a time in memory."""
     tally = count()
-    numbered = zip(_read_words(archive, entry.words), tally, strict=False)
+    numbered = zip(_read_words(archive, entry), tally, strict=False)
     needed = ((word, row) for word, row in numbered if word in sought.positions or sought.room)
     chosen = list(sought.choose(needed))
     found = {row: position for positions, rows in chosen for position, row in zip(positions, rows, strict=True)}
     words = next(tally)
-    with open_member(archive, entry.member) as stream:
+    with open_member(archive, entry.member, entry.max_bytes or _MOST_BYTES) as stream:
         npy = np.lib.format
-        try:
+        with readable(archive, f"Its member {entry.member!r} is to be a NumPy array. {_CHECK}"):
             is_first = npy.read_magic(stream) == (1, 0)
             shape, by_columns, dtype = (npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0)(stream)
-        except ValueError as error:
-            refuse(archive, f"member {entry.member!r} is no NumPy array ({error})")
         if shape != (words, dimension) or dtype.kind != "f":
             refuse(
                 archive,
@@ -288,18 +292,26 @@ def _read_npy(archive: Path, entry: VectorsEntry, dimension: int, sought: Sought
     yield list(found.values()), vectors
 
 
-def _read_words(archive: Path, member: str | None) -> Iterator[bytes]:
-    with open_member(archive, member) as stream:
-        first = stream.readline()
+def _read_words(archive: Path, entry: VectorsEntry) -> Iterator[bytes]:
+    member = entry.words
+    with open_member(archive, member, entry.max_bytes or _MOST_BYTES) as stream:
+        first = stream.readline(_LONGEST_LINE)
         if not first.startswith(b"PAR1"):
-            for line in chain([first.removeprefix(codecs.BOM_UTF8)], stream):
+            for line in chain([first.removeprefix(codecs.BOM_UTF8)], _lines(stream)):
                 yield _nfc(line.removesuffix(b"\n").removesuffix(b"\r"))
             return
-        table = pl.read_parquet(io.BytesIO(first + stream.read()))
+        content = first + stream.read()
+    with readable(archive, f"Its member {member!r} begins as Parquet does. {_CHECK}"):
+        table = read_parquet(content)
     texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
     if len(texts) != 1 or table[texts[0]].null_count():
         refuse(archive, f"member {member!r} must have one column of words, without gaps; it has {table.schema}")
     yield from (_nfc(word.encode()) for word in table[texts[0]])
+
+
+def _lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    """Yields lines, or parts of those that are too long: what has no line feeds would fill the memory."""
+    return iter(partial(stream.readline, _LONGEST_LINE), b"")
 
 
 def _nfc(word: bytes) -> bytes:

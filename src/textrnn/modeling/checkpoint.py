@@ -9,24 +9,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import struct
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from textrnn.arrays import read_arrays
+from textrnn.errors import TextrnnError, readable
 from textrnn.modeling.backend import keras
 
 EPOCH_SECONDS = 30.0
 """How old the last checkpoint must be for one at the end of an epoch or of a seed."""
 STEP_SECONDS = 300.0
 """The same within an epoch."""
-
-DAMAGE = (OSError, EOFError, KeyError, IndexError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)
-"""What reading a damaged archive raises; it has a checksum for each array."""
 
 State = dict[str, Any]
 """What JSON can hold, and NumPy arrays."""
@@ -61,8 +58,9 @@ class Checkpoints:
         if not file.exists():
             return None
         try:
-            key, state = _read(file)
-        except DAMAGE:
+            with readable(file):
+                key, state = _read(file)
+        except (TextrnnError, OSError):
             reason = "is damaged"
         else:
             if key == self._key:
@@ -127,8 +125,7 @@ def _save(file: Path, key: dict[str, str], state: State) -> None:
 
 def _read(file: Path) -> tuple[dict[str, str], State]:
     """Returns the key and the state that `_save` wrote."""
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    arrays = read_arrays(file)
 
     def resolve(value: dict[str, Any]) -> Any:
         return arrays[str(value["array"])] if value.keys() == {"array"} else value

@@ -16,7 +16,12 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from textrnn.arrays import check_numbers, checked_classes, read_arrays
+from textrnn.errors import readable
+
 LINEAR = "linear.json"
+
+MOST_WORDS = 5  # of an n-gram, as in `BaselineParams`
 
 SLICE = 1 << 12  # texts whose n-grams are in memory at a time
 
@@ -51,11 +56,26 @@ class LinearModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote. Raises `FileNotFoundError` if a file is missing."""
-        content = json.loads((folder / LINEAR).read_text(encoding="utf-8"))
-        ngrams = (folder / "ngrams.txt").read_bytes().decode("utf-8").split("\n")[:-1]
-        with np.load(folder / "weights.npz", allow_pickle=False) as file:
-            return cls(tuple(content["classes"]), content["size"], ngrams, file["weights"], file["bias"])
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            TextrnnError: one is damaged, or they were not saved together.
+        """
+        with readable(folder):
+            content = json.loads((folder / LINEAR).read_text(encoding="utf-8"))
+            classes, size = checked_classes(content["classes"]), content["size"]
+            if type(size) is not int or not 1 <= size <= MOST_WORDS:
+                raise ValueError(f"{LINEAR}: size is from 1 to {MOST_WORDS}, and it is {size!r}")
+            ngrams = (folder / "ngrams.txt").read_bytes().decode("utf-8").split("\n")[:-1]
+            if len(set(ngrams)) < len(ngrams):
+                raise ValueError("ngrams.txt: an n-gram occurs twice")
+            arrays = read_arrays(folder / "weights.npz")
+            models = 1 if len(classes) == 2 else len(classes)
+            check_numbers(arrays["weights"], models, len(ngrams), what="weights")
+            # The bias of a class that never occurs is infinite.
+            check_numbers(np.nan_to_num(arrays["bias"], nan=np.nan), models, what="bias")
+        return cls(classes, size, ngrams, arrays["weights"], arrays["bias"])
 
     def probabilities(self, tokens: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes] for tokens list[str] [texts]."""

@@ -4,19 +4,26 @@ An ensemble's model folder holds `ensemble.json`, and a copy of each of its memb
 """
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from textrnn.arrays import check_numbers, read_arrays
 from textrnn.config.experiment import Experiment
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, readable
 from textrnn.text.encoder import TextEncoder
 
 EMBEDDING = "00-embeddings"  # the first of the weights, in any model
 
 ENSEMBLE = "ensemble.json"
+
+_NONE = np.empty((0, 0), np.float32)
+
+_RUN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Member(NamedTuple):
@@ -39,20 +46,37 @@ def write_ensemble(folder: Path, members: Sequence[Member]) -> None:
 
 
 def read_ensemble(folder: Path) -> list[Member]:
-    """Returns the members of the ensemble in the model folder `folder`. Raises `FileNotFoundError` if it is none."""
-    return [Member(**each) for each in json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))["members"]]
+    """Returns the members of the ensemble in the model folder `folder`.
+
+    Raises:
+        FileNotFoundError: it is none.
+        TextrnnError: its file is damaged, or leads out of the folder.
+    """
+    with readable(folder / ENSEMBLE):
+        members = [Member(**each) for each in json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))["members"]]
+        for run, weight, seeds in members:
+            if not _RUN.fullmatch(run):
+                raise ValueError(f"{run!r} is no name of a run")
+            if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+                raise ValueError(f"seeds of {run}: {seeds!r} is no list of seeds")
+            if not weight >= 0:
+                raise ValueError(f"weight of {run}: {weight!r} is not 0 or more")
+        if not math.isclose(total := sum(member.weight for member in members), 1, abs_tol=1e-6):
+            raise ValueError(f"the weights sum to {total}, and not to 1")
+    return members
 
 
 def read_model(folder: Path) -> tuple[dict[str, np.ndarray], TextEncoder, Experiment]:
     """Returns the weights by name, in the model's order, encoder and experiment; raises as `load_model`."""
     try:
-        experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
+        with readable(folder / "experiment.json"):
+            experiment = Experiment.model_validate_json((folder / "experiment.json").read_text(encoding="utf-8"))
         encoder = TextEncoder.load(folder)
-        with np.load(folder / "weights.npz", allow_pickle=False) as file:
-            weights = dict(file)
+        with readable(folder / "weights.npz"):
+            weights = read_arrays(folder / "weights.npz")
+            embedding = check_numbers(weights.get(EMBEDDING, _NONE), None, None, what=EMBEDDING)
     except FileNotFoundError as error:
         raise TextrnnError(f"{folder} holds no saved model: {error.filename} is missing. Run `dvc repro`.") from None
-    embedding = weights.setdefault(EMBEDDING, np.empty((0, 0), np.float32))
     if len(embedding) != len(encoder.vocabulary):
         raise TextrnnError(
             f"{folder}: weights.npz has {len(embedding)} embedding rows and vocabulary.txt {len(encoder.vocabulary)} "

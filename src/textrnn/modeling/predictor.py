@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from textrnn.errors import DAMAGE, REDO, TextrnnError
 from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.forward import Network
 from textrnn.modeling.linear import LINEAR, LinearModel
@@ -33,12 +34,14 @@ class Predictor:
 
     `folder` is `runs/<name>/model/<seed>/`, or a copy of it; `threads` batches are computed at once. Since the
     start, `cut_short` texts were longer than the model reads, and `table` scored `unfamiliar` texts of which the model
-    knows no word. Raises `TextrnnError`: the folder holds no saved model.
+    knows no word. Raises `TextrnnError`: the folder holds no saved model, or a damaged one; that is also found when
+    its probabilities are no numbers.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         threadpool_limits(1, "blas")  # of this process: a thread takes a batch, not a part of a small matrix product
         self.unfamiliar = 0
+        self._folder = folder
         self._model = _load(folder, threads)
         self.classes = self._model.classes
 
@@ -49,7 +52,7 @@ class Predictor:
 
     def probabilities(self, texts: pl.Series) -> np.ndarray:
         """Returns float32 [texts, classes] for `texts` (str, none null); a text without words counts as one unknown."""
-        return self._model.probabilities(tokenize(texts))
+        return self._probabilities(tokenize(texts))
 
     def words(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """Returns how many words each of `texts` (str) has, and how many of these the model knows: int64 [texts]."""
@@ -58,13 +61,20 @@ class Predictor:
     def table(self, texts: pl.Series) -> pl.DataFrame:
         """Returns a row per text with `output_columns`."""
         tokens = tokenize(texts)
-        probabilities = self._model.probabilities(tokens)
+        probabilities = self._probabilities(tokens)
         labels = [self.classes[index] for index in probabilities.argmax(axis=1)]
         words, known = self._words(tokens)
         self.unfamiliar += int((known == 0).sum())
         warnings = ["" if count else UNFAMILIAR for count in known]
         schema = output_columns(self.classes)
         return pl.DataFrame(dict(zip(schema, [labels, *probabilities.T, words, known, warnings], strict=True)), schema)
+
+    def _probabilities(self, tokens: pl.Series) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            probabilities = self._model.probabilities(tokens)
+        if not np.isfinite(probabilities).all():
+            raise TextrnnError(f"{self._folder} is damaged: its probabilities are no numbers. {REDO}")
+        return probabilities
 
     def _words(self, tokens: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         return tokens.list.len().cast(pl.Int64).to_numpy(), self._model.known(tokens)
@@ -102,7 +112,7 @@ class _TrainedNetwork:
         self.classes = self._encoder.classes
         try:
             self._network = Network(self._experiment, list(weights.values()), len(self.classes))
-        except (ValueError, StopIteration):
+        except (*DAMAGE, StopIteration):
             raise mismatch(folder) from None
 
     def probabilities(self, tokens: pl.Series) -> np.ndarray:
@@ -129,6 +139,8 @@ class _Ensemble:
             for each in member.folders
         ]
         self.classes = self._members[0][1].classes
+        if any(model.classes != self.classes for _, model in self._members):
+            raise TextrnnError(f"{folder} is damaged: its members have different classes. {REDO}")
 
     @property
     def cut_short(self) -> int:

@@ -41,7 +41,10 @@ def load_model(folder: Path) -> tuple[keras.Model, TextEncoder, Experiment]:
     Raises `TextrnnError`: files are missing, or do not belong together.
     """
     weights, encoder, experiment = read_model(folder)
-    model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)
+    try:
+        model = build_classifier(experiment, weights[EMBEDDING], len(encoder.classes), seed=0)
+    except (KeyError, ValueError):
+        raise mismatch(folder) from None
     shapes = {name: weight.shape for name, weight in _named(model, model.weights).items()}
     if shapes != {name: array.shape for name, array in weights.items()}:
         raise mismatch(folder)

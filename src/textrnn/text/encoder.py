@@ -8,7 +8,8 @@ from typing import Self
 
 import polars as pl
 
-from textrnn.errors import TextrnnError
+from textrnn.arrays import checked_classes
+from textrnn.errors import TextrnnError, readable
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import PADDING, UNKNOWN, Vocabulary
 
@@ -44,8 +45,9 @@ class TextEncoder:
         path = folder / "encoder.json"
         if not path.is_file():
             raise TextrnnError(f"{path}: no such file. The encode stage writes it: run `dvc repro`.")
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-        return cls(Vocabulary.load(folder / "vocabulary.txt"), tuple(classes))
+        with readable(path):
+            classes = checked_classes(json.loads(path.read_text(encoding="utf-8"))["classes"])
+        return cls(Vocabulary.load(folder / "vocabulary.txt"), classes)
 
 
 def with_known(table: pl.DataFrame, vocabulary: Vocabulary) -> pl.Series:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from textrnn.errors import TextrnnError
+from textrnn.errors import TextrnnError, readable
 
 PADDING = 0
 UNKNOWN = 1
@@ -59,13 +59,14 @@ class Vocabulary:
         """Reads what `save` wrote. Raises `TextrnnError` if `path` holds no vocabulary."""
         if not path.is_file():
             raise TextrnnError(f"{path}: no such file. The encode stage writes it: run `dvc repro`.")
-        words = tuple(path.read_bytes().decode("utf-8").split("\n")[:-1])  # `splitlines` would split at U+0085
-        if words[: len(RESERVED)] != RESERVED or len(set(words)) < len(words):
+        with readable(path):
+            *words, rest = path.read_bytes().decode("utf-8").split("\n")  # `splitlines` would split at U+0085
+        if (*words[: len(RESERVED)],) != RESERVED or len(set(words)) < len(words) or rest:
             raise TextrnnError(
                 f"{path} must hold unique words, one per line, {' and '.join(RESERVED)} first. "
                 f"Received: {', '.join(words[:3])}, … Run the encode stage again."
             )
-        return cls(words)
+        return cls(tuple(words))
 
 
 class SeenWords:
