@@ -33,7 +33,7 @@ SPACE: dict[str, dict[str, Any]] = {
     "spatial_dropout": {"low": 0.0, "high": 0.6},
     "dropout": {"low": 0.0, "high": 0.7},
 }
-TRIALS, FEW = 64, 8
+TRIALS, FEW = 64, 12
 BATCH, RUNGS, REDUCTION = 32, 3, 4
 """Rungs end after 2, 7 and 27 epochs. Two trials of a batch go through all of them: one for each process."""
 
