@@ -177,7 +177,7 @@ def test_a_model_is_code_and_safe_files_with_signature_and_requirements(site: Si
     assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".h5", ".pyc")]
     (archive,) = (folder / "code").iterdir()  # each file is a request
     code = {name.split("/")[1] for name in ZipFile(archive).namelist()}
-    assert code == {"__init__.py", "config", "errors.py", "modeling", "text", "tracking"}
+    assert code == {"__init__.py", "arrays.py", "config", "errors.py", "modeling", "text", "tracking"}
     requirements = (folder / "requirements.txt").read_text().split()
     assert all(re.fullmatch(r"[a-z-]+==[0-9.]+", line) for line in requirements)
     assert {"mlflow", "polars"} < {line.split("==")[0] for line in requirements}

@@ -20,9 +20,9 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from textrnn.arrays import read_parquet
 from textrnn.config.experiment import OFF
 from textrnn.errors import TextrnnError, readable
+from textrnn.parquet_file import read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd

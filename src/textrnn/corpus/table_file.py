@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from textrnn.arrays import read_parquet
 from textrnn.errors import TextrnnError, first_line, is_damage
+from textrnn.parquet_file import read_parquet
 from textrnn.text.tokenizer import compose
 
 REPLACED = "character that is none (NUL, half of a surrogate pair), replaced by U+FFFD"

@@ -14,10 +14,10 @@ from unicodedata import normalize
 import numpy as np
 import polars as pl
 
-from textrnn.arrays import read_parquet
 from textrnn.config.catalog import VectorsEntry
 from textrnn.corpus.archive import open_member
 from textrnn.errors import TextrnnError, readable
+from textrnn.parquet_file import read_parquet
 from textrnn.text.tokenizer import tokenize
 from textrnn.text.vocabulary import RESERVED
 
