@@ -61,6 +61,7 @@ EXCUSED = {
     "pip install optuna-dashboard": "needs the package index",
     "pip install -e '.[cpu,ray": "needs the package index",
     "python -m pytest": "runs one of these tests",
+    "python tests/fuzz.py": "mutates files for minutes; tests/test_fuzz.py runs a sample of each kind",
     "pytest tests/": "runs one of these tests",
     "sbatch": "needs Slurm; tests/test_orchestration_cluster.py checks the file's syntax",
     "kubectl": "needs Kubernetes; tests/test_orchestration_cluster.py checks the file's syntax",

@@ -147,8 +147,8 @@ class RunFolder(Run):
                 raise ValueError(f"a row lacks a value, or one of {len(self.classes)} probabilities")
             if not table["label"].is_between(0, len(self.classes) - 1).all():
                 raise ValueError("a label is none of the classes")
-            if not each.explode(empty_as_null=False).is_finite().fill_null(False).all():
-                raise ValueError("a probability is no number")
+            if each.explode(empty_as_null=False).has_nulls():
+                raise ValueError("a probability is missing")
             return table
 
     def probabilities(self, seed: int, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
