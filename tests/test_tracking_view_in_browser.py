@@ -189,7 +189,9 @@ def test_it_is_the_view_for_model_training_and_says_the_answer(site: Site) -> No
     assert "Prompts" not in site.text()
     assert "Model registry" in site.text()
     assert "No experiment beats NB-SVM" in site.text()
-    assert "First: bigru-combined, 77.6 ± 0.5 %. Report: the run report" in site.text()
+    first = site.board.iloc[0]
+    score = f"{100 * first['test_accuracy']:.1f} ± {100 * first['test_accuracy_std']:.1f}"
+    assert f"First: {first['experiment']}, {score} %. Report: the run report" in site.text()
     site.picture("mlflow.png")
 
 
