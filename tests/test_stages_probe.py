@@ -117,7 +117,7 @@ def test_a_run_without_finished_seeds_has_an_empty_table(
 def test_a_baseline_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_experiment(project / "run", kind="baseline", inputs={"corpus": "c"})
+    write_experiment(project / "run", kind="baseline", params={"kind": "nb_svm"}, inputs={"corpus": "c"})
     assert probe(monkeypatch) == 1
     assert capsys.readouterr().err == (
         "error: linear is a baseline, which has no gradient. Name experiments in params.yaml: probes.\n"
