@@ -293,7 +293,7 @@ def test_an_embedding_whose_parts_do_not_fit(tmp_path: Path, file: str, content:
     [
         ({"probability": [[0.5], [0.2, 0.3, 0.5]]}, "lacks a value, or one of 2 probabilities"),
         ({"probability": [[0.5, 0.5], None]}, "lacks a value"),
-        ({"probability": [[0.5, 0.5], [float("nan"), 0.5]]}, "a probability is no number"),
+        ({"probability": [[0.5, 0.5], [None, 0.5]]}, "a probability is missing"),
         ({"label": [0, 2]}, "a label is none of the classes"),
         ({"seed": ["0", "0"]}, "its columns are"),
     ],
