@@ -350,7 +350,7 @@ def _archive(work: Path) -> Target:
                 entry = of_csv.model_copy(update={"member": member})
                 check_corpus(read_corpus(file, entry).frame, entry.classes)
         finally:
-            check([*folder.rglob("*")] == [file.parent, file], "files beside the archive")
+            check([*folder.rglob("*")] == [file.parent, file], "files next to the archive")
             shutil.rmtree(file.parent)
 
     return Target(seeds, read)
@@ -401,7 +401,7 @@ def _aclimdb(work: Path) -> Target:
                     of_imdb = entry(**IMDB, max_bytes=MOST_BYTES)
                     check_corpus(read_corpus(folder / name, of_imdb, unlabelled).frame, of_imdb.classes)
         finally:
-            check([*folder.iterdir()] == [folder / name], "files beside the archive")
+            check([*folder.iterdir()] == [folder / name], "files next to the archive")
             (folder / name).unlink()
 
     return Target(seeds, read)
