@@ -44,7 +44,8 @@ def _secrets(name: str, patch: str) -> list[str]:
     from detect_secrets.core.scan import scan_file
     from detect_secrets.settings import transient_settings
 
-    detectors = {str(kind.__name__) for kind in get_mapping_from_secret_type_to_class().values()}
+    kinds: dict[str, type] = get_mapping_from_secret_type_to_class()
+    detectors = {kind.__name__ for kind in kinds.values()}
     settings = {
         "plugins_used": [{"name": detector} for detector in sorted(detectors.difference(NO_SECRETS))],
         "filters_used": [{"path": f"detect_secrets.filters.heuristic.{each}"} for each in FILTERS],
@@ -52,8 +53,7 @@ def _secrets(name: str, patch: str) -> list[str]:
     _, *lines = patch.partition("\n@@")[2].splitlines() or [""]
     content = [line[1:] for line in lines if line.startswith(("+", "-", " "))]
     with TemporaryDirectory() as scratch, transient_settings(settings):
-        file = Path(
-            scratch, f"changed{PurePosixPath(name).suffix or '.txt'}"
-        )  # what a secret looks like depends on the suffix
+        # What a secret looks like depends on the suffix.
+        file = Path(scratch, f"changed{PurePosixPath(name).suffix or '.txt'}")
         file.write_text("\n".join(content), encoding="utf-8")
         return sorted({secret.type for secret in scan_file(str(file))})
