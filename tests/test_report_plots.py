@@ -77,6 +77,14 @@ DATA_SIZE = pd.DataFrame(
     ],
     columns=["line", "use", "texts", "accuracy", "low", "high"],
 )
+MEETINGS = pd.DataFrame(
+    [
+        ("random learned", 100, 3000.0),
+        ("word2vec frozen", 100, float("inf")),  # still behind
+        ("glove frozen", 100, 100.0),  # never behind
+    ],
+    columns=["behind", "fewest", "texts"],
+)
 LAWS = pd.DataFrame(
     [("random learned", 8000, None, None, None), ("glove frozen", 8000, 0.75, 0.7, 0.8)],
     columns=["line", "most", "accuracy", "low", "high"],
@@ -97,6 +105,7 @@ INSIGHT = {
     "deletion": DELETION,
     "words": WORDS,
     "data_size": DATA_SIZE,
+    "data_size_meetings": MEETINGS,
     "data_size_laws": LAWS,
 }
 
@@ -285,8 +294,8 @@ def test_slices_have_a_panel_per_way_and_the_number_of_texts() -> None:
     assert tokens.get_ylim() == negation.get_ylim()
 
 
-def test_data_size_is_a_line_by_use_of_the_embedding_with_an_open_mark_at_twice_the_texts() -> None:
-    figure = data_size(DATA_SIZE, LAWS)
+def test_data_size_is_a_line_by_use_of_the_embedding_with_marks_where_lines_meet_and_at_twice_the_texts() -> None:
+    figure = data_size(DATA_SIZE, MEETINGS, LAWS)
     (axes,) = figure.axes
 
     assert axes.get_xscale() == "log"
@@ -299,6 +308,8 @@ def test_data_size_is_a_line_by_use_of_the_embedding_with_an_open_mark_at_twice_
     assert mark.get_color() == COLOURS["frozen"]
     assert mark.get_xydata() == pytest.approx(np.array([[16_000, 0.75]]))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "1,000", "8,000", "16,000"]
+    (cross,) = (line for line in axes.lines if line.get_marker() == "x")
+    assert cross.get_xydata() == pytest.approx(np.array([[3000, 0.6 + 0.2 * np.log(3) / np.log(8)]]))
     corners = axes.collections[0].get_paths()[0].vertices
     assert {(100.0, 0.4), (100.0, 0.6), (8000.0, 0.9)} <= {(x, round(y, 6)) for x, y in corners}
 

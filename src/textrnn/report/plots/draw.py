@@ -38,7 +38,8 @@ def study(folder: Path, board: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
         if "comparisons" in more and len(factors(more["comparisons"])):
             save(folder, "effects", effects(more["comparisons"]))
         if "data_size" in more:
-            save(folder, "data_size", data_size(more["data_size"], tables["data_size_laws"]))
+            meetings, laws = (tables[f"data_size_{each}"] for each in ("meetings", "laws"))
+            save(folder, "data_size", data_size(more["data_size"], meetings, laws))
         if "memory" in more:
             save(folder, "memory", memory(more["memory"]))
         # A group of so few texts that it has no interval is in the table only.

@@ -49,15 +49,19 @@ def memory(table: pd.DataFrame) -> Figure:
     return sheet.figure
 
 
-def data_size(table: pd.DataFrame, laws: pd.DataFrame) -> Figure:
+def data_size(table: pd.DataFrame, meetings: pd.DataFrame, laws: pd.DataFrame) -> Figure:
     """Accuracy by the number of training texts, and what twice the most would bring: a line for each `line`.
 
     Args:
         table: `line`, `use` (of the embedding), `texts`, and `accuracy` with its interval `low`, `high`.
+        meetings: of two lines, the one `behind` with the `fewest` texts, and at how many `texts` it no longer is.
         laws: of the lines that follow one `line`, the `most` texts, and the extrapolated `accuracy` with `low`, `high`.
     """
     looks = line_looks(dict(zip(table["line"], table["use"], strict=True)))
-    text = "Accuracy on the test split; bands: 95 % intervals.\nOpen marks: twice as many texts, by a fitted power law."
+    text = (
+        "Accuracy on the test split; bands: 95 % intervals. Crosses: where lines meet.\n"
+        "Open marks: twice as many texts, by a fitted power law."
+    )
     sheet = Sheet(1, 1, (5.4, 3.4), (0, 0), ("How much data it takes", text))
     axes = sheet.axes(0)
     for number, (line, look) in enumerate(looks.items()):
@@ -69,6 +73,11 @@ def data_size(table: pd.DataFrame, laws: pd.DataFrame) -> Figure:
         places = 2 * law["most"] * 1.05 ** (number - (len(looks) - 1) / 2)
         axes.vlines(places, law["low"], law["high"], color=look["color"], alpha=0.45, linewidth=1)
         axes.plot(places, law["accuracy"], **look, markerfacecolor="white")
+    met = meetings[meetings["texts"].between(meetings["fewest"], np.inf, inclusive="neither")]
+    for behind, texts in zip(met["behind"], met["texts"], strict=True):
+        own = table[table["line"] == behind]
+        height = np.interp(np.log(texts), np.log(own["texts"]), own["accuracy"])
+        axes.plot(texts, height, "x", color="black", markersize=6, markeredgewidth=1.2, zorder=5)
     axes.set(xscale="log", xlabel="training texts", ylabel="accuracy")
     sizes = sorted({*table["texts"], *(2 * laws.loc[laws["accuracy"].notna(), "most"])})
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
