@@ -57,6 +57,18 @@ def test_a_knob_shows_where_each_trial_ended_and_how_far_it_came(tmp_path: Path)
     assert ticks(stopping)[0] == "off" and marks(stopping)["o"][0][0] < 1
 
 
+def test_a_long_name_leaves_room_for_the_importance(tmp_path: Path) -> None:
+    long = {"units": "temporal_activation_regularization"}
+    tables = tables_of([make(tmp_path)], again())
+    tables["search_knobs"]["knob"] = tables["search_knobs"]["knob"].replace(long)
+    figure = knobs("tuned", {**tables, "search_trials": tables["search_trials"].rename(columns=long)})
+
+    figure.draw_without_rendering()
+    places = [each.get_window_extent() for each in (figure.axes[1]._left_title, figure.axes[1]._right_title)]
+    assert not places[0].overlaps(places[1])
+    assert not any(places[0].overlaps(axes.bbox) for axes in figure.axes)
+
+
 def test_a_start_outside_of_the_range_is_shown_there_and_0_on_a_log_axis_is_off(tmp_path: Path) -> None:
     tables = tables_of([make(tmp_path)], again())
     tables["search_trials"].loc[0, "units"] = 400

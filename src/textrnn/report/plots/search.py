@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from textrnn.report.plots.sheet import COLOURS, INK, MARKERS, MUTED, Sheet, head
 from textrnn.wording import estimate, points, setting
 
 _BEST = "#D55E00"
-_FEW, _LETTERS = 8, 38
-"""A whole number with fewer values is drawn as a choice; a panel is as wide as so many letters."""
+_FEW, _LETTERS, _TITLE = 8, 38, 26
+"""A whole number with fewer values is drawn as a choice; a panel is as wide as so many letters, a line of its title and
+the importance as so many."""
 
 
 def searches(tables: Mapping[str, pd.DataFrame], scores: pd.DataFrame, models: Mapping[str, str]) -> Figure:
@@ -155,7 +157,7 @@ def knobs(name: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         sheet.label(axes, index, "", "validation log loss")
         axes.tick_params(labelbottom=True)
-        axes.set_title(knob["knob"].replace("_", " "))
+        axes.set_title(fill(knob["knob"].replace("_", " "), _TITLE))
         if not pd.isna(knob["importance"]):
             axes.set_title(percent(round(knob["importance"], 2), 0), loc="right", color=MUTED, fontweight="normal")
     sheet.key({stage: look for stage, (look, _) in stages.items()})
