@@ -142,6 +142,8 @@ def test_repro_runs_the_search_and_then_its_winner_as_a_run_like_any_other(proje
     assert "`tuned` tried 6 settings" in project.read("reports/tiny/report.md")
     assert project.dvc("status", "--quiet", ok=False).status == 0
     assert "unchanged" in project.textrnn("sync").text
+    assert project.textrnn("register", "tuned").text.startswith("tuned, seed ")
+    assert project.textrnn("promote").text.startswith("promoted: tuned (version 1) becomes the first champion")
 
     # More trials continue the search: what was trained is not trained again.
     record = project.folder / "checkpoints/searches/tiny/tuned/trainings.jsonl"
