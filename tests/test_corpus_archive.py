@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from textrnn.corpus.archive import open_member
+from textrnn.corpus.formats import MOST_BYTES
 from textrnn.errors import TextrnnError
 
 CONTENT = "text,label\nschön & gut,fresh\n".encode() * 50
@@ -22,7 +23,7 @@ COMPRESSORS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
 
 def read(archive: Path, member: str | None = None) -> bytes:
-    with open_member(archive, member) as stream:
+    with open_member(archive, member, MOST_BYTES) as stream:
         return stream.read()
 
 
@@ -71,9 +72,9 @@ def test_zip_member_is_read_whole_by_pieces_and_by_lines(tmp_path: Path, method:
             archive.writestr(name, content)
     assert read(tmp_path / "a.zip", "empty") == b""
     assert read(tmp_path / "a.zip", "long") == long
-    with open_member(tmp_path / "a.zip", "long") as stream:
+    with open_member(tmp_path / "a.zip", "long", MOST_BYTES) as stream:
         assert stream.read(7) + stream.read(3_000_000) == long[:3_000_007]
-    with open_member(tmp_path / "a.zip", "before") as stream:
+    with open_member(tmp_path / "a.zip", "before", MOST_BYTES) as stream:
         assert list(stream) == CONTENT.splitlines(keepends=True)
 
 
@@ -182,7 +183,7 @@ def test_missing_archive_says_what_to_run(tmp_path: Path) -> None:
 
 def test_the_readers_own_trouble_is_not_blamed_on_the_archive(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "corpus.zip", {"a.txt": CONTENT})
-    with pytest.raises(FileNotFoundError), open_member(archive, "a.txt"):
+    with pytest.raises(FileNotFoundError), open_member(archive, "a.txt", MOST_BYTES):
         (tmp_path / "absent").read_bytes()
 
 

@@ -42,9 +42,7 @@ _Members = dict[str, Callable[[], IO[bytes]]]  # the paths of an archive's files
 
 
 @contextmanager
-def open_member(
-    archive: Path, member: str | None, limit: int = 20_000_000_000, whole: bool = False
-) -> Iterator[io.BufferedReader]:
+def open_member(archive: Path, member: str | None, limit: int, whole: bool = False) -> Iterator[io.BufferedReader]:
     """Yields the bytes of `member` of `archive`; without one, of its only file, or of `archive` itself if it is a file.
 
     Zip, tar and the compressions gzip, bzip2 and xz (of archive or member) are recognised by their first bytes.
