@@ -5,6 +5,7 @@ On the tokens and vectors of the project in the current folder.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from contextlib import redirect_stdout
@@ -16,54 +17,49 @@ from typing import Any
 from benchmarks.data import Workplace
 from benchmarks.measure import Figures, Result, Skipped, alternate, at_most, best, faster, in_process
 from textrnn.config.experiment import Experiment
+from textrnn.config.params import load_params
 from textrnn.config.search import Search
 
-TOKENS, EMBEDDINGS, EMBEDDING = Path("data/tokens"), Path("data/embeddings"), "glove-50d"
+TOKENS, EMBEDDINGS = Path("data/tokens"), Path("data/embeddings")
 
-EPOCHS, SHORT = 27, 9
-START = Experiment(embedding=EMBEDDING, max_tokens=64, epochs=EPOCHS, early_stopping=EPOCHS, batch_size=128)
-"""It has all its epochs, and keeps the best of them."""
+STUDY, NAME = Path("studies/tuned.yaml"), "tuned-lstm"
+"""The search is one of the project's own studies: its space is not made for this comparison."""
 
-SPACE: dict[str, dict[str, Any]] = {
-    "units": {"low": 16, "high": 64, "log": True},
-    "cell": {"choices": ["lstm", "gru"]},
-    "readout": {"choices": ["last", "max"]},
-    "bidirectional": {"choices": [False, True]},
-    "learning_rate": {"low": 0.0003, "high": 0.01, "log": True},
-    "spatial_dropout": {"low": 0.0, "high": 0.6},
-    "dropout": {"low": 0.0, "high": 0.7},
-}
-TRIALS, FEW = 64, 12
-BATCH, RUNGS, REDUCTION = 32, 3, 4
-"""Rungs end after 2, 7 and 27 epochs. Two trials of a batch go through all of them: one for each process."""
-
-SEEDS = (1000, 1001, 1002)
+TRIALS, SEEDS = 64, (1000, 1001, 1002)
 """One search can be lucky: the median of several counts."""
+
+FEW, SHORT = 12, {"learning_rate", "dropout"}
+"""For the cost of a trial: so many, in a part of the space where all take as long."""
 
 
 def search(work: Workplace) -> Result:
     """A search by halving, compared with random trials and with trainings by themselves."""
-    if not (EMBEDDINGS / EMBEDDING).is_dir():
-        raise Skipped(f"needs {TOKENS} and {EMBEDDINGS / EMBEDDING}: run `make repro STUDY=cells` first")
-    trials, few, short, seeds, repeats = (
-        (4, 2, {}, SEEDS[:1], 1) if work.quick else (TRIALS, FEW, {"epochs": SHORT}, SEEDS, 2)
-    )
-    start = START.model_copy(update={"epochs": 1, "train_examples": 200} if work.quick else {})
+    study = load_params(STUDY)
+    asked = study.searches[NAME]
+    start, longest = study.experiments[asked.start], max(asked.space["epochs"].choices)
+    missing = [name for name in asked.space["embedding"].choices if not (EMBEDDINGS / name).is_dir()]
+    if missing:
+        raise Skipped(f"needs {TOKENS} and {EMBEDDINGS / missing[0]}: run `make repro STUDY=cells` first")
+    trials, few, seeds, repeats = (4, 2, SEEDS[:1], 1) if work.quick else (TRIALS, FEW, SEEDS, 2)
+    if work.quick:
+        start, longest = start.model_copy(update={"train_examples": 200}), 1
+        asked = _changed(asked, space={key: asked.space[key] for key in SHORT | {"embedding"}}, batch=2, rungs=1)
     work.say(f"{trials} random trials")
-    uncut = in_process(_search, _settings(trials, sampler="random", rungs=1), 2, start)
-    batch, rungs = min(BATCH, trials), 1 if work.quick else RUNGS
+    uncut = in_process(_search, _changed(asked, sampler="random", rungs=1, batch=trials, trials=trials), 2, start)
     cut = []
     for seed in seeds:
         work.say(f"a search by halving, seed {seed}")
-        halving = _settings(2 * trials, batch=batch, rungs=rungs, reduction=REDUCTION, seed=seed)
-        cut.append(in_process(_search, halving, 2, start, uncut["best"]))
+        most = trials // asked.batch * 2 * asked.batch
+        cut.append(in_process(_search, _changed(asked, seed=seed, trials=most), 2, start, uncut["best"]))
     middle = sorted(cut, key=lambda each: (each["best"] > uncut["best"], each["seconds"]))[len(cut) // 2]
-    short_start, whole = start.model_copy(update=short), _settings(few, sampler="random", rungs=1)
+    short = start.model_copy(update={"epochs": longest})
+    space = {key: asked.space[key] for key in SHORT}
+    whole = _changed(asked, space=space, sampler="random", rungs=1, batch=few, trials=few)
     seconds = alternate(
         {
-            f"{few} trials by themselves": lambda _: in_process(_trainings, whole, short_start),
-            f"the same {few} in a search": lambda _: in_process(_search, whole, 1, short_start),
-            f"the same {few} with two processes": lambda _: in_process(_search, whole, 2, short_start),
+            f"{few} trials by themselves": lambda _: in_process(_trainings, whole, short),
+            f"the same {few} in a search": lambda _: in_process(_search, whole, 1, short),
+            f"the same {few} with two processes": lambda _: in_process(_search, whole, 2, short),
         },
         repeats,
         work.say,
@@ -78,18 +74,18 @@ def search(work: Workplace) -> Result:
             at_most(f"{few} trainings in one process, without a search", one, bare, 1.1),
             faster("one process, the same trials", two, one, 1.8),
         ],
-        f"Rotten Tomatoes, {EPOCHS} epochs, the best of which is kept ({SHORT} epochs in the last two rows), "
-        f"{len(SPACE)} knobs. The random trials reach a validation loss of {uncut['best']:.4f} on two cores. "
-        f"{len(cut)} searches (TPE, batches of {batch}, {rungs} rungs, reduction {REDUCTION}), one for each seed, end "
-        f"with the batch that reaches it, or after {2 * trials} trials: {ended}. The median counts; a search that does "
-        "not reach it counts as the slowest. Time includes the start of the processes, and for the trainings by "
-        f"themselves imports and loading. The last two rows are the best of {repeats} runs in turn.",
+        f"The search `{NAME}` of `{STUDY}`, {len(asked.space)} knobs, on Rotten Tomatoes. The random trials reach a "
+        f"validation loss of {uncut['best']:.4f} on two cores. {len(cut)} searches (TPE, batches of {asked.batch}, "
+        f"{asked.rungs} rungs, reduction {asked.reduction}), one for each seed, end with the training that reaches it, "
+        f"or after {most} trials: {ended}. The median counts; a search that does not reach it counts as the slowest. "
+        "Time includes the start of the processes, and for the trainings by themselves imports and loading. The last "
+        f"two rows vary {' and '.join(sorted(SHORT))} alone, for {longest} epochs, and are the best of {repeats} runs "
+        "in turn.",
     )
 
 
-def _settings(trials: int, batch: int | None = None, **changes: Any) -> Search:
-    size = {"trials": trials, "batch": batch or trials}
-    return Search.model_validate({"start": "lstm", "space": SPACE, **size, **changes})
+def _changed(search: Search, **changes: Any) -> Search:
+    return Search.model_validate({**search.model_dump(), **changes})
 
 
 class _Reached(Exception):
@@ -97,32 +93,35 @@ class _Reached(Exception):
 
 
 def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) -> Figures:
-    """Runs `search` up to the batch in which a trial finishes with a value of at most `until`."""
-    from textrnn.search.halving import Halving
+    """Runs `search` up to the training with a validation loss of at most `until`, whatever rung it is on."""
+    from textrnn.search.halving import Halving, Task, Training
     from textrnn.search.progress import Progress
-    from textrnn.search.proposals import FINISHED, Trial
+    from textrnn.search.proposals import Trial
     from textrnn.search.trainings import Inputs, Record, Workers
 
     trials: list[Trial] = []
+    lowest = [math.inf]
     started = time.perf_counter()
 
-    def lowest() -> float:
-        return min(trial.value for trial in trials if trial.outcome == FINISHED and trial.value is not None)
-
-    def on_batch(batch: list[Trial]) -> None:
-        if lowest() <= until:
-            raise _Reached
+    class Watched(Progress):
+        def end(self, task: Task, training: Training) -> None:
+            super().end(task, training)
+            if training.failure_until(task.until) is None:
+                lowest.append(min(lowest[-1], training.kept(task.experiment, task.until)["val_loss"]))
+            if lowest[-1] <= until:
+                raise _Reached
 
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(StringIO()):
         folder = Path(scratch)
-        inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", ((EMBEDDING, ""),))
-        progress = Progress(search, start, trials)
+        used = search.space["embedding"].choices if "embedding" in search.space else [start.embedding]
+        inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", tuple((name, "") for name in used))
+        progress = Watched(search, start, trials)
         try:
             with Workers(jobs, inputs, Record(folder, ""), progress) as workers:
-                Halving(search, start, workers.train, on_batch, trials).run()
+                Halving(search, start, workers.train, trials=trials).run()
         except _Reached:
             pass
-    return {"seconds": time.perf_counter() - started, "best": lowest(), "trials": len(trials)}
+    return {"seconds": time.perf_counter() - started, "best": lowest[-1], "trials": len(trials)}
 
 
 def _trainings(search: Search, start: Experiment) -> Figures:
@@ -134,7 +133,7 @@ def _trainings(search: Search, start: Experiment) -> Figures:
     from textrnn.search.proposals import Proposals
 
     trials = Proposals(search, start).batch(0)
-    encoder, embedding = load_start(TOKENS, EMBEDDINGS / EMBEDDING)
+    encoder, embedding = load_start(TOKENS, EMBEDDINGS / start.embedding)
     splits = load_splits(TOKENS, start, encoder.vocabulary, ("train", "valid"))
     for trial in trials:
         trainer = Trainer(
