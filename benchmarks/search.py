@@ -101,7 +101,7 @@ def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) ->
     from textrnn.search.halving import Halving
     from textrnn.search.progress import Progress
     from textrnn.search.proposals import FINISHED, Trial
-    from textrnn.search.trainings import Inputs, Record, Workers
+    from textrnn.search.trainings import Inputs, Processes, Record, Workers
 
     trials: list[Trial] = []
     started = time.perf_counter()
@@ -118,7 +118,8 @@ def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) ->
         inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", ((EMBEDDING, ""),))
         progress = Progress(search, start, trials)
         try:
-            with Workers(jobs, inputs, Record(folder, ""), progress) as workers:
+            with Processes(jobs, inputs) as executor:
+                workers = Workers(executor, inputs, Record(folder, ""), progress)
                 Halving(search, start, workers.train, on_batch, trials).run()
         except _Reached:
             pass

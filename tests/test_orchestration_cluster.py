@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,37 @@ class Nodes:
 
     def close(self) -> None:
         self._cluster.shutdown()
+
+
+def with_search(project: TinyProject) -> TinyProject:
+    """Leaves of the study an experiment, and a search that starts from it."""
+    units = {"low": 2, "high": 8, "log": True}
+    space = {"units": units, "embedding": {"choices": ["random", "glove"]}}
+    search = {"start": "lstm", "space": space, "trials": 8, "batch": 4, "rungs": 2, "reduction": 2, "seeds": [1, 2]}
+
+    def change(study: dict[str, Any]) -> None:
+        study["experiments"] = {"lstm": study["experiments"]["lstm"]}
+        study |= {"searches": {"tuned": search}, "probes": []}
+        del study["baselines"]["majority"]
+
+    project.edit("params.yaml", change)
+    return project
+
+
+def trainings(project: TinyProject) -> list[dict[str, Any]]:
+    """What the record of the search has."""
+    record = project.folder / "checkpoints/searches/tiny/tuned/trainings.jsonl"
+    lines = record.read_text().splitlines(keepends=True) if record.exists() else []
+    return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """The study with a search after a serial run."""
+    folder = tmp_path_factory.mktemp("searched")
+    project = with_search(make_project(folder / "project", folder / "home"))
+    project.textrnn("repro", "--jobs", "1")
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +190,44 @@ def test_a_lost_node_costs_what_ran_on_it(finished: TinyProject, fresh: TinyProj
     assert result.status == 0, result
     assert set(ended(result)) >= {*TRAININGS, "probe@lstm"}
     assert_same(fresh, finished)
+
+
+@pytest.mark.long
+def test_all_nodes_train_for_a_search(searched: TinyProject, fresh: TinyProject, nodes: Nodes):
+    result = end(start(with_search(fresh), nodes))
+    assert result.status == 0, result
+    assert {"search@tuned", "winner@tuned"} <= ended(result).keys()
+    assert {training["on"] for training in trainings(fresh)} == {"one", "two"}
+    assert len(trainings(fresh)) == len(trainings(searched))
+    assert_same(fresh, searched)
+    wait_until(lambda: not nodes.stages())
+
+
+@pytest.mark.long
+def test_a_search_loses_what_ran_on_a_lost_node_and_goes_on_without_its_driver(
+    searched: TinyProject, fresh: TinyProject, nodes: Nodes
+):
+    running = start(with_search(fresh), nodes)
+    wait_until(lambda: any(training["on"] == "two" for training in trainings(fresh)))
+    nodes.lose("two")
+    before = len(trainings(fresh))
+    wait_until(lambda: len(trainings(fresh)) > before + 1)
+    [driver] = [each for each in psutil.Process(running.pid).children(recursive=True) if is_driver(each)]
+    driver.kill()
+    assert end(running).status == 1
+    wait_until(lambda: not nodes.stages())
+    kept = trainings(fresh)
+    assert len(kept) < len(trainings(searched))
+    result = end(start(fresh, nodes))
+    assert result.status == 0, result
+    assert trainings(fresh)[: len(kept)] == kept
+    done = Counter((training["training"], len(training["is"]["history"])) for training in trainings(fresh))
+    assert set(done.values()) == {1} and len(done) == len(trainings(searched)), "what was finished is not repeated"
+    assert_same(fresh, searched)
+
+
+def is_driver(process: psutil.Process) -> bool:
+    return process.cmdline()[1:2] == ["stages/search.py"]
 
 
 @pytest.mark.long

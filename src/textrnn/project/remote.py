@@ -67,7 +67,7 @@ def default_remote() -> str | None:
 
 
 def inputs(stage: str) -> list[str]:
-    """Returns the paths that a stage reads, of the plan all: labels are in there, too.
+    """Returns the outputs of other stages that a stage reads, of the plan all: labels are in there, too.
 
     Raises `TextrnnError`: dvc.yaml has no such stage.
     """
@@ -76,7 +76,9 @@ def inputs(stage: str) -> list[str]:
     try:
         with _opened() as repo:
             paths = [dependency.def_path for each in repo.stage.collect(stage) for dependency in each.deps]
-            return ["plan", *(path for path in paths if not path.startswith("plan/"))]
+            # A folder that is read may be more than an output, or less: `dvc pull` knows outputs alone.
+            outs = [repo.find_outs_by_path(path, recursive=True, strict=False) for path in paths]
+            return [*dict.fromkeys(out.def_path for found in outs for out in found)]
     except DvcException as error:
         raise TextrnnError(f"{stage}: {first_line(error)}. Run `dvc stage list`.") from None
 
