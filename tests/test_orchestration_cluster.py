@@ -21,7 +21,7 @@ from tiny_project import PROJECT, Result, TinyProject, make_project
 
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.cluster import Checkout, Cluster, Saved
+from textrnn.orchestration.cluster import Checkout, Cluster, Saved, clone
 from textrnn.project.remote import forget
 
 PATIENCE = 180
@@ -261,6 +261,22 @@ def test_a_node_has_uncommitted_changes_and_not_those_of_results(project: TinyPr
     (project.folder / "src" / "new.py").touch()
     with pytest.raises(TextrnnError, match=r"src/new.py: git does not know it.*`git add` it"):
         Checkout.of(project.folder)
+
+
+def test_a_clone_that_stays_has_nothing_of_another_study(
+    project: TinyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    checkout, lock = Checkout.of(project.folder), project.read("dvc.lock")
+    with clone(checkout, lock) as first:
+        for name in ("glove", "others"):
+            (first / "data" / "embeddings" / name).mkdir(parents=True)
+        with clone(checkout, lock) as second:
+            assert second != first
+    with clone(checkout, lock) as again:
+        assert again == first
+        assert [folder.name for folder in (again / "data" / "embeddings").iterdir()] == ["glove"]
+        assert (again / "dvc.lock").read_text() == lock
 
 
 def test_what_a_cluster_needs_is_named(project: TinyProject, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,8 @@ The head sends what git knows: the commit, what was changed in tracked files sin
 inputs from DVC's default remote, runs it with DVC, and pushes its outputs and DVC's record of the run (the run cache).
 The head then finds the stage in the run cache, so dvc.lock is the same as after a run on the head alone, and a stage
 that was finished anywhere is not run again. Ray schedules, and repeats a task whose node is lost.
+
+A search is no task, but each of its trainings: see `trials.py`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from textrnn.config.params import load_params
 from textrnn.config.sections import CLUSTER, Resources
 from textrnn.errors import TextrnnError, first_line
 from textrnn.orchestration.supervisor import Stopped, Supervisor
 from textrnn.process import JOBS
 from textrnn.project import git
 from textrnn.project.origin import Origin
+from textrnn.project.prune import prune
 from textrnn.project.remote import default_remote, forget, inputs, leave, take
 
 RETRIES = 5
@@ -152,14 +156,14 @@ class Cluster:
 
         `on_line` is called with each line as it comes, the first names the node.
         """
-        self._listeners[stage] = on_line
         try:
-            work = task(_work, stage, resources)
+            work = as_task(_work, stage, resources)
         except TextrnnError as error:
             return 1, [f"error: {error}"]
         with self._alone:  # DVC's library is not made for threads
             reads, lock = inputs(stage), Path("dvc.lock").read_text(encoding="utf-8")
         running = work.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
+        self._listeners[stage] = on_line
         self._tasks.add(running)
         try:
             status, lines = self._ray.get(running)
@@ -263,7 +267,7 @@ def connect(address: str | None) -> Any:
     return ray
 
 
-def task(function: Callable[..., Any], name: str, resources: Resources) -> Any:
+def as_task(function: Callable[..., Any], name: str, resources: Resources) -> Any:
     """Returns the Ray task that runs `function` on a node with `resources`, again if the node is lost.
 
     Raises `TextrnnError`: no node has them.
@@ -276,8 +280,8 @@ def task(function: Callable[..., Any], name: str, resources: Resources) -> Any:
         largest = ", ".join(f"{max(node.get(what, 0) for node in nodes):.0f} {what}" for what in wanted)
         raise TextrnnError(f"no node has room for {resources}. Largest nodes: {largest}. See docs/scaling.md.")
     cpus, gpus, memory = wanted.values()
-    options = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory or None, "max_retries": RETRIES, "name": name}
-    return ray.remote(function).options(**options)
+    options: Any = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory or None, "max_retries": RETRIES, "name": name}
+    return ray.remote(**options)(function)
 
 
 def amounts(resources: Resources) -> dict[str, float]:
@@ -312,6 +316,9 @@ def clone(checkout: Checkout, lock: str) -> Iterator[Path]:
             project = folder / checkout.inside
             (project / "dvc.lock").write_text(lock, encoding="utf-8", newline="\n")
             _share_cache(project, home / "cache")
+            prune(
+                project, load_params(project / "params.yaml")
+            )  # a stage may read a folder with those of another study
             yield project
             return
     raise TextrnnError(f"{home}: all {LANES} clones are in use.")

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.cluster import Checkout, amounts, clone, connect, node, reason, task
+from textrnn.orchestration.cluster import Checkout, amounts, as_task, clone, connect, node, reason
 from textrnn.project import dvc, remote
 from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs
@@ -59,7 +59,7 @@ class Trials:
 
     def __init__(self, address: str, stage: str, inputs: Inputs, resources: Resources) -> None:
         self._ray, self._inputs, self._wanted = connect(address), inputs, amounts(resources)
-        self._task = task(_train, stage, resources)
+        self._task = as_task(_train, stage, resources)
         lock, command = Path("dvc.lock").read_text(encoding="utf-8"), [*sys.argv, "--for-cluster"]
         self._search = self._ray.put(Search(Checkout.of(Path()), lock, remote.inputs(stage), command))
         self._running: dict[Future[Any], Any] = {}
@@ -135,7 +135,12 @@ class Trainer:
         if not answer.endswith(b"\n"):
             said = "a process was killed, perhaps because memory ran out"
             if self._process.wait() > 0:
-                said = self._errors.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+                said = (
+                    self._errors.read_text(encoding="utf-8", errors="replace")
+                    .strip()
+                    .rpartition("\n")[2]
+                    .removeprefix("error: ")
+                )
             self._clone.close()
             raise TextrnnError(f"{node()}: {said}")
         return answer
