@@ -38,7 +38,7 @@ def main(
     key = _digest({"code": of_training, "tokens": digest(tokens), "libraries": _libraries()})
     inputs = Inputs(tokens, embeddings, checkpoints, key, tuple(vectors.items()))
     if for_cluster:
-        serve(inputs)
+        return serve(inputs)
     # More trials continue the same search.
     tried = settings.model_dump(mode="json", exclude={"search": {"trials"}})
     asked = _digest({"key": key, "vectors": vectors, "settings": tried})

@@ -134,6 +134,7 @@ def start(project: TinyProject, nodes: Nodes) -> subprocess.Popen[str]:
 
 def end(running: subprocess.Popen[str]) -> Result:
     output, _ = running.communicate(timeout=600)
+    print(output)
     return Result(running.returncode, output)
 
 

@@ -27,7 +27,7 @@ def test_the_default_remote_and_why_it_is_not_known(tmp_path: Path, monkeypatch:
         default_remote()
 
 
-def test_what_a_stage_reads_are_outputs_also_where_it_reads_a_folder_of_them_or_a_file_in_one(
+def test_a_stage_reads_what_others_write_also_a_folder_of_outputs_and_a_file_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -37,6 +37,6 @@ def test_what_a_stage_reads_are_outputs_also_where_it_reads_a_folder_of_them_or_
     parts = {name: {"cmd": "true", "outs": [out]} for name, out in stages.items()}
     parts["winner"] = {"cmd": "true", "deps": ["plan/winner.json", "runs/it/winner.json", "data/embeddings"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": parts}))
-    assert set(inputs("winner")) == set(stages.values())
+    assert set(inputs("winner")) == set(stages)
     with pytest.raises(TextrnnError, match=r"nothing: .*`dvc stage list`"):
         inputs("nothing")

@@ -36,7 +36,7 @@ class Search:
 
     Attributes:
         lock: the text of dvc.lock.
-        reads: what the stage reads, in the folder of the project.
+        reads: the stages whose outputs the search reads.
         command: what Python runs there.
     """
 
@@ -80,7 +80,8 @@ class Trials:
 
     def start(self, waiting: Sequence[Task]) -> tuple[Task, Future[Any]]:
         """Hands the first of the tasks to Ray."""
-        folder, sent = self._folder(waiting[0]), pickle.dumps((self._inputs.key, waiting[0]))
+        folder = self._folder(waiting[0])
+        sent = pickle.dumps((self._inputs.key, self._inputs.vectors, waiting[0]))
         running = self._task.remote(self._search, str(folder), _files(folder), sent)
         future: Future[Any] = running.future()
         self._running[future] = running

@@ -67,7 +67,7 @@ def default_remote() -> str | None:
 
 
 def inputs(stage: str) -> list[str]:
-    """Returns the outputs of other stages that a stage reads, of the plan all: labels are in there, too.
+    """Returns the stages whose outputs a stage reads, one of which is `plan`.
 
     Raises `TextrnnError`: dvc.yaml has no such stage.
     """
@@ -76,9 +76,10 @@ def inputs(stage: str) -> list[str]:
     try:
         with _opened() as repo:
             paths = [dependency.def_path for each in repo.stage.collect(stage) for dependency in each.deps]
-            # A folder that is read may be more than an output, or less: `dvc pull` knows outputs alone.
+            # Not the paths: a folder that is read may hold several outputs, and of names and paths together `dvc pull`
+            # silently leaves some out.
             outs = [repo.find_outs_by_path(path, recursive=True, strict=False) for path in paths]
-            return [*dict.fromkeys(out.def_path for found in outs for out in found)]
+            return [*dict.fromkeys(out.stage.addressing for found in outs for out in found)]
     except DvcException as error:
         raise TextrnnError(f"{stage}: {first_line(error)}. Run `dvc stage list`.") from None
 

@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -24,8 +25,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from filelock import FileLock, Timeout
 
@@ -229,34 +229,35 @@ class Processes:
             ) from None
 
 
-def serve(inputs: Inputs) -> NoReturn:
+def serve(inputs: Inputs) -> None:
     """Trains as a process on a node of a cluster: a task from standard input, the training to standard output, and on.
 
-    Tasks are pickled, each with the key of the search; trainings are lines of JSON. It ends with its input.
+    Tasks are pickled, each after the search's key and vectors; trainings are lines of JSON. It ends with its input, or
+    in the middle of a training with the process that started it.
 
     Raises:
-        TextrnnError: a task of another key.
+        TextrnnError: key or vectors are not those of `inputs`.
     """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries may print
-    asked: SimpleQueue[tuple[str, Task]] = SimpleQueue()
-
-    def read() -> None:
-        with suppress(EOFError):
-            while True:
-                asked.put(pickle.load(sys.stdin.buffer))
-        os._exit(1)  # in the middle of a training: nobody waits for it
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        key, task = asked.get()
-        if key != inputs.key:
-            raise TextrnnError(
-                "this node has other code, tokens or libraries than the head. Give both the same environment, of "
-                "requirements.lock and with the same KERAS_BACKEND and TEXTRNN_PRECISION, and run this again."
-            )
-        answers.write(json.dumps(asdict(_train(inputs, task))) + "\n")
-        answers.flush()
+    with suppress(EOFError):
+        while True:
+            key, vectors, task = pickle.load(sys.stdin.buffer)
+            if (key, vectors) != (inputs.key, inputs.vectors):
+                raise TextrnnError(
+                    "this node has other code, inputs or libraries than the head. Give both the same environment, of "
+                    "requirements.lock and with the same KERAS_BACKEND and TEXTRNN_PRECISION, and run this again."
+                )
+            answers.write(json.dumps(asdict(_train(inputs, task))) + "\n")
+            answers.flush()
 
 
 def _begin() -> None:
