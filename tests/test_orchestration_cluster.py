@@ -159,6 +159,18 @@ def assert_same(project: TinyProject, serial: TinyProject) -> None:
     assert project.dvc("status").lines[-1] == "Data and pipelines are up to date."
 
 
+def is_driver(process: psutil.Process) -> bool:
+    return process.cmdline()[1:2] == ["stages/search.py"]
+
+
+def assert_resumed(project: TinyProject, kept: list[dict[str, Any]], serial: TinyProject) -> None:
+    """The search went on from what was `kept`, repeated no training that was finished, and found the same."""
+    assert trainings(project)[: len(kept)] == kept
+    done = Counter((training["training"], len(training["is"]["history"])) for training in trainings(project))
+    assert set(done.values()) == {1} and len(done) == len(trainings(serial))
+    assert_same(project, serial)
+
+
 @pytest.mark.long
 def test_a_cluster_gives_the_bytes_of_a_serial_run(finished: TinyProject, fresh: TinyProject, nodes: Nodes):
     result = end(start(fresh, nodes))
@@ -194,13 +206,20 @@ def test_a_lost_node_costs_what_ran_on_it(finished: TinyProject, fresh: TinyProj
 
 
 @pytest.mark.long
-def test_all_nodes_train_for_a_search(searched: TinyProject, fresh: TinyProject, nodes: Nodes):
-    result = end(start(with_search(fresh), nodes))
+def test_all_nodes_train_for_a_search_and_one_that_was_stopped_resumes(
+    searched: TinyProject, fresh: TinyProject, nodes: Nodes
+):
+    running = start(with_search(fresh), nodes)
+    wait_until(lambda: {training["on"] for training in trainings(fresh)} == {"one", "two"})
+    running.send_signal(signal.SIGTERM)
+    assert end(running).status == 128 + signal.SIGTERM
+    wait_until(lambda: not nodes.stages())
+    kept = trainings(fresh)
+    assert len(kept) < len(trainings(searched))
+    result = end(start(fresh, nodes))
     assert result.status == 0, result
     assert {"search@tuned", "winner@tuned"} <= ended(result).keys()
-    assert {training["on"] for training in trainings(fresh)} == {"one", "two"}
-    assert len(trainings(fresh)) == len(trainings(searched))
-    assert_same(fresh, searched)
+    assert_resumed(fresh, kept, searched)
     wait_until(lambda: not nodes.stages())
 
 
@@ -221,14 +240,7 @@ def test_a_search_loses_what_ran_on_a_lost_node_and_goes_on_without_its_driver(
     assert len(kept) < len(trainings(searched))
     result = end(start(fresh, nodes))
     assert result.status == 0, result
-    assert trainings(fresh)[: len(kept)] == kept
-    done = Counter((training["training"], len(training["is"]["history"])) for training in trainings(fresh))
-    assert set(done.values()) == {1} and len(done) == len(trainings(searched)), "what was finished is not repeated"
-    assert_same(fresh, searched)
-
-
-def is_driver(process: psutil.Process) -> bool:
-    return process.cmdline()[1:2] == ["stages/search.py"]
+    assert_resumed(fresh, kept, searched)
 
 
 @pytest.mark.long

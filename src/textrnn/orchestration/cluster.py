@@ -162,8 +162,8 @@ class Cluster:
             return 1, [f"error: {error}"]
         with self._alone:  # DVC's library is not made for threads
             reads, lock = inputs(stage), Path("dvc.lock").read_text(encoding="utf-8")
-        running = work.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
         self._listeners[stage] = on_line
+        running = work.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
         self._tasks.add(running)
         try:
             status, lines = self._ray.get(running)
