@@ -37,6 +37,9 @@ def test_a_stage_reads_what_others_write_also_a_folder_of_outputs_and_a_file_in_
     parts = {name: {"cmd": "true", "outs": [out]} for name, out in stages.items()}
     parts["winner"] = {"cmd": "true", "deps": ["plan/winner.json", "runs/it/winner.json", "data/embeddings"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": parts}))
-    assert set(inputs("winner")) == set(stages)
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    read, lock = inputs("winner")
+    assert set(read) == set(stages)
+    assert lock == "schema: '2.0'\n"
     with pytest.raises(TextrnnError, match=r"nothing: .*`dvc stage list`"):
         inputs("nothing")

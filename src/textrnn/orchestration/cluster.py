@@ -161,7 +161,7 @@ class Cluster:
         except TextrnnError as error:
             return 1, [f"error: {error}"]
         with self._alone:  # DVC's library is not made for threads
-            reads, lock = inputs(stage), Path("dvc.lock").read_text(encoding="utf-8")
+            reads, lock = inputs(stage)
         self._listeners[stage] = on_line
         running = work.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
         self._tasks.add(running)

@@ -60,8 +60,8 @@ class Trials:
     def __init__(self, address: str, stage: str, inputs: Inputs, resources: Resources) -> None:
         self._ray, self._inputs, self._wanted = connect(address), inputs, amounts(resources)
         self._task = as_task(_train, stage, resources)
-        lock, command = Path("dvc.lock").read_text(encoding="utf-8"), [*sys.argv, "--for-cluster"]
-        self._search = self._ray.put(Search(Checkout.of(Path()), lock, remote.inputs(stage), command))
+        reads, lock = remote.inputs(stage)
+        self._search = self._ray.put(Search(Checkout.of(Path()), lock, reads, [*sys.argv, "--for-cluster"]))
         self._running: dict[Future[Any], Any] = {}
 
     def __enter__(self) -> Self:
