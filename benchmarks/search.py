@@ -97,15 +97,15 @@ def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) ->
     from textrnn.search.halving import Halving, Task, Training
     from textrnn.search.progress import Progress
     from textrnn.search.proposals import Trial
-    from textrnn.search.trainings import Inputs, Record, Workers
+    from textrnn.search.trainings import Inputs, Processes, Record, Workers
 
     trials: list[Trial] = []
     lowest = [math.inf]
     started = time.perf_counter()
 
     class Watched(Progress):
-        def end(self, task: Task, training: Training) -> None:
-            super().end(task, training)
+        def end(self, task: Task, training: Training, node: str | None = None) -> None:
+            super().end(task, training, node)
             if training.failure_until(task.until) is None:
                 lowest.append(min(lowest[-1], training.kept(task.experiment, task.until)["val_loss"]))
             if lowest[-1] <= until:
@@ -117,7 +117,8 @@ def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) ->
         inputs = Inputs(TOKENS, EMBEDDINGS, folder, "", tuple((name, "") for name in used))
         progress = Watched(search, start, trials)
         try:
-            with Workers(jobs, inputs, Record(folder, ""), progress) as workers:
+            with Processes(jobs, inputs) as executor:
+                workers = Workers(executor, inputs, Record(folder, ""), progress)
                 Halving(search, start, workers.train, trials=trials).run()
         except _Reached:
             pass

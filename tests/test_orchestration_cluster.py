@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tiny_project import PROJECT, Result, TinyProject, make_project
 
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
-from textrnn.orchestration.cluster import Checkout, Cluster, Saved
+from textrnn.orchestration.cluster import Checkout, Cluster, Saved, clone
 from textrnn.project.remote import forget
 
 PATIENCE = 180
@@ -68,6 +70,37 @@ class Nodes:
         self._cluster.shutdown()
 
 
+def with_search(project: TinyProject) -> TinyProject:
+    """Leaves of the study an experiment, and a search that starts from it."""
+    units = {"low": 2, "high": 8, "log": True}
+    space = {"units": units, "embedding": {"choices": ["random", "glove"]}}
+    search = {"start": "lstm", "space": space, "trials": 8, "batch": 4, "rungs": 2, "reduction": 2, "seeds": [1, 2]}
+
+    def change(study: dict[str, Any]) -> None:
+        study["experiments"] = {"lstm": study["experiments"]["lstm"]}
+        study |= {"searches": {"tuned": search}, "probes": []}
+        del study["baselines"]["majority"]
+
+    project.edit("params.yaml", change)
+    return project
+
+
+def trainings(project: TinyProject) -> list[dict[str, Any]]:
+    """What the record of the search has."""
+    record = project.folder / "checkpoints/searches/tiny/tuned/trainings.jsonl"
+    lines = record.read_text().splitlines(keepends=True) if record.exists() else []
+    return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """The study with a search after a serial run."""
+    folder = tmp_path_factory.mktemp("searched")
+    project = with_search(make_project(folder / "project", folder / "home"))
+    project.textrnn("repro", "--jobs", "1")
+    return project
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     nodes = Nodes(tmp_path_factory.mktemp("nodes"))
@@ -101,6 +134,7 @@ def start(project: TinyProject, nodes: Nodes) -> subprocess.Popen[str]:
 
 def end(running: subprocess.Popen[str]) -> Result:
     output, _ = running.communicate(timeout=600)
+    print(output)
     return Result(running.returncode, output)
 
 
@@ -123,6 +157,18 @@ def assert_same(project: TinyProject, serial: TinyProject) -> None:
     assert project.lock() == serial.lock()
     assert project.report() == serial.report()
     assert project.dvc("status").lines[-1] == "Data and pipelines are up to date."
+
+
+def is_driver(process: psutil.Process) -> bool:
+    return process.cmdline()[1:2] == ["stages/search.py"]
+
+
+def assert_resumed(project: TinyProject, kept: list[dict[str, Any]], serial: TinyProject) -> None:
+    """The search went on from what was `kept`, repeated no training that was finished, and found the same."""
+    assert trainings(project)[: len(kept)] == kept
+    done = Counter((training["training"], len(training["is"]["history"])) for training in trainings(project))
+    assert set(done.values()) == {1} and len(done) == len(trainings(serial))
+    assert_same(project, serial)
 
 
 @pytest.mark.long
@@ -160,6 +206,44 @@ def test_a_lost_node_costs_what_ran_on_it(finished: TinyProject, fresh: TinyProj
 
 
 @pytest.mark.long
+def test_all_nodes_train_for_a_search_and_one_that_was_stopped_resumes(
+    searched: TinyProject, fresh: TinyProject, nodes: Nodes
+):
+    running = start(with_search(fresh), nodes)
+    wait_until(lambda: {training["on"] for training in trainings(fresh)} == {"one", "two"})
+    running.send_signal(signal.SIGTERM)
+    assert end(running).status == 128 + signal.SIGTERM
+    wait_until(lambda: not nodes.stages())
+    kept = trainings(fresh)
+    assert len(kept) < len(trainings(searched))
+    result = end(start(fresh, nodes))
+    assert result.status == 0, result
+    assert {"search@tuned", "winner@tuned"} <= ended(result).keys()
+    assert_resumed(fresh, kept, searched)
+    wait_until(lambda: not nodes.stages())
+
+
+@pytest.mark.long
+def test_a_search_loses_what_ran_on_a_lost_node_and_goes_on_without_its_driver(
+    searched: TinyProject, fresh: TinyProject, nodes: Nodes
+):
+    running = start(with_search(fresh), nodes)
+    wait_until(lambda: any(training["on"] == "two" for training in trainings(fresh)))
+    nodes.lose("two")
+    before = len(trainings(fresh))
+    wait_until(lambda: len(trainings(fresh)) > before + 1)
+    [driver] = [each for each in psutil.Process(running.pid).children(recursive=True) if is_driver(each)]
+    driver.kill()
+    assert end(running).status == 1
+    wait_until(lambda: not nodes.stages())
+    kept = trainings(fresh)
+    assert len(kept) < len(trainings(searched))
+    result = end(start(fresh, nodes))
+    assert result.status == 0, result
+    assert_resumed(fresh, kept, searched)
+
+
+@pytest.mark.long
 def test_what_was_stopped_resumes_and_repeats_nothing(finished: TinyProject, fresh: TinyProject, nodes: Nodes):
     running = start(fresh, nodes)
     wait_until(lambda: any("stages/train.py" in stage.cmdline() for stage in nodes.stages()))
@@ -190,6 +274,22 @@ def test_a_node_has_uncommitted_changes_and_not_those_of_results(project: TinyPr
     (project.folder / "src" / "new.py").touch()
     with pytest.raises(TextrnnError, match=r"src/new.py: git does not know it.*`git add` it"):
         Checkout.of(project.folder)
+
+
+def test_a_clone_that_stays_has_nothing_of_another_study(
+    project: TinyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    checkout, lock = Checkout.of(project.folder), project.read("dvc.lock")
+    with clone(checkout, lock) as first:
+        for name in ("glove", "others"):
+            (first / "data" / "embeddings" / name).mkdir(parents=True)
+        with clone(checkout, lock) as second:
+            assert second != first
+    with clone(checkout, lock) as again:
+        assert again == first
+        assert [folder.name for folder in (again / "data" / "embeddings").iterdir()] == ["glove"]
+        assert (again / "dvc.lock").read_text() == lock
 
 
 def test_what_a_cluster_needs_is_named(project: TinyProject, monkeypatch: pytest.MonkeyPatch):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from fake_trainings import START, search
 
 from textrnn.config.experiment import Experiment
 from textrnn.run_folder import HISTORY_COLUMNS
 from textrnn.search.halving import Task, Training
-from textrnn.search.trainings import RECORD, Inputs, Record
+from textrnn.search.progress import Progress
+from textrnn.search.trainings import RECORD, Inputs, Record, Workers
 
 ROW = {**dict.fromkeys(HISTORY_COLUMNS, 0.1 + 0.2), "seed": 1000, "epoch": 1}
 FIRST, SECOND = Training([ROW], 12.5, is_over=False), Training([], 1.0, True, "the loss is no longer a finite number")
@@ -78,3 +85,49 @@ def test_a_training_is_known_by_settings_seed_and_vectors() -> None:
 
     assert name() == name(trial=3, until=9)
     assert len({name(), name("b"), name(seed=2), name(units=33)}) == 4
+
+
+class Nodes:
+    """An executor of `jobs` nodes, each of which trains at once and at most one task."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self.running = jobs, 0
+        self.started: list[int] = []
+
+    def start(self, waiting: Sequence[Task]) -> tuple[Task, Future[Training]]:
+        self.running += 1
+        assert self.running <= self.jobs
+        future: Future[Training] = Future()
+        future.set_result(Training([{**ROW, "val_loss": 0.25}], 1.0, is_over=True))
+        self.started.append(waiting[-1].trial)
+        return waiting[-1], future
+
+    def result(self, task: Task, future: Future[Training]) -> tuple[Training, str]:
+        self.running -= 1
+        return future.result(), f"node-{task.trial % self.jobs}"
+
+
+def test_it_is_kept_and_said_on_which_node_a_training_ran(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    inputs, nodes = Inputs(Path(), Path(), folder, "key", (("any", ""),)), Nodes(2)
+    workers = Workers(nodes, inputs, Record(folder, "key"), Progress(search(), START, []))
+    tasks = [Task(trial, 0, START, seed=trial, until=1) for trial in range(3)]
+    done = workers.train(tasks[:1])
+    assert workers.train(tasks) == {task.key: done[tasks[0].key] for task in tasks}
+    assert nodes.started == [0, 2, 1], "what is known is not trained again"
+    said = [line.split("epochs  ")[1].split(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(said) == [f"trial {trial} on node-{trial % 2}: 0.2500 after epoch 1" for trial in range(3)]
+    assert (folder / RECORD).read_text().count('"on": "node-1"') == 1
+    assert Record(folder, "key").known.items() >= {inputs.name(task): done[tasks[0].key] for task in tasks}.items()
+
+
+def test_a_node_trains_for_its_own_search_alone_and_ends_with_what_asks() -> None:
+    code = "from pathlib import Path; from textrnn.search.trainings import Inputs, serve; place = Path();"
+    command = [sys.executable, "-c", f"{code} serve(Inputs(place, place, place, 'key', ()))"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as node:
+        assert node.stdin and node.stdout and node.stderr
+        node.stdin.write(pickle.dumps(("another", (), None)))
+        node.stdin.flush()
+        assert b"this node has other code, inputs or libraries than the head" in node.stderr.read()
+        assert node.stdout.read() == b""

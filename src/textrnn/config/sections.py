@@ -101,12 +101,16 @@ class Promotion(Strict):
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
 
 
+CLUSTER = "TEXTRNN_CLUSTER"
+"""The address of the Ray cluster on which a search trains, as `textrnn repro --engine ray` sets it."""
+
+
 class Resources(Strict):
     """What a stage gets on a Ray cluster: `textrnn repro --engine ray`.
 
-    A training computes on one of its `cpus`, or on a GPU where `gpus`, which may be a fraction, is above 0; a search
-    trains on each of its `cpus`, and a language model uses them all. `memory_gb` is reserved, but not enforced: Ray
-    starts no task on a node that lacks it.
+    Of a search each training gets it. A training computes on one of its `cpus`, or on a GPU where `gpus`, which may be
+    a fraction, is above 0; a language model uses all its `cpus`. `memory_gb` is reserved, but not enforced: Ray starts
+    no task on a node that lacks it.
     """
 
     cpus: Count = 1

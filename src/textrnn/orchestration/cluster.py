@@ -4,6 +4,8 @@ The head sends what git knows: the commit, what was changed in tracked files sin
 inputs from DVC's default remote, runs it with DVC, and pushes its outputs and DVC's record of the run (the run cache).
 The head then finds the stage in the run cache, so dvc.lock is the same as after a run on the head alone, and a stage
 that was finished anywhere is not run again. Ray schedules, and repeats a task whose node is lost.
+
+A search is no task, but each of its trainings: see `trials.py`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from textrnn.config.sections import Resources
+from textrnn.config.params import load_params
+from textrnn.config.sections import CLUSTER, Resources
 from textrnn.errors import TextrnnError, first_line
 from textrnn.orchestration.supervisor import Stopped, Supervisor
 from textrnn.process import JOBS
 from textrnn.project import git
 from textrnn.project.origin import Origin
+from textrnn.project.prune import prune
 from textrnn.project.remote import default_remote, forget, inputs, leave, take
 
 RETRIES = 5
@@ -108,28 +112,18 @@ class Cluster:
     """
 
     def __init__(self, address: str | None) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-            from ray.util.queue import Queue
-            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-        except ImportError:
-            raise TextrnnError("--engine ray needs Ray: `pip install -e '.[cpu,ray]'`.") from None
         if default_remote() is None:
             raise TextrnnError(
                 "--engine ray: nodes get inputs from DVC's default remote, and there is none. Add one that all nodes "
                 "reach: `dvc remote add --default NAME ADDRESS`."
             )
         checkout = Checkout.of(Path())
-        where = address or os.environ.get("RAY_ADDRESS")
-        try:
-            _connect(where)
-            ray.init(where, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=bool(where) and None)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise TextrnnError(
-                f"no Ray cluster at {where}: {first_line(error)}. `ray status` shows whether it runs."
-            ) from None
+        ray = connect(address or os.environ.get("RAY_ADDRESS"))
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         self._ray, self._checkout = ray, ray.put(checkout)
+        os.environ[CLUSTER] = ray.get_runtime_context().gcs_address
         # Here, or it would be lost with whatever node it is on.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._lines = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
@@ -143,13 +137,14 @@ class Cluster:
     @property
     def cpus(self) -> int:
         """The cores of all nodes."""
-        return int(self._ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+        return int(self._ray.cluster_resources().get("CPU", 1))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_open = False
+        del os.environ[CLUSTER]
         for task in list(self._tasks):
             self._ray.cancel(task)
         self.pool.shutdown(cancel_futures=True)
@@ -161,24 +156,14 @@ class Cluster:
 
         `on_line` is called with each line as it comes, the first names the node.
         """
-        self._listeners[stage] = on_line
-        memory = int((resources.memory_gb or 0) * GIGABYTE)
-        wanted = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        if not any(all(node.get(what, 0) >= least for what, least in wanted.items()) for node in nodes):
-            largest = ", ".join(f"{max(node.get(what, 0) for node in nodes):.0f} {what}" for what in wanted)
-            return 1, [f"error: no node has room for {resources}. Largest nodes: {largest}. See docs/scaling.md."]
-        options = {
-            "num_cpus": resources.cpus,
-            "num_gpus": resources.gpus,
-            "memory": memory or None,
-            "max_retries": RETRIES,
-            "name": stage,
-        }
+        try:
+            work = as_task(_work, stage, resources)
+        except TextrnnError as error:
+            return 1, [f"error: {error}"]
         with self._alone:  # DVC's library is not made for threads
-            reads, lock = inputs(stage), Path("dvc.lock").read_text(encoding="utf-8")
-        task = self._ray.remote(_work).options(**options)
-        running = task.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
+            reads, lock = inputs(stage)
+        self._listeners[stage] = on_line
+        running = work.remote(self._checkout, stage, reads, lock, resources.cpus, self._lines)
         self._tasks.add(running)
         try:
             status, lines = self._ray.get(running)
@@ -186,7 +171,7 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             if not self._is_open:  # it was cancelled, and its end is no failure
                 raise Stopped(signal.SIGTERM) from None
-            return 1, [f"error: {first_line(getattr(error, 'cause', None) or error)}"]
+            return 1, [f"error: {reason(error)}"]
         finally:
             self._tasks.discard(running)
             del self._listeners[stage]
@@ -209,19 +194,16 @@ def _work(checkout: Checkout, stage: str, reads: list[str], lock: str, cpus: int
             printed.append(line)
             lines.actor.put_nowait.remote((stage, line))  # not waited for: Ray gives the cores of a waiting task away
 
-    on_line(f"on {_node()}")
+    on_line(f"on {node()}")
     commands = (
         ("pull", "--quiet", "--force", *reads),
         ("repro", "--pull", "--single-item", stage),
         ("push", "--quiet", "--run-cache", stage),
     )
-    with _clone(checkout.name) as clone:
-        checkout.restore(clone)
+    with clone(checkout, lock) as project:
         os.environ[JOBS] = str(cpus)
-        os.environ["PYTHONPATH"] = str(clone / checkout.inside / "src")
-        with chdir(clone / checkout.inside), ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
-            Path("dvc.lock").write_text(lock, encoding="utf-8", newline="\n")
-            _share_cache(clone.parent / "cache")
+        os.environ["PYTHONPATH"] = str(project / "src")
+        with chdir(project), ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
             saved = Saved(Path("checkpoints"), f"{checkout.name}/{stage}.tar")
             for command in commands:
                 running = pool.submit(supervisor.run, *command, on_line=on_line, merge_errors=True)
@@ -263,14 +245,57 @@ class Saved:
         return {file: file.stat().st_mtime_ns for file in self._folder.rglob("*") if file.is_file()}
 
 
-def _connect(address: str | None) -> None:
-    """Raises `OSError` where nobody listens at `address`: Ray would try for minutes, and log each time."""
-    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
+def connect(address: str | None) -> Any:
+    """Connects this process to the Ray cluster at `address`, by default to one that starts here; returns the module.
+
+    Raises `TextrnnError`: Ray is not installed, or does not answer.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise TextrnnError("--engine ray needs Ray: `pip install -e '.[cpu,ray]'`.") from None
+    try:
+        host, _, port = (address or "").rpartition("/")[2].rpartition(":")
+        if port.isdigit():  # where nobody listens Ray would try for minutes, and log each time
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=bool(address) and None)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TextrnnError(
+            f"no Ray cluster at {address}: {first_line(error)}. `ray status` shows whether it runs."
+        ) from None
+    return ray
 
 
-def _node() -> str:
+def as_task(function: Callable[..., Any], name: str, resources: Resources) -> Any:
+    """Returns the Ray task that runs `function` on a node with `resources`, again if the node is lost.
+
+    Raises `TextrnnError`: no node has them.
+    """
+    import ray
+
+    wanted = amounts(resources)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if not any(all(node.get(what, 0) >= least for what, least in wanted.items()) for node in nodes):
+        largest = ", ".join(f"{max(node.get(what, 0) for node in nodes):.0f} {what}" for what in wanted)
+        raise TextrnnError(f"no node has room for {resources}. Largest nodes: {largest}. See docs/scaling.md.")
+    cpus, gpus, memory = wanted.values()
+    options: Any = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory or None, "max_retries": RETRIES, "name": name}
+    return ray.remote(**options)(function)
+
+
+def amounts(resources: Resources) -> dict[str, float]:
+    """Returns `resources` by the names that Ray has for them."""
+    memory = int((resources.memory_gb or 0) * GIGABYTE)
+    return {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
+
+
+def reason(error: Exception) -> str:
+    """Returns why a task failed, in a line."""
+    return first_line(getattr(error, "cause", None) or error)
+
+
+def node() -> str:
     """The name of the node that this process runs on, as `ray start --node-name` gave it; else its address."""
     import ray
 
@@ -280,23 +305,30 @@ def _node() -> str:
 
 
 @contextmanager
-def _clone(name: str) -> Iterator[Path]:
-    """Yields the first of this node's clones of the repository `name` that no other task uses."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "textrnn" / name
+def clone(checkout: Checkout, lock: str) -> Iterator[Path]:
+    """Yields the project in the first of this node's clones that no other task uses, with `lock` as dvc.lock."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "textrnn" / checkout.name
     for number in range(LANES):
         folder = home / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(Timeout), FileLock(home / f"{number}.lock", blocking=False):
-            yield folder
+            checkout.restore(folder)
+            project = folder / checkout.inside
+            (project / "dvc.lock").write_text(lock, encoding="utf-8", newline="\n")
+            _share_cache(project, home / "cache")
+            prune(
+                project, load_params(project / "params.yaml")
+            )  # a stage may read a folder with those of another study
+            yield project
             return
     raise TextrnnError(f"{home}: all {LANES} clones are in use.")
 
 
-def _share_cache(cache: Path) -> None:
-    """Lets the project in the current folder share DVC's cache with this node's other clones."""
+def _share_cache(project: Path, cache: Path) -> None:
+    """Lets a project share DVC's cache with this node's other clones."""
     from configparser import ConfigParser
 
     local = ConfigParser(interpolation=None)
     local.read_dict({"cache": {"dir": str(cache), "shared": "group"}})
-    with Path(".dvc/config.local").open("w", encoding="utf-8") as file:
+    with (project / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
         local.write(file)

@@ -218,11 +218,11 @@ class _Repro:
     def _run_side_by_side(self, stages: list[str]) -> None:
         """Runs each stage by itself, `jobs` at once, and those of the same run one after the other.
 
-        Before them it runs the searches, which here use all jobs, so one after the other. Runs that are made of others
-        wait for all that are not; one that is made of what failed does not run.
+        Before them it runs the searches, which here use all jobs, so one after the other; a cluster shares itself out.
+        Runs that are made of others wait for all that are not; one that is made of what failed does not run.
         """
         ordered = in_order(stages, self.params)
-        searches = [[stage] for stage in ordered if stage.startswith("search@")]
+        searches = [[stage] for stage in ordered if stage.startswith("search@") and not self.cluster]
         chains: dict[str, list[str]] = {}
         for stage in ordered:
             if [stage] not in searches:
@@ -293,8 +293,13 @@ class _Repro:
     def _run_one(self, stage: str, view: LiveView) -> tuple[int, list[str]]:
         """Returns the exit status of a stage, and the lines that it printed.
 
-        What ran on a cluster is in the run cache: the same command, run here afterwards, restores it.
+        What ran on a cluster is in the run cache: the same command, run here afterwards, restores it. A search runs
+        here: it has its trainings done on the cluster, and nodes find what it found at the default remote.
         """
+        if self.cluster and stage.startswith("search@"):
+            status, lines = self._run_here(stage, view, "--pull")
+            push = "push", "--quiet", "--run-cache", stage
+            return status or self._listen(push, lines.append, merge_errors=True), lines
         if self.cluster:
             began = time.monotonic()
             resources = self.params.resources.get(run_of(stage), Resources())

@@ -66,17 +66,25 @@ def default_remote() -> str | None:
     return asked.stdout.strip() or None
 
 
-def inputs(stage: str) -> list[str]:
-    """Returns the paths that a stage reads, of the plan all: labels are in there, too.
+def inputs(stage: str) -> tuple[list[str], str]:
+    """Returns the stages whose outputs a stage reads, one of which is `plan`, and the text of dvc.lock.
 
     Raises `TextrnnError`: dvc.yaml has no such stage.
     """
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.lock import make_lock  # type: ignore[import-untyped]
 
     try:
         with _opened() as repo:
             paths = [dependency.def_path for each in repo.stage.collect(stage) for dependency in each.deps]
-            return ["plan", *(path for path in paths if not path.startswith("plan/"))]
+            # Not the paths: a folder that is read may hold several outputs, and of names and paths together `dvc pull`
+            # silently leaves some out.
+            outs = [repo.find_outs_by_path(path, recursive=True, strict=False) for path in paths]
+            # Other processes of DVC write dvc.lock in place.
+            hardlink = repo.config["core"].get("hardlink_lock", False)
+            with make_lock(f"{repo.tmp_dir}/lock", repo.tmp_dir, hardlink_lock=hardlink, wait=True):
+                lock = Path("dvc.lock").read_text(encoding="utf-8")
+            return [*dict.fromkeys(out.stage.addressing for found in outs for out in found)], lock
     except DvcException as error:
         raise TextrnnError(f"{stage}: {first_line(error)}. Run `dvc stage list`.") from None
 

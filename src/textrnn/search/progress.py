@@ -30,8 +30,8 @@ class Progress:
         """A training starts."""
         self._running.append(task.trial)
 
-    def end(self, task: Task, training: Training) -> None:
-        """A training has reached the end of its rung."""
+    def end(self, task: Task, training: Training, node: str | None = None) -> None:
+        """A training has reached the end of its rung, on a node of a cluster if it has a name."""
         self._running.remove(task.trial)
         self.known(task, training)
         failure = training.failure_until(task.until)
@@ -41,7 +41,8 @@ class Progress:
         cut = sum(trial.outcome == CUT for trial in self._trials)
         running = f", running: {', '.join(map(str, sorted(self._running)))}" if self._running else ""
         done = min(sum(self._epochs.values()), self._total)
-        sys.stdout.write(f"{done}/{self._total} epochs  trial {task.trial}: {result}, {lowest}{cut} cut{running}\n")
+        trial = f"trial {task.trial} on {node}" if node else f"trial {task.trial}"
+        sys.stdout.write(f"{done}/{self._total} epochs  {trial}: {result}, {lowest}{cut} cut{running}\n")
         sys.stdout.flush()
 
     def known(self, task: Task, training: Training) -> None:

@@ -1,7 +1,7 @@
-"""The trainings of a search: what was done is kept in a file, and the rest is done by processes that stay.
+"""The trainings of a search: what was done is kept in a file, and an executor does the rest.
 
-Each process imports the libraries, and loads tokens and vectors, once. A training that goes on to the next rung
-continues from its checkpoint, in the process that has its graph if that is free.
+That is processes here, or a cluster (`orchestration.trials`). Each process imports the libraries, and loads tokens and
+vectors, once. A training that goes on to the next rung continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from filelock import FileLock, Timeout
 
@@ -107,10 +109,10 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
             self._write("w", {"key": key})
 
-    def add(self, name: str, training: Training) -> None:
-        """Keeps a training, on disk before this returns."""
+    def add(self, name: str, training: Training, node: str | None = None) -> None:
+        """Keeps a training, and on which node of a cluster it ran; it is on disk before this returns."""
         self.known[name] = training
-        self._write("a", {"training": name, "is": asdict(training)})
+        self._write("a", {"training": name, **({"on": node} if node else {}), "is": asdict(training)})
 
     def _write(self, mode: str, line: dict[str, Any]) -> None:
         try:
@@ -128,27 +130,28 @@ class Record:
             shutil.rmtree(folder)
 
 
+class Executor(AbstractContextManager["Executor"], Protocol):
+    """Where trainings run; leaving the context ends what runs there."""
+
+    @property
+    def jobs(self) -> int:
+        """How many trainings run at once, at least 1."""
+
+    def start(self, waiting: Sequence[Task]) -> tuple[Task, Future[Any]]:
+        """Starts one of the tasks; it is called while fewer than `jobs` run."""
+
+    def result(self, task: Task, future: Future[Any]) -> tuple[Training, str | None]:
+        """Returns what was trained, once its checkpoint is among those of the search, and the name of the node.
+
+        Raises `TextrnnError`: the process was killed.
+        """
+
+
 class Workers:
-    """Processes that train; they end with this context, at once where that raises.
+    """Hands out trainings to `executor`, and keeps them in `record`; `progress` is informed of each."""
 
-    Args:
-        jobs: how many; one starts when there is work for it.
-        progress: is informed of each training.
-    """
-
-    def __init__(self, jobs: int, inputs: Inputs, record: Record, progress: Progress) -> None:
-        self._jobs, self._inputs, self._record, self._progress = jobs, inputs, record, progress
-        self._pools: list[ProcessPoolExecutor] = []
-        self._graphs: defaultdict[int, set[Experiment]] = defaultdict(set)  # by process, of which settings it has one
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        for pool in self._pools:
-            for process in (pool._processes or {}).values() if kind else ():  # no public way before Python 3.14
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
+    def __init__(self, executor: Executor, inputs: Inputs, record: Record, progress: Progress) -> None:
+        self._executor, self._inputs, self._record, self._progress = executor, inputs, record, progress
 
     def train(self, tasks: list[Task]) -> dict[str, Training]:
         """Does those of `tasks` that are not done yet, and returns all by key.
@@ -163,43 +166,98 @@ class Workers:
                 self._progress.known(task, known)
             else:
                 waiting.append(task)
-        busy: dict[Future[Training], tuple[int, Task]] = {}
+        busy: dict[Future[Any], Task] = {}
         while waiting or busy:
-            for process in set(range(self._jobs)) - {process for process, _ in busy.values()}:
-                if waiting:
-                    task = self._choose(process, waiting)
-                    waiting.remove(task)
-                    busy[self._submit(process, task)] = process, task
-                    self._progress.start(task)
+            while waiting and len(busy) < self._executor.jobs:
+                task, future = self._executor.start(waiting)
+                waiting.remove(task)
+                busy[future] = task
+                self._progress.start(task)
             # Those that ended well first: what one of them raises comes after all others are kept.
             for future in sorted(wait(busy, return_when=FIRST_COMPLETED).done, key=lambda done: bool(done.exception())):
-                _, task = busy.pop(future)
-                try:
-                    training = future.result()
-                except BrokenProcessPool:
-                    experiment = task.experiment
-                    raise TextrnnError(
-                        f"a process was killed while it trained trial {task.trial} ({experiment.units} units, batches "
-                        f"of {experiment.batch_size}), perhaps because memory ran out. What was finished is kept: run "
-                        "this again, with fewer --jobs, or leave such settings out of the space."
-                    ) from None
-                self._record.add(self._inputs.name(task), training)
-                self._progress.end(task, training)
+                task = busy.pop(future)
+                training, node = self._executor.result(task, future)
+                self._record.add(self._inputs.name(task), training, node)
+                self._progress.end(task, training, node)
         return {task.key: self._record.known[self._inputs.name(task)] for task in tasks}
 
-    def _choose(self, process: int, waiting: list[Task]) -> Task:
-        """A task whose graph `process` has, else one whose graph no other process has."""
+
+class Processes:
+    """An executor: `jobs` processes on this machine, each of which starts when there is work for it.
+
+    A training continues in the process that has its graph, if that is free. Where the context raises, they end at once.
+    """
+
+    def __init__(self, jobs: int, inputs: Inputs) -> None:
+        self.jobs, self._inputs = jobs, inputs
+        self._pools: list[ProcessPoolExecutor] = []
+        self._last: dict[int, Future[Training]] = {}  # of each process
+        self._graphs: defaultdict[int, set[Experiment]] = defaultdict(set)  # by process, of which settings it has one
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        for pool in self._pools:
+            for process in (pool._processes or {}).values() if kind else ():  # no public way before Python 3.14
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+
+    def start(self, waiting: Sequence[Task]) -> tuple[Task, Future[Any]]:
+        """As `Executor.start`: a task whose graph a free process has, else one whose graph no other process has."""
+        process = next(each for each in range(self.jobs) if each not in self._last or self._last[each].done())
+        if process == len(self._pools):
+            context = multiprocessing.get_context("spawn")
+            self._pools.append(ProcessPoolExecutor(1, context, initializer=_begin))
         own = self._graphs[process]
         elsewhere = set().union(*(graphs for each, graphs in self._graphs.items() if each != process))
         task = min(waiting, key=lambda task: (task.experiment not in own, task.experiment in elsewhere))
         own.add(task.experiment)
-        return task
+        future = self._last[process] = self._pools[process].submit(_train, self._inputs, task)
+        return task, future
 
-    def _submit(self, process: int, task: Task) -> Future[Training]:
-        while len(self._pools) <= process:
-            context = multiprocessing.get_context("spawn")
-            self._pools.append(ProcessPoolExecutor(1, context, initializer=_begin))
-        return self._pools[process].submit(_train, self._inputs, task)
+    def result(self, task: Task, future: Future[Any]) -> tuple[Training, None]:
+        """As `Executor.result`; there is no node."""
+        try:
+            return future.result(), None
+        except BrokenProcessPool:
+            experiment = task.experiment
+            raise TextrnnError(
+                f"a process was killed while it trained trial {task.trial} ({experiment.units} units, batches of "
+                f"{experiment.batch_size}), perhaps because memory ran out. What was finished is kept: run this again, "
+                "with fewer --jobs, or leave such settings out of the space."
+            ) from None
+
+
+def serve(inputs: Inputs) -> None:
+    """Trains as a process on a node of a cluster: a task from standard input, the training to standard output, and on.
+
+    Tasks are pickled, each after the search's key and vectors; trainings are lines of JSON. It ends with its input, or
+    in the middle of a training with the process that started it.
+
+    Raises:
+        TextrnnError: key or vectors are not those of `inputs`.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries may print
+    with suppress(EOFError):
+        while True:
+            key, vectors, task = pickle.load(sys.stdin.buffer)
+            if (key, vectors) != (inputs.key, inputs.vectors):
+                raise TextrnnError(
+                    "this node has other code, inputs or libraries than the head. Give both the same environment, of "
+                    "requirements.lock and with the same KERAS_BACKEND and TEXTRNN_PRECISION, and run this again."
+                )
+            answers.write(json.dumps(asdict(_train(inputs, task))) + "\n")
+            answers.flush()
 
 
 def _begin() -> None:
