@@ -99,8 +99,8 @@ class Nodes:
         assert self.running <= self.jobs
         future: Future[Training] = Future()
         future.set_result(Training([{**ROW, "val_loss": 0.25}], 1.0, is_over=True))
-        self.started.append(waiting[-1].trial)
-        return waiting[-1], future
+        self.started.append(waiting[0].trial)
+        return waiting[0], future
 
     def result(self, task: Task, future: Future[Training]) -> tuple[Training, str]:
         self.running -= 1
@@ -113,11 +113,26 @@ def test_it_is_kept_and_said_on_which_node_a_training_ran(folder: Path, capsys: 
     tasks = [Task(trial, 0, START, seed=trial, until=1) for trial in range(3)]
     done = workers.train(tasks[:1])
     assert workers.train(tasks) == {task.key: done[tasks[0].key] for task in tasks}
-    assert nodes.started == [0, 2, 1], "what is known is not trained again"
+    assert nodes.started == [0, 1, 2], "what is known is not trained again"
     said = [line.split("epochs  ")[1].split(",")[0] for line in capsys.readouterr().out.splitlines()]
     assert sorted(said) == [f"trial {trial} on node-{trial % 2}: 0.2500 after epoch 1" for trial in range(3)]
     assert (folder / RECORD).read_text().count('"on": "node-1"') == 1
     assert Record(folder, "key").known.items() >= {inputs.name(task): done[tasks[0].key] for task in tasks}.items()
+
+
+def test_the_longest_training_starts_first(folder: Path) -> None:
+    inputs, nodes = Inputs(Path(), Path(), folder, "key", (("any", ""),)), Nodes(1)
+    workers = Workers(nodes, inputs, Record(folder, "key"), Progress(search(), START, []))
+    changes: list[tuple[dict[str, object], int]] = [
+        ({}, 2),
+        ({}, 3),
+        ({"layers": 2, "bidirectional": True}, 1),
+        ({}, 3),
+    ]
+    workers.train(
+        [Task(trial, 0, START.model_copy(update=each), trial, until) for trial, (each, until) in enumerate(changes)]
+    )
+    assert nodes.started == [2, 1, 3, 0]
 
 
 def test_a_node_trains_for_its_own_search_alone_and_ends_with_what_asks() -> None:

@@ -41,4 +41,4 @@ def relative_cost(stage: str, params: Params) -> float:
     experiment = params.experiments[params.searches[name].start if name in params.searches else name]
     passes = params.searches[name].planned_epochs(experiment) if group == "search" else 0
     passes = passes or len(params.seeds) * experiment.epochs
-    return passes * max(experiment.layers, 1) * (1 + experiment.bidirectional)
+    return passes * experiment.relative_cost

@@ -166,6 +166,8 @@ class Workers:
                 self._progress.known(task, known)
             else:
                 waiting.append(task)
+        # Longest first: one that begins last would leave the other processes idle (Graham, SIAM J. Appl. Math. 1969).
+        waiting.sort(key=lambda task: -task.until * task.experiment.relative_cost)
         busy: dict[Future[Any], Task] = {}
         while waiting or busy:
             while waiting and len(busy) < self._executor.jobs:
