@@ -36,6 +36,7 @@ from textrnn.tracking.record import PARENT
 from textrnn.tracking.runs import current_run, registered_name, scores, versions
 from textrnn.tracking.source import Recorded, find, models_of
 from textrnn.tracking.store import open_store
+from textrnn.tracking.ui import check_free
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -297,20 +298,20 @@ def champion_model(project: Path, params: Params, folder: Path, instead: str = "
 
 
 def serve(project: Path, params: Params, port: int) -> NoReturn:
-    """Becomes MLflow's scoring server, with the champion behind `http://127.0.0.1:PORT/invocations`.
+    """Becomes the server of the champion, `http://127.0.0.1:PORT/invocations` (`textrnn.tracking.scoring`).
 
     Raises:
-        TextrnnError: there is no champion.
+        TextrnnError: there is no champion, or the port is in use.
     """
+    check_free(port, "serve")
     client, champion = _champion(project, params)
-    mlflow_cli = str(Path(sys.executable).with_name("mlflow"))
     uri = f"models:/{champion.name}@{CHAMPION}"
     if "%" in client.get_model_version_download_uri(champion.name, champion.version):
         # MLflow decodes the path of a model in place; this copy stays in the folder for temporary files.
         uri = str(download(client, champion, Path(tempfile.mkdtemp(prefix="textrnn-champion-"))).parents[1])
-    model = ["--model-uri", uri, "--env-manager", "local"]
     os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
-    os.execv(mlflow_cli, [mlflow_cli, "models", "serve", *model, "--host", "127.0.0.1", "--port", str(port)])
+    server = [str(Path(__file__).with_name("scoring.py")), uri, str(port), params.serving.model_dump_json()]
+    os.execv(sys.executable, [sys.executable, "-P", *server])
 
 
 def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion | None]:
