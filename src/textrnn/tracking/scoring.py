@@ -267,6 +267,7 @@ def serve(model: str, port: int, limits: Limits) -> None:
     application = scoring_server.init(mlflow.pyfunc.load_model(model))
     describe(application)
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of clients' mistakes
+    print(f"the model answers at http://127.0.0.1:{port}/invocations", flush=True)
     limited = Limited(application, limits, turns=len(os.sched_getaffinity(0)))
     uvicorn.run(limited, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
