@@ -33,6 +33,7 @@ ANSWERS = {
     408: "the body was not complete in time",
     413: "the body is too large",
     415: "the body is neither JSON nor CSV",
+    500: "the server failed",
     503: "there are too many requests at once",
     504: "scoring took too long",
 }
@@ -230,7 +231,8 @@ def _uniform(body: bytes) -> bytes:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        message = f"The body is not what /openapi.json describes: {place}{': ' if place else ''}{first['msg']}."
+        rule = first["msg"].removeprefix("Value error, ")
+        message = f"The body is not what /openapi.json describes: {place}{': ' if place else ''}{rule}."
         raise Refused(HTTPStatus.BAD_REQUEST, _cut(message)) from None
     return json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}).encode()
 
