@@ -21,7 +21,7 @@ import polars as pl
 import psutil
 
 from benchmarks.data import Workplace
-from benchmarks.measure import Claim, Figures, Result, alternate, best, environment, in_process
+from benchmarks.measure import Claim, Figures, Result, alternate, best, cores, environment, in_process
 from benchmarks.prediction import untrained_model
 from textrnn.config.sections import Serving
 
@@ -64,7 +64,7 @@ def serving(work: Workplace) -> Result:
     here, there = alternate(contenders, work.repeats(2), work.say).values()
     return Result(
         [_claim(here, there, clients, batch) for clients, batch in settings],
-        f"Median and 99th percentile in ms, here and there: "
+        "Median and 99th percentile of the time to an answer, in ms: "
         f"{'; '.join(_latencies(here, there, clients, batch) for clients, batch in settings)}. "
         "`textrnn serve` (its limits at their defaults) against `mlflow models serve` with a model that "
         "encodes with this project's tokenizer and calls Keras' `predict` on input padded to 500: the same LSTM(32), "
@@ -138,11 +138,11 @@ def _pack(folder: Path, model: Path) -> Figures:
     return {}
 
 
-def _ours(package: Path, port: int) -> tuple[str, ...]:
+def _ours(package: Path, port: int) -> list[str]:
     """Returns the command line that `textrnn serve` becomes."""
-    from textrnn.tracking import scoring
+    from textrnn.tracking.scoring import command
 
-    return sys.executable, "-P", scoring.__file__, str(package), str(port), Serving().model_dump_json()
+    return command(str(package), port, cores(), Serving().model_dump_json())
 
 
 @contextmanager
@@ -247,11 +247,11 @@ def _claim(here: list[Figures], there: list[Figures], clients: int, batch: int) 
 
 
 def _latencies(here: list[Figures], there: list[Figures], clients: int, batch: int) -> str:
-    figures = (
-        " and ".join(f"{best(each, f'{name} {clients} {batch}'):.3g}" for name in ("median", "slow"))
+    ours, theirs = (
+        " and ".join(f"{best(each, f'{name} {clients} {batch}'):,.0f}" for name in ("median", "slow"))
         for each in (here, there)
     )
-    return f"{_name(clients, batch)}: {', '.join(figures)}"
+    return f"{_name(clients, batch)}: {ours} here, {theirs} there"
 
 
 def _name(clients: int, batch: int) -> str:

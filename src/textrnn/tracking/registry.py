@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from textrnn.analysis.examples import groups
 from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
+from textrnn.process import cores
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page, replaced
 from textrnn.tracking.evidence import tags as tags_of
@@ -303,6 +303,8 @@ def serve(project: Path, params: Params, port: int) -> NoReturn:
     Raises:
         TextrnnError: there is no champion, or the port is in use.
     """
+    from textrnn.tracking.scoring import command
+
     check_free(port, "serve")
     client, champion = _champion(project, params)
     uri = f"models:/{champion.name}@{CHAMPION}"
@@ -310,8 +312,8 @@ def serve(project: Path, params: Params, port: int) -> NoReturn:
         # MLflow decodes the path of a model in place; this copy stays in the folder for temporary files.
         uri = str(download(client, champion, Path(tempfile.mkdtemp(prefix="textrnn-champion-"))).parents[1])
     os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
-    server = [str(Path(__file__).with_name("scoring.py")), uri, str(port), params.serving.model_dump_json()]
-    os.execv(sys.executable, [sys.executable, "-P", *server])
+    server = command(uri, port, cores(), params.serving.model_dump_json())
+    os.execv(server[0], server)
 
 
 def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion | None]:

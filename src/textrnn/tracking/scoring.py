@@ -263,16 +263,21 @@ def describe(application: FastAPI) -> None:
     }
 
 
-def serve(model: str, port: int, limits: Limits) -> None:
+def serve(model: str, port: int, turns: int, limits: Limits) -> None:
     """Serves `model`, a path or address that MLflow knows, at 127.0.0.1 until it is stopped."""
     os.environ["MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"] = str(int(limits.seconds))
     application = scoring_server.init(mlflow.pyfunc.load_model(model))
     describe(application)
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of clients' mistakes
     print(f"the model answers at http://127.0.0.1:{port}/invocations", flush=True)
-    limited = Limited(application, limits, turns=len(os.sched_getaffinity(0)))
+    limited = Limited(application, limits, turns)
     uvicorn.run(limited, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
+def command(model: str, port: int, turns: int, limits: str) -> list[str]:
+    """Returns the command line of a process that serves; `limits` is JSON. Without -P it would find our modules."""
+    return [sys.executable, "-P", __file__, model, str(port), str(turns), limits]
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), Limits(**json.loads(sys.argv[3])))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Limits(**json.loads(sys.argv[4])))
