@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -127,6 +128,7 @@ def _pack(folder: Path, model: Path) -> Figures:
 
     from textrnn.tracking.serving import make_package
 
+    warnings.simplefilter("ignore")  # MLflow wants an example
     make_package(folder / "ours" / "package", model, ["neg", "pos"])
     mlflow.pyfunc.save_model(
         folder / "theirs" / "package",
