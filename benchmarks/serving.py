@@ -27,7 +27,7 @@ from benchmarks.prediction import untrained_model
 from textrnn.config.sections import Serving
 
 CLIENTS, BATCHES = (1, 8, 64), (1, 256)
-SECONDS, WARM_UP = 10.0, 2.0
+SECONDS, WARM_UP = 8.0, 2.0
 """How long each number of clients and texts is measured, after requests that are not counted."""
 
 PATIENCE = 120
