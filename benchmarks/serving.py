@@ -159,9 +159,11 @@ def _served(command: Sequence[str], port: int, folder: Path) -> Iterator[int]:
         deadline = time.monotonic() + PATIENCE
         while not _answers(port):
             if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')}")
+                raise ConnectionError("no answer")
             time.sleep(0.1)
         yield server.pid
+    except ConnectionError as error:
+        sys.exit(f"{' '.join(command)} failed ({error}):\n{log.read_text(errors='replace')}")
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()

@@ -29,7 +29,7 @@ from mlflow_site import free_port, stop, wait_for
 from textrnn.modeling.linear import LinearModel
 from textrnn.modeling.predictor import UNFAMILIAR, Predictor
 from textrnn.tracking import scoring
-from textrnn.tracking.scoring import JSON, Limited, Limits
+from textrnn.tracking.scoring import JSON, TOGETHER, Limited, Limits
 from textrnn.tracking.serving import CODE, make_package
 
 LIMITS = Limits(max_bytes=100_000, requests=3, seconds=1)
@@ -81,13 +81,18 @@ class Scorer:
         self.at_once = self.most_at_once = 0
         self.bodies: list[bytes] = []
         self.error: Exception | None = None
+        self.poison = "poison"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             return
-        status = 200
+        status, answer = 200, b"here"
         if scope["path"] == "/invocations":
             self.bodies.append((await receive())["body"])
+            texts = [text for (text,) in json.loads(self.bodies[-1])["dataframe_split"]["data"]]
+            answer = json.dumps({"predictions": [{"label": text} for text in texts]}).encode()
+            if self.poison in texts:
+                status, answer = 400, b'{"error_code": "BAD_REQUEST", "message": "bad"}'
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             while not self.may_answer.is_set():
@@ -96,7 +101,7 @@ class Scorer:
             if self.error:
                 raise self.error
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
-        await send({"type": "http.response.body", "body": b"scored"})
+        await send({"type": "http.response.body", "body": answer})
 
 
 @pytest.fixture
@@ -172,6 +177,44 @@ def test_more_requests_than_the_limit_are_refused_until_there_is_room(port: int,
     assert [answer.status for answer in answers] == [503] * 2 + [200] * LIMITS.requests
     assert scorer.most_at_once == 1
     assert post(port, records("a")).status == 200
+
+
+def test_requests_that_wait_are_scored_together_and_each_gets_its_own_answer(port: int, scorer: Scorer) -> None:
+    scorer.may_answer.clear()
+    answers: dict[str, Answer] = {}
+
+    def ask(*texts: str) -> None:
+        answers[texts[0]] = post(port, records(*texts))
+
+    first = Thread(target=ask, args=["first"])
+    first.start()
+    eventually(lambda: scorer.at_once == 1)
+    others = [Thread(target=ask, args=texts) for texts in (["a", "b"], ["poison"])]
+    for other in others:
+        other.start()
+    time.sleep(0.3)
+    scorer.may_answer.set()
+    for thread in (first, *others):
+        thread.join()
+    assert {name: answer.status for name, answer in answers.items()} == {"first": 200, "a": 200, "poison": 400}
+    assert json.loads(answers["first"].text)["predictions"] == [{"label": "first"}]
+    assert json.loads(answers["a"].text)["predictions"] == [{"label": "a"}, {"label": "b"}]
+    assert [body.count(b"[") - 2 for body in scorer.bodies[:2]] == [1, 3]  # a text is in brackets
+
+
+def test_what_waits_is_not_scored_together_above_the_limit(port: int, scorer: Scorer) -> None:
+    scorer.may_answer.clear()
+    many = records(*["a"] * (TOGETHER - 1))
+    clients = [Thread(target=post, args=(port, body)) for body in (records("first"), many, many)]
+    clients[0].start()
+    eventually(lambda: scorer.at_once == 1)
+    for client in clients[1:]:
+        client.start()
+    time.sleep(0.3)
+    scorer.may_answer.set()
+    for client in clients:
+        client.join()
+    assert [body.count(b"[") - 2 for body in scorer.bodies] == [1, TOGETHER - 1, TOGETHER - 1]
 
 
 def test_slow_senders_and_clients_that_left_hold_no_turn(port: int, scorer: Scorer) -> None:

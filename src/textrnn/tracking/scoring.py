@@ -7,12 +7,15 @@ own, as with `mlflow models serve`, not what is installed here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Self
 
 import mlflow
@@ -21,7 +24,7 @@ from fastapi import FastAPI
 from mlflow.pyfunc import scoring_server
 from pydantic import BaseModel, ValidationError, model_validator
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON, CSV = scoring_server.CONTENT_TYPE_JSON, scoring_server.CONTENT_TYPE_CSV
@@ -38,6 +41,9 @@ ANSWERS = {
     504: "scoring took too long",
 }
 """What /invocations answers; all but the first are JSON with `error_code` and `message`."""
+
+TOGETHER = 64
+"""Texts of waiting requests that are scored in one call: most of a call with one text is not the network's."""
 
 LONGEST = 1000
 """Characters of an error: MLflow repeats the whole body in some."""
@@ -122,11 +128,21 @@ class Refused(Exception):
         self.answer = JSONResponse(content, status, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A request that waits for its turn, its texts, and the JSON that will answer it."""
+
+    request: Request
+    texts: list[str]
+    answer: asyncio.Future[bytes]
+
+
 class Limited:
     """An ASGI application: `application`, MLflow's, but a request is scored only within `limits`.
 
-    `turns` requests are computed at once, in the order in which their bodies were complete; the others wait. Errors
-    are JSON with `error_code` and `message`, as MLflow's are, without a traceback.
+    `turns` calls are computed at once, in the order in which bodies were complete; requests that wait meanwhile share
+    the next one, up to `TOGETHER` texts. Errors are JSON with `error_code` and `message`, as MLflow's are, without a
+    traceback.
     """
 
     def __init__(self, application: ASGIApp, limits: Limits, turns: int) -> None:
@@ -134,6 +150,7 @@ class Limited:
         self._limits = limits
         self._present = 0
         self._turns = asyncio.Semaphore(turns)
+        self._waiting: deque[Job] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, as ASGI defines it."""
@@ -141,32 +158,69 @@ class Limited:
             await self._application(scope, receive, send)
             return
         request = Request(scope, receive)
-        try:
-            self._check_presence()
-            self._present += 1
+        with contextlib.suppress(ClientDisconnect):
             try:
-                body = await self._body(request)
-                async with self._turns:
-                    if await request.is_disconnected():
-                        return
-                    answer = await self._answer(request, body)
-            finally:
-                self._present -= 1
-        except ClientDisconnect:
-            return
-        except Refused as refusal:
-            await refusal.answer(scope, receive, send)
-            return
-        for message in answer:
-            await send(message)
+                answer: Response = Response(await self._within_limits(request), media_type=JSON)
+            except Refused as refusal:
+                answer = refusal.answer
+            await answer(scope, receive, send)
 
-    def _check_presence(self) -> None:
+    async def _within_limits(self, request: Request) -> bytes:
         if self._present >= self._limits.requests:
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"This server works on {self._limits.requests} requests at once, and has as many: try again later.",
                 retry_after="1",
             )
+        self._present += 1
+        try:
+            body = await self._body(request)
+            if _type(request) == JSON:
+                return await self._score(request, _texts(body))
+            async with self._turns:
+                return await self._call(request, body)
+        finally:
+            self._present -= 1
+
+    async def _score(self, request: Request, texts: list[str]) -> bytes:
+        """Waits for a turn, and scores what waits then; unless another turn has taken this request along."""
+        job = Job(request, texts, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        async with self._turns:
+            if job in self._waiting and (jobs := await self._next()):
+                await self._score_together(jobs)
+        return await job.answer
+
+    async def _next(self) -> list[Job]:
+        """Returns the jobs of the next call, without those whose client has left."""
+        jobs = [self._waiting.popleft()]
+        while self._waiting and sum(len(job.texts) for job in (*jobs, self._waiting[0])) <= TOGETHER:
+            jobs.append(self._waiting.popleft())
+        left = [job for job in jobs if await job.request.is_disconnected()]
+        for job in left:
+            job.answer.set_exception(ClientDisconnect())
+        return [job for job in jobs if job not in left]
+
+    async def _score_together(self, jobs: list[Job]) -> None:
+        texts = [text for job in jobs for text in job.texts]
+        # Of `inputs` and `instances` MLflow makes arrays: each text takes the memory of the longest, numbers become
+        # texts, and rows that differ are lost.
+        body = json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}).encode()
+        try:
+            answer = await self._call(jobs[0].request, body)
+        except Refused as refusal:
+            if len(jobs) == 1:
+                jobs[0].answer.set_exception(refusal)
+            else:  # nobody gets an error that is another's
+                for job in jobs:
+                    await self._score_together([job])
+            return
+        if len(jobs) == 1:
+            jobs[0].answer.set_result(answer)
+        else:
+            rows = iter(json.loads(answer)["predictions"])
+            for job in jobs:
+                job.answer.set_result(json.dumps({"predictions": [*islice(rows, len(job.texts))]}).encode())
 
     async def _body(self, request: Request) -> bytes:
         """Returns the whole body. Raises `Refused`: it is no JSON or CSV, too large, or comes too slowly."""
@@ -191,11 +245,9 @@ class Limited:
             message = f"The body is larger than {self._limits.max_bytes:,} bytes: send fewer texts at once."
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
-    async def _answer(self, request: Request, body: bytes) -> list[Message]:
-        """Returns the application's answer. Raises `Refused` where it is an error."""
+    async def _call(self, request: Request, body: bytes) -> bytes:
+        """Returns the application's answer to `body`. Raises `Refused` where it is an error."""
         messages: list[Message] = []
-        if _type(request) == JSON:
-            body = _uniform(body)
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
@@ -210,31 +262,25 @@ class Limited:
             logging.getLogger(__name__).exception("A request failed.")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.") from None
         status = HTTPStatus(messages[0]["status"])
+        answer = b"".join(message.get("body", b"") for message in messages)
         if status >= HTTPStatus.BAD_REQUEST:
-            text = b"".join(message.get("body", b"") for message in messages).decode(errors="replace")
-            raise Refused(status, _cut(_reason(text)))
-        return messages
+            raise Refused(status, _cut(_reason(answer.decode(errors="replace"))))
+        return answer
 
 
 def _type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip()
 
 
-def _uniform(body: bytes) -> bytes:
-    """Returns the texts of `body`, JSON, in the one of MLflow's formats in which it does them no harm.
-
-    Of `inputs` and `instances` MLflow makes arrays: each text takes the memory of the longest, numbers become texts,
-    and rows that differ are lost.
-    """
+def _texts(body: bytes) -> list[str]:
+    """Returns the texts of a JSON body. Raises `Refused` where it holds none."""
     try:
-        texts = Body.model_validate_json(body).texts()
+        return Body.model_validate_json(body).texts()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        rule = first["msg"].removeprefix("Value error, ")
+        place, rule = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         message = f"The body is not what /openapi.json describes: {place}{': ' if place else ''}{rule}."
         raise Refused(HTTPStatus.BAD_REQUEST, _cut(message)) from None
-    return json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}).encode()
 
 
 def _reason(text: str) -> str:
