@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks import pipeline, prediction, pretraining, report, scale, search, text, training, vectors
+from benchmarks import pipeline, prediction, pretraining, report, scale, search, serving, text, training, vectors
 from benchmarks.data import Workplace
 from benchmarks.measure import Result, Skipped
 
@@ -41,6 +41,8 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Workplace], Result]]] = {
     "nothing": ("a study with nothing to do", pipeline.nothing_to_do),
     "start": ("start-up of a data stage", pipeline.start),
     "predict": ("`textrnn predict` on 25,000 IMDB reviews", prediction.predict),
+    "serving": ("requests to a served model, IMDB reviews", serving.serving),
+    "soak": ("ten minutes of requests to a served model", serving.soak),
 }
 
 

@@ -20,12 +20,9 @@ BATCH = 512
 
 def predict(work: Workplace) -> Result:
     """25,000 reviews from a file to a file."""
-    reviews, tokens = work.scratch / "to-score.parquet", work.tokens()
+    reviews, model = work.scratch / "to-score.parquet", untrained_model(work)
     texts = pl.read_parquet(work.reviews()).filter(pl.col("split") == "test").select("text")
     texts.write_parquet(reviews)
-    model = work.scratch / "runs" / "untrained" / "model" / "0"
-    if not model.is_dir():
-        in_process(_save_model, tokens, model)
     # Absolute, for the command runs in the scratch folder, where the model is.
     ours, theirs = work.scratch / "ours.parquet", work.scratch / "keras.parquet"
     textrnn: tuple[str | Path, ...] = (
@@ -67,6 +64,14 @@ def predict(work: Workplace) -> Result:
     )
 
 
+def untrained_model(work: Workplace) -> Path:
+    """Returns the folder of an LSTM(32) with random weights, as a run named `untrained` has it."""
+    model = work.scratch / "runs" / "untrained" / "model" / "0"
+    if not model.is_dir():
+        in_process(_save_model, work.tokens(), model)
+    return model
+
+
 def _save_model(tokens: Path, folder: Path) -> Figures:
     from textrnn.modeling.classifier import build_classifier
     from textrnn.modeling.saved_model import save_model
@@ -89,14 +94,14 @@ def _score(model: Path, reviews: Path) -> Figures:
 
 
 def _score_by_keras(model: Path, reviews: Path, batch_size: int) -> Figures:
-    texts, (score, _) = pl.read_parquet(reviews)["text"], _by_keras(model, batch_size)
+    texts, (score, _) = pl.read_parquet(reviews)["text"], keras_scorer(model, batch_size)
     score(texts.head(8))
     started = time.perf_counter()
     score(texts)
     return {"seconds": time.perf_counter() - started}
 
 
-def _by_keras(model: Path, batch_size: int) -> tuple[Callable[[pl.Series], np.ndarray], TextEncoder]:
+def keras_scorer(model: Path, batch_size: int) -> tuple[Callable[[pl.Series], np.ndarray], TextEncoder]:
     """The usual way to use such a model with Keras alone: encode, pad, predict."""
     keras = textbook.quiet_keras()
     encoder = TextEncoder.load(model)
@@ -118,7 +123,7 @@ def _by_keras(model: Path, batch_size: int) -> tuple[Callable[[pl.Series], np.nd
 
 def by_keras(model: Path, reviews: Path, target: Path, batch_size: int) -> None:
     """As `textrnn predict`, with Keras alone."""
-    score, encoder = _by_keras(model, batch_size)
+    score, encoder = keras_scorer(model, batch_size)
     table = pl.read_parquet(reviews)
     probabilities = score(table["text"])
     labels = [encoder.classes[index] for index in probabilities.argmax(axis=1)]

@@ -112,6 +112,24 @@ def test_trainings_and_prediction_are_compared(tmp_path):
     assert claim["reached"] == (claim["theirs"] >= 3 * claim["ours"])
 
 
+@pytest.mark.long
+def test_a_served_model_is_compared_and_watched(tmp_path):
+    bench("--quick", "--reports", tmp_path, *only("serving", "soak"))
+    found = rows(tmp_path)
+    claims = found["serving"]["claims"]
+    assert [claim["wanted"] for claim in claims] == ["≥ 5x"] * 6
+    for claim in claims:
+        assert claim["shown"] == f"{claim['ours'] / claim['theirs']:.2f}x"
+    assert (
+        len(re.findall(r"64 clients, 256 texts: \S+ and \S+ here, \S+ and \S+ there", found["serving"]["notes"])) == 1
+    )
+    (flat,) = found["soak"]["claims"]
+    assert flat["reached"] == (flat["ours"] - flat["theirs"] <= 8)
+    assert all(
+        int(number) > 0 for number in re.search(r"refused: (\d+), (\d+) and (\d+)", found["soak"]["notes"]).groups()
+    )
+
+
 def test_equal_accuracy_is_claimed_on_evidence_alone():
     from benchmarks.training import _accuracy
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import requests
 from click.testing import CliRunner
 from fake_runs import alone, make_run
 from mlflow.cli import gc
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+from mlflow_site import free_port, stop, wait_for
 from tiny_models import make_embedding, scramble
 from tiny_project import PARAMS
 
@@ -201,6 +205,28 @@ def test_a_project_in_a_folder_of_an_odd_name_works_and_writes_nothing_outside(
     assert [path.name for path in project.parent.iterdir()] == [ODD]
     top = {"params.yaml", "saved", "runs", "data", "scratch", "mlartifacts"}
     assert {path.name for path in project.iterdir() if not path.name.startswith("mlflow.")} == top
+
+
+def test_the_champion_is_served_from_there_within_the_limits_of_the_params(
+    home: tuple[Path, Params], tmp_path: Path
+) -> None:
+    folder, port = shutil.copytree(home[0], tmp_path / ODD), free_port()
+    (folder / "params.yaml").write_text(f"{PARAMS}serving: {{max_bytes: 200}}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "textrnn", "serve", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", server, tmp_path / "log")
+        site = f"http://127.0.0.1:{port}/invocations"
+        answer = requests.post(site, json={"inputs": TEXTS}, timeout=30).json()["predictions"]
+        np.testing.assert_allclose([row["probability_good"] for row in answer], expected(folder)[:, 1], atol=1e-6)
+        assert requests.post(site, json={"inputs": TEXTS * 10}, timeout=30).status_code == 413
+        again = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert again.returncode == 1
+        assert f"port {port} of this machine" in again.stderr and "`textrnn serve --port 5002`" in again.stderr
+    finally:
+        stop(server)
+    assert (tmp_path / "log").read_text() == f"the model answers at {site}\n"
 
 
 def test_a_copy_leaves_the_original_alone_and_a_moved_project_works(

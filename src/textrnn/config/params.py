@@ -30,6 +30,7 @@ from textrnn.config.sections import (
     Promotion,
     Published,
     Resources,
+    Serving,
 )
 from textrnn.config.validation import Name, Seed, Strict, validate
 from textrnn.config.yaml_file import read_yaml
@@ -61,6 +62,7 @@ class Params(Strict):
     probes: list[Name]
     explanations: dict[Name, ExplanationParams] = {}
     promotion: Promotion = Promotion()
+    serving: Serving = Serving()
     data_check: DataCheck = DataCheck()
     published: list[Published] = []
     train: dict[str, Any] = {}

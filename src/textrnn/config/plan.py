@@ -51,7 +51,7 @@ READING = (CorpusEntry.model_fields.keys() | VectorsEntry.model_fields.keys()) -
 """What of it the download does not read."""
 
 AGAIN = "Run `dvc repro`, which plans anew."
-UNREPORTED = {"prepare", "encode", "train", "promotion", "data_check", "resources"}
+UNREPORTED = {"prepare", "encode", "train", "promotion", "serving", "data_check", "resources"}
 """What the report does not read."""
 
 

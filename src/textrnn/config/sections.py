@@ -101,6 +101,18 @@ class Promotion(Strict):
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
 
 
+class Serving(Strict):
+    """What a served champion answers: `textrnn serve`.
+
+    It refuses a body of more than `max_bytes`, more than so many `requests` at once, and a body that is not complete
+    after so many `seconds`, which is also the longest time that scoring may take.
+    """
+
+    max_bytes: Count = 1_000_000
+    requests: Count = 128
+    seconds: Count = 60
+
+
 CLUSTER = "TEXTRNN_CLUSTER"
 """The address of the Ray cluster on which a search trains, as `textrnn repro --engine ray` sets it."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from textrnn.analysis.examples import groups
 from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
+from textrnn.process import cores
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page, replaced
 from textrnn.tracking.evidence import tags as tags_of
@@ -36,6 +36,7 @@ from textrnn.tracking.record import PARENT
 from textrnn.tracking.runs import current_run, registered_name, scores, versions
 from textrnn.tracking.source import Recorded, find, models_of
 from textrnn.tracking.store import open_store
+from textrnn.tracking.ui import check_free
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -297,20 +298,22 @@ def champion_model(project: Path, params: Params, folder: Path, instead: str = "
 
 
 def serve(project: Path, params: Params, port: int) -> NoReturn:
-    """Becomes MLflow's scoring server, with the champion behind `http://127.0.0.1:PORT/invocations`.
+    """Becomes the server of the champion, `http://127.0.0.1:PORT/invocations` (`textrnn.tracking.scoring`).
 
     Raises:
-        TextrnnError: there is no champion.
+        TextrnnError: there is no champion, or the port is in use.
     """
+    from textrnn.tracking.scoring import command
+
+    check_free(port, "serve")
     client, champion = _champion(project, params)
-    mlflow_cli = str(Path(sys.executable).with_name("mlflow"))
     uri = f"models:/{champion.name}@{CHAMPION}"
     if "%" in client.get_model_version_download_uri(champion.name, champion.version):
         # MLflow decodes the path of a model in place; this copy stays in the folder for temporary files.
         uri = str(download(client, champion, Path(tempfile.mkdtemp(prefix="textrnn-champion-"))).parents[1])
-    model = ["--model-uri", uri, "--env-manager", "local"]
     os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
-    os.execv(mlflow_cli, [mlflow_cli, "models", "serve", *model, "--host", "127.0.0.1", "--port", str(port)])
+    server = command(uri, port, cores(), params.serving.model_dump_json())
+    os.execv(server[0], server)
 
 
 def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion | None]:

@@ -58,7 +58,7 @@ def log_models(store: Store, run: RunFolder, children: dict[int, MlflowRun], cor
     for seed in run.finished_seeds:
         saved, inside = run.path / "model" / str(seed), package / "artifacts" / "model"
         if not package.exists():
-            _make_package(package, saved, run.classes)
+            make_package(package, saved, run.classes)
         shutil.rmtree(inside)
         shutil.copytree(saved, inside)
         (package / EVIDENCE).parent.mkdir(exist_ok=True)
@@ -67,8 +67,8 @@ def log_models(store: Store, run: RunFolder, children: dict[int, MlflowRun], cor
         _log_model(store, package, run, seed, children[seed], corpus)
 
 
-def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
-    """Writes an MLflow model around `saved`."""
+def make_package(package: Path, saved: Path, classes: list[str]) -> None:
+    """Writes an MLflow model around `saved` into the folder `package`, and beside it what it is made of."""
     kinds = {pl.String: "string", pl.Float32: "float", pl.Int64: "long"}
     inputs: list[ColSpec | TensorSpec] = [ColSpec("string", "text")]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[kind], name) for name, kind in output_columns(classes).items()]
@@ -78,8 +78,10 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
     with ZipFile(code, "w") as archive:
         for file in sorted({*modules, PACKAGE / "__init__.py", *(module.parent / "__init__.py" for module in modules)}):
             archive.write(file, file.relative_to(PACKAGE.parent))
+    description = Model()
     mlflow.pyfunc.save_model(
         package,
+        mlflow_model=description,
         python_model=str(entry),
         artifacts={"model": named.as_uri()},
         code_paths=[str(code)],
@@ -87,6 +89,8 @@ def _make_package(package: Path, saved: Path, classes: list[str]) -> None:
         input_example=pd.DataFrame({"text": EXAMPLES}),
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
     )
+    description.flavors["python_function"]["code"] = f"code/{CODE}"
+    description.save(str(package / "MLmodel"))
 
 
 def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: MlflowRun, corpus: str) -> None:
@@ -98,7 +102,6 @@ def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: Ml
     description.model_uuid = description.model_id = model.model_id
     description.run_id = run_id
     description.artifact_path = model.artifact_location
-    description.flavors["python_function"]["code"] = f"code/{CODE}"
     description.save(str(package / "MLmodel"))
     upload(store, model.artifact_location, package)
     if known:

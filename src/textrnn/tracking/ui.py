@@ -41,7 +41,7 @@ def show(project: Path, params: Params, port: int, say: Callable[[str], None]) -
     if store.uri.startswith("http"):
         answer()
         return 0
-    _check_free(port)
+    check_free(port, "ui")
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
     variables = {
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # which may hold a password: a command line would show it
@@ -68,15 +68,16 @@ def has_browser() -> bool:
     return bool(has_screen) and sys.stdout.isatty() and not os.environ.get("CI")
 
 
-def _check_free(port: int) -> None:
+def check_free(port: int, command: str) -> None:
+    """Raises a `TextrnnError` if `port` is in use, which `textrnn <command>` would serve at."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended leaves it occupied
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise TextrnnError(
-                f"port {port} of this machine: {error.strerror}. Name another: `make ui PORT=5002` or "
-                "`textrnn ui --port 5002`."
+                f"port {port} of this machine: {error.strerror}. Name another: `make {command} PORT=5002` or "
+                f"`textrnn {command} --port 5002`."
             ) from None
 
 
