@@ -163,7 +163,7 @@ def say(**content: Any) -> None:
 
 def fuzz_with_atheris(work: Path, size: int, seed: int, name: str) -> None:
     """Ends the process after `size` bytes, or at the first finding. A first byte says which seed an input is of."""
-    import atheris  # pip install atheris: CPython 3.11 to 3.13 on Linux
+    import atheris  # deferred: there is none for other systems than Linux
 
     with atheris.instrument_imports(include=["textrnn"]):
         target = make_targets(work, [name])[name]

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def test_no_finding_comes_back() -> None:
 def test_a_short_fuzzing_of_everything_finds_nothing() -> None:
     """Longer ones: `python tests/fuzz.py --bytes 100_000_000`."""
     assert "all " in run_fuzz("--bytes", "700_000", "--seed", "7")
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no package for this system")
+def test_a_short_fuzzing_that_coverage_guides_finds_nothing() -> None:
+    found = json.loads(run_fuzz("--atheris", "--only", "csv", "--bytes", "100_000", "--seed", "5"))
+    assert found["target"] == "csv" and found["accepted"] and found["refused"] and found["bytes"] >= 100_000
 
 
 def read(archive: Path, member: str | None = None, limit: int = 1 << 20) -> bytes:
