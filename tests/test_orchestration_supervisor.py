@@ -26,7 +26,7 @@ stages:
     cmd: exit 3
     always_changed: true
   sleeps:
-    cmd: python sleeps.py
+    cmd: python sleeps.py && true
     outs: [slept]
   after:
     cmd: echo after
@@ -147,4 +147,23 @@ def test_a_stage_ends_with_the_process_that_ran_it() -> None:
         _, running = psutil.wait_procs(below, timeout=60)
     assert len(below) >= 2
     assert not [each for each in running if each.status() != psutil.STATUS_ZOMBIE]
+    assert Path("cleaned").exists()
+
+
+@pytest.mark.parametrize("victim", ["DVC", "shell"])
+def test_a_stage_ends_where_what_ran_it_was_killed(victim: str) -> None:
+    """Else the next call, which runs the stage again, would collide with it."""
+    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
+        running = pool.submit(supervisor.run, "repro", "sleeps", on_line=lambda line: None)
+        deadline = time.monotonic() + 120
+        while not Path("started").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (worker,) = supervisor._workers.values()
+        stage = dvc.stages(worker.pid)[-1]
+        killed = psutil.Process(worker.pid) if victim == "DVC" else stage.parent()
+        assert killed is not None
+        killed.kill()
+        assert running.result(timeout=60) != 0
+        assert not stage.is_running() or stage.status() == psutil.STATUS_ZOMBIE
     assert Path("cleaned").exists()
