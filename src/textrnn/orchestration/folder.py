@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from textrnn.config.yaml_file import HalfMerged
 from textrnn.errors import TextrnnError
 from textrnn.project import dvc, git
+from textrnn.project.dvc_lock import read_stages
 
 LOCK = Path(".dvc/tmp/textrnn.lock")
+
+UNSYNCED = Path(".dvc/tmp/textrnn.unsynced")
+"""Is there from when a call begins to change results until MLflow agrees with them."""
+
+KEPT = Path(".dvc/tmp/textrnn.dvc.lock")
+"""dvc.lock as a call found it; empty where there was none."""
+
+IN_USE = Path(".dvc/tmp/rwlock")
+"""Where DVC notes which files its processes use."""
 
 
 def check_folder() -> None:
@@ -28,13 +42,64 @@ def check_folder() -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keeps a second call out of the folder."""
+    """Keeps a second call out of the folder, and first repairs what a kill has cut off."""
     check_folder()
     LOCK.parent.mkdir(exist_ok=True)
     try:
         with FileLock(LOCK, blocking=False):
+            _repair_lock(Path("dvc.lock"))
+            _repair_in_use()
             yield
     except Timeout:
         raise TextrnnError(
             f"another `textrnn repro` is at work in {Path.cwd()}. Wait until it is done, or stop it."
         ) from None
+
+
+def _repair_lock(lock: Path) -> None:
+    """Brings dvc.lock back as the last call found it: DVC writes it in place, so a kill or a full disk may cut it off.
+
+    What has run since is in DVC's run cache, and does not run again.
+    """
+    content = lock.read_bytes() if lock.is_file() else b""
+    try:
+        read_stages(lock)
+        is_whole = not lock.is_file() or content.endswith(b"\n")
+    except HalfMerged:
+        raise
+    except TextrnnError:
+        if not KEPT.is_file():
+            raise
+        is_whole = False
+    if not is_whole and KEPT.is_file():
+        content = KEPT.read_bytes()
+        if content:
+            _replace(lock, content)
+        else:
+            lock.unlink()
+        sys.stderr.write(
+            "warning: dvc.lock was cut off, as by a kill. It is again what it was before the last `textrnn repro`, and "
+            "what ran since comes from DVC's cache.\n"
+        )
+    _replace(KEPT, content)
+
+
+def _repair_in_use() -> None:
+    """Deletes DVC's list of files in use where it is cut off, for the same reason."""
+    for pause in (1.0, 0.0):  # another DVC process may just be writing
+        try:
+            json.loads(IN_USE.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(pause)
+        else:
+            return
+    IN_USE.unlink(missing_ok=True)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Writes `file` under another name first, so that it is whole at any moment."""
+    fresh = file.with_name(f"{file.name}.tmp")
+    fresh.write_bytes(content)
+    fresh.replace(file)
