@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -83,12 +83,14 @@ def repro(
         from textrnn.config.studies import activate
 
         activate(study, Path())
-    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
-    Thread(target=import_module, args=["textrnn.report.summary"]).start()
+    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes. Not before ours are done:
+    # a Ctrl-C while two threads import may leave Python's import lock taken.
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.cluster import Cluster
+    from textrnn.orchestration.folder import UNSYNCED
     from textrnn.orchestration.verify import against_commit
 
+    Thread(target=_import_early, args=["textrnn.report.summary"]).start()
     console = Console(highlight=False)
     with resumable():
         work = orchestration.repro(jobs, console, connect=partial(Cluster, address) if engine == "ray" else None)
@@ -97,10 +99,10 @@ def repro(
 
     params = load_study()
     show(Path("reports") / params.study, console)
-    if work.was_due:
+    if UNSYNCED.exists():
         _try_sync(console)
-        if (comparison := against_commit(Path())) is not None:
-            say(comparison)
+    if work.was_due and (comparison := against_commit(Path())) is not None:
+        say(comparison)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(
@@ -301,12 +303,20 @@ def explain(
     act(texts or [], source, target, kind, given, run, seed)
 
 
+def _import_early(module: str) -> None:
+    """Imports what is needed later; if that fails, as when the process is just ending, it fails again then."""
+    with suppress(Exception):
+        import_module(module)
+
+
 def _sync(console: Console) -> None:
+    from textrnn.orchestration.folder import UNSYNCED
     from textrnn.tracking.complete import Completion
     from textrnn.tracking.sync import sync as act
 
     with active_study() as params, console.status("MLflow: reading") as status, Completion(Path.cwd()) as complete:
         done = act(Path.cwd(), params, complete, lambda name: status.update(f"MLflow: {name}"))
+    UNSYNCED.unlink(missing_ok=True)
     console.print(f"MLflow: {done}", soft_wrap=True)
     console.print(f"`make ui` shows the study in MLflow: {done.link}", markup=False, soft_wrap=True)
 
