@@ -13,9 +13,9 @@ import faults.__main__ as command
 import pytest
 from faults import disks, processes, stores
 from faults.outcome import differences, outcome
-from faults.study import Reference, forget, untrack
+from faults.study import REPRO, Reference, forget, untrack
 from faults.trial import Call, Fault, Trial, attempt
-from tiny_project import TinyProject
+from tiny_project import LIVE, TinyProject
 
 DUE = ("download_corpus", "baseline@nb-svm", "train@lstm", "probe@lstm", "compare")
 """What runs in the study that is broken here."""
@@ -33,13 +33,14 @@ SAMPLE = (
 
 @pytest.fixture(scope="module")
 def reference(finished: TinyProject, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The finished project, and the same with a few stages due and nothing in MLflow."""
+    """The finished project with a few stages due and nothing in MLflow, and after these have run."""
     folder = tmp_path_factory.mktemp("faults")
-    after = finished.copy(folder / "after")
-    after.textrnn("sync")
-    before = after.copy(folder / "before")
+    before = finished.copy(folder / "before")
     forget(before, *DUE)
     untrack(before)
+    before.run("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
+    after = before.copy(folder / "after")
+    after.textrnn(*REPRO, **LIVE)
     return Reference(before, after, outcome(after))
 
 
@@ -60,7 +61,7 @@ def test_a_fault_after_which_nothing_is_done_is_no_success(
             process.kill()
 
     def kill(trial: Trial) -> None:
-        trial.call(*faults.study.REPRO, act=act, when=lambda call: "train@lstm" in call.stages)
+        trial.call(*REPRO, act=act, when=lambda call: "train@lstm" in call.stages)
         trial.compare()
 
     verdict = attempt(Fault(kill, 1), reference)

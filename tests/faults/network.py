@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal
 
 from tiny_project import snippets_csv
@@ -17,12 +21,20 @@ Mode = Literal["well", "stall", "cut", "half"]
 
 
 class Archive(ThreadingHTTPServer):
-    """Serves the corpus. The next `bad` answers stall after a half, or are cut there, or have zeros from there on."""
+    """Serves the corpus. The next `bad` answers stall after a half, or are cut there, or have zeros from there on.
+
+    Attributes:
+        variables: environment variables of a client: it has to trust this server's certificate.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.variables = {"REQUESTS_CA_BUNDLE": str(certificate), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         self.mode: Mode = "well"
         self.bad = 0
         self.end = threading.Event()
@@ -30,7 +42,7 @@ class Archive(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where the corpus is."""
-        return f"http://127.0.0.1:{self.server_port}/snippets.csv"
+        return f"https://127.0.0.1:{self.server_port}/snippets.csv"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +77,7 @@ LOOK = "check the address, your network and your proxy"
 @contextmanager
 def served_archive() -> Iterator[Archive]:
     """One for all trials: its address is in the catalog, so in dvc.lock."""
-    with Archive() as archive:
+    with tempfile.TemporaryDirectory() as folder, Archive(_certificate(Path(folder))) as archive:
         thread = threading.Thread(target=archive.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -74,6 +86,17 @@ def served_archive() -> Iterator[Archive]:
             archive.end.set()
             archive.shutdown()
             thread.join()
+
+
+def _certificate(folder: Path) -> Path:
+    """Makes key and certificate of the server, in one file."""
+    file = folder / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", str(folder / "certificate")]
+    subprocess.run(command, check=True, capture_output=True)
+    with file.open("ab") as stream:
+        stream.write((folder / "certificate").read_bytes())
+    return file
 
 
 def no_network(trial: Trial) -> None:
@@ -110,7 +133,6 @@ def _lose_archive(trial: Trial, mode: Mode = "well", bad: int = 0) -> Archive:
     archive = trial.reference.archive
     assert archive is not None
     archive.mode, archive.bad = mode, bad
-    trial.variables |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     trial.renew(finished=True)
     forget(trial.project, "download_corpus")
     trial.note("download_corpus")

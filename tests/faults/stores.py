@@ -122,7 +122,9 @@ class Gate(ThreadingHTTPServer):
         self.count = 0
         self.lock = threading.Lock()
         self.end = threading.Event()
-        self.start()
+        self.starting = threading.Thread(target=self.start)
+        self.starting.start()
+        self.starting.join()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def start(self) -> None:
@@ -164,7 +166,8 @@ class Gate(ThreadingHTTPServer):
             if self.mode == "restart":
                 self.last = None
                 self.kill()
-                threading.Thread(target=self.start, daemon=True).start()
+                self.starting = threading.Thread(target=self.start)
+                self.starting.start()
                 return ""
             return self.mode
 
@@ -228,6 +231,7 @@ def _with_server(trial: Trial, mode: str, succeeds: bool = False) -> None:
         trial.check("training continues without MLflow" in call.text, f"no word of it in:\n{call.text}")
         trial.says(trial.call("sync"), "Check MLFLOW_TRACKING_URI, user and password, and that the server runs.")
     gate.last = None
+    gate.starting.join()
     trial.recover("sync")
 
 

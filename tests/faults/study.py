@@ -65,7 +65,7 @@ class Reference:
         before.commit()
         after = before.copy(folder / "after")
         began = time.monotonic()
-        after.run(sys.executable, "-m", "textrnn", *REPRO, **LIVE)
+        after.run(sys.executable, "-m", "textrnn", *REPRO, **LIVE, **archive.variables)
         seconds = time.monotonic() - began
         return cls(before, after, outcome(after), seconds, archive)
 

@@ -22,7 +22,7 @@ from tiny_project import LIVE, TinyProject
 from faults.outcome import differences, outcome
 from faults.study import REPRO, Reference
 
-LONGEST = 12.0
+LONGEST = 10.0
 """Seconds in which a fault strikes: more than a stage takes with all that comes before it."""
 PATIENCE = 600.0
 """Seconds that any call may take."""
@@ -88,7 +88,7 @@ class Trial:
     scratch: Path
     undo: ExitStack
     project: TinyProject = field(init=False)
-    variables: dict[str, str] = field(default_factory=lambda: dict(LIVE))
+    variables: dict[str, str] = field(init=False)
     store: tuple[Path, Path] | None = None
     struck: int = 0
     where: Counter[str] = field(default_factory=Counter)
@@ -100,6 +100,8 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.name)
+        archive = self.reference.archive
+        self.variables = {**LIVE, **(archive.variables if archive else {})}
         self._copies = 0
         self._finished: set[str] = set()
         self._was_struck = False
@@ -307,7 +309,7 @@ def attempt(fault: Fault, reference: Reference, times: int | None = None) -> Ver
 
 
 def needs(program: str) -> None:
-    """Raises `Unavailable` unless this is Linux with `program`, and we may mount, as root may outside of a container."""
+    """Raises `Unavailable` unless this is Linux with `program`, where we may mount, as root may."""
     allowed = ["unshare", "--mount", "true"]
     if shutil.which(program) is None or subprocess.run(allowed, capture_output=True).returncode != 0:
         raise Unavailable(f"it needs Linux, `{program}`, and the right to mount")
