@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from faults.study import REPRO, forget, untrack
-from faults.trial import LONGEST, PROMPT, Call, Fault, Trial, Unavailable
+from faults.trial import EARLIEST, LONGEST, PROMPT, Call, Fault, Trial, Unavailable
 
 
 def kill_all(trial: Trial) -> None:
@@ -74,7 +74,7 @@ def at_once(trial: Trial) -> None:
     while trial.struck < trial.times:
         trial.renew(finished=True)
         forget(trial.project, "train@lstm", "probe@lstm")
-        call = trial.call(*REPRO, act=act, moment=trial.random.uniform(0.0, LONGEST / 2))
+        call = trial.call(*REPRO, act=act, moment=trial.random.uniform(EARLIEST, LONGEST / 2))
         trial.check(call.status == 0, call.text)
         trial.compare()
 
@@ -119,7 +119,7 @@ def clock(trial: Trial) -> None:
         offset.write_text("+0\n", encoding="utf-8")
         trial.renew(finished=True)
         forget(trial.project, "search@tuned", "train@lstm")
-        call = trial.call(*REPRO, act=act, moment=trial.random.uniform(0.0, LONGEST))
+        call = trial.call(*REPRO, act=act, moment=trial.random.uniform(EARLIEST, LONGEST))
         trial.check(call.status == 0, call.text)
         trial.compare()
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from tiny_project import LIVE, TinyProject
 from faults.outcome import differences, outcome
 from faults.study import REPRO, Reference
 
+EARLIEST = 1.0
+"""Seconds from which on a fault strikes: before, Python itself starts."""
 LONGEST = 10.0
 """Seconds in which a fault strikes: more than a stage takes with all that comes before it."""
 PATIENCE = 600.0
@@ -132,18 +134,15 @@ class Trial:
         begin = begin or Trial.renew
         begin(self)
         while self.struck < self.times:
-            call = self.call(*command, act=act, moment=self.random.uniform(0.0, LONGEST))
+            call = self.call(*command, act=act, moment=self.random.uniform(EARLIEST, LONGEST))
             if not call.struck:
-                self.check(call.status == 0, f"the next call failed:\n{call.text}")
-                self.compare()
+                self._judge(call)
                 begin(self)
         self.recover(*command)
 
     def recover(self, *command: str) -> None:
         """The next run; compares what it leaves. It ends well, or that is a finding."""
-        call = self.call(*(command or REPRO))
-        self.check(call.status == 0, f"the next call failed:\n{call.text}")
-        self.compare()
+        self._judge(self.call(*(command or REPRO)))
 
     def call(
         self,
@@ -155,12 +154,13 @@ class Trial:
     ) -> Call:
         """Calls `textrnn`, does `act` to it once it is `moment` seconds old and it is `when`, and waits for its end."""
         self._finished |= self._locked()
+        orphans, after_fault, self._was_struck = self.stages().keys(), self._was_struck, False
         with tempfile.TemporaryFile() as output:
             call = Call(self.start(*arguments, output=output, prefix=prefix))
             began = time.monotonic()
             while call.process.poll() is None:
                 seconds = time.monotonic() - began
-                self._watch(call, seconds)
+                self._watch(call, seconds, orphans)
                 if act is not None and not call.struck and seconds >= moment and when(call):
                     self.note(*call.stages)
                     call.struck = True
@@ -172,9 +172,8 @@ class Trial:
             call.went_on = call.went_on or time.monotonic() - began
             output.seek(0)
             call.text = output.read().decode(errors="replace")
-        if self._was_struck:
+        if after_fault:
             self.waits.append(call.went_on)
-        self._was_struck = call.struck
         self.check("Traceback" not in call.text, call.text)
         self.again += sorted(call.seen & self._finished - {"plan", "compare"})
         return call
@@ -234,10 +233,17 @@ class Trial:
 
     # What it notes
 
-    def _watch(self, call: Call, seconds: float) -> None:
-        call.stages = sorted(self.stages().values())
-        twice = {stage for stage in call.stages if call.stages.count(stage) > 1}
+    def _judge(self, call: Call) -> None:
+        self.check(call.status == 0, f"the next call failed:\n{call.text}")
+        if call.status == 0:
+            self.compare()
+
+    def _watch(self, call: Call, seconds: float, orphans: Set[int]) -> None:
+        """Notes which stages are at work, other than `orphans` of the last call."""
+        running = self.stages()
+        twice = {stage for stage, count in Counter(running.values()).items() if count > 1}
         self.check(not twice, f"two processes at once for {twice}")
+        call.stages = sorted(stage for pid, stage in running.items() if pid not in orphans)
         call.seen.update(call.stages)
         if call.stages and not call.went_on:
             call.went_on = seconds
