@@ -16,8 +16,8 @@ from tiny_project import TinyProject
 FOLDERS = ("plan", "data", "runs", "reports")
 """What stages write."""
 
-SHARED = "NOT IN ('process', 'run.artifacts', 'textrnn.artifacts')"
-"""Tags that equal records share: not which process wrote them, nor where files are."""
+SHARED = "NOT IN ('process', 'run.artifacts', 'run.digest', 'textrnn.artifacts')"
+"""Tags that equal records share: not which process wrote them, where files are, nor a digest of ids."""
 
 VALUE = "iif({0} LIKE '%second%', NULL, {1})"
 """Clock times differ between equal trainings: of those only the names."""
@@ -45,6 +45,8 @@ OF_MODEL = {
 }
 
 ID = re.compile(r"(?:m-)?[0-9a-f]{32}")
+IMAGE = re.compile(r"\+timestamp\+\d+\+[0-9a-f-]{36}")
+"""What MLflow puts into the name of a picture."""
 
 
 def outcome(project: TinyProject, database: Path | None = None, artifacts: Path | None = None) -> Counter[str]:
@@ -72,6 +74,7 @@ def tracked(database: Path, artifacts: Path) -> Iterator[str]:
                 parts = {part: sorted(store.execute(query, (number,)), key=repr) for part, query in queries.items()}
                 content = {"status": status, **parts, "files": _artifacts(artifacts, home)}
                 text = ID.sub(lambda found: names.get(found[0], found[0]), json.dumps(content, sort_keys=True))
+                text = IMAGE.sub("", text)
                 yield f"MLflow's {kind} {name}: {text}"
 
 

@@ -222,14 +222,14 @@ class Trial:
         return found
 
     def stages(self) -> dict[int, str]:
-        """The stages at work, by process id."""
-        found = {}
+        """The stages at work, by the id of the process; those that it has forked are not stages of their own."""
+        found, parents = {}, {}
         for process in self.processes():
             with suppress(psutil.Error):
                 line = process.cmdline()
                 if len(line) > 2 and line[1].startswith("stages/"):
-                    found[process.pid] = Path(line[2]).stem
-        return found
+                    found[process.pid], parents[process.pid] = Path(line[2]).stem, process.ppid()
+        return {pid: stage for pid, stage in found.items() if parents[pid] not in found}
 
     # What it notes
 
