@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -87,17 +88,24 @@ def cut_rwlock(trial: Trial) -> None:
 
 def flipped_bit(trial: Trial) -> None:
     """a bit is flipped in a file of DVC's cache, and the outputs are deleted"""
+    trial.repeats = True
     for _ in range(trial.times):
         trial.renew(finished=True)
-        cache = trial.project.folder / ".dvc" / "cache" / "files"
-        _flip(
-            trial,
-            trial.random.choice(sorted(file for file in cache.rglob("*") if file.is_file() and file.stat().st_size)),
-        )
+        _flip(trial, trial.random.choice(_cached(trial.project)))
         for name in ("plan", "data", "runs"):
             shutil.rmtree(trial.project.folder / name)
         trial.note()
         trial.recover()
+
+
+def _cached(project: TinyProject) -> list[Path]:
+    """The files of DVC's cache, listings of folders included, that outputs consist of."""
+    cache = project.folder / ".dvc" / "cache" / "files" / "md5"
+    hashes = [out["md5"] for stage in project.lock().values() for out in stage["outs"] if out.get("cache", True)]
+    for name in [name for name in hashes if name.endswith(".dir") and (cache / name[:2] / name[2:]).is_file()]:
+        hashes += [entry["md5"] for entry in json.loads((cache / name[:2] / name[2:]).read_bytes())]
+    files = [cache / name[:2] / name[2:] for name in sorted(set(hashes))]
+    return [file for file in files if file.is_file() and file.stat().st_size]
 
 
 def moved(trial: Trial) -> None:

@@ -25,7 +25,8 @@ VALUE = "iif({0} LIKE '%second%', NULL, {1})"
 EXPERIMENTS = "SELECT experiment_id, name, lifecycle_stage, '' FROM experiments"
 OF_EXPERIMENT = {"tags": f"SELECT key, value FROM experiment_tags WHERE experiment_id = ? AND key {SHARED}"}
 
-RUNS = "SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active'"
+RUNS = "SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active' AND status != 'KILLED'"
+"""Without attempts that were killed: they stay, marked as that, next to the complete record."""
 OF_RUN = {
     "params": "SELECT key, value FROM params WHERE run_uuid = ?",
     "tags": f"SELECT key, value FROM tags WHERE run_uuid = ? AND key {SHARED}",
@@ -90,7 +91,7 @@ def _artifacts(folder: Path, home: str) -> dict[str, str]:
 
 def _files(folder: Path) -> dict[str, str]:
     """Digests by path; none of what names its own id and time."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != ".gitignore")
     return {file.relative_to(folder).as_posix(): "" if file.name == "MLmodel" else _digest(file) for file in files}
 
 

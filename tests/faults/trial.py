@@ -79,7 +79,8 @@ class Trial:
         struck: how often it struck.
         where: which stages were at work then; with two jobs, two may be.
         waits: seconds until the next call went on.
-        again: stages that had finished and ran again.
+        repeats: whether finished stages have to run again, because their results were damaged.
+        again: those that did.
         lost, doubled: lines of `outcome` that the recovered study lacks, or has more.
         findings: what else went wrong.
     """
@@ -95,6 +96,7 @@ class Trial:
     struck: int = 0
     where: Counter[str] = field(default_factory=Counter)
     waits: list[float] = field(default_factory=list)
+    repeats: bool = False
     again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -280,6 +282,7 @@ class Verdict:
     times: int
     where: Counter[str]
     seconds: float
+    repeats: bool
     again: list[str]
     lost: list[str]
     doubled: list[str]
@@ -288,7 +291,7 @@ class Verdict:
     @property
     def is_good(self) -> bool:
         """Whether nothing was lost or doubled, and nothing else went wrong."""
-        return not (self.again or self.lost or self.doubled or self.findings)
+        return not ((self.again and not self.repeats) or self.lost or self.doubled or self.findings)
 
     def __str__(self) -> str:
         parts = {"ran again": self.again, "lost": self.lost, "doubled": self.doubled, "found": self.findings}
@@ -311,7 +314,9 @@ def attempt(fault: Fault, reference: Reference, times: int | None = None) -> Ver
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
     seconds = median(trial.waits) if trial.waits else 0.0
-    return Verdict(trial.struck, trial.where, seconds, trial.again, trial.lost, trial.doubled, trial.findings)
+    return Verdict(
+        trial.struck, trial.where, seconds, trial.repeats, trial.again, trial.lost, trial.doubled, trial.findings
+    )
 
 
 def needs(program: str) -> None:
