@@ -310,21 +310,22 @@ def _import_early(module: str) -> None:
 
 
 def _sync(console: Console) -> None:
-    from textrnn.orchestration.folder import UNSYNCED
     from textrnn.tracking.complete import Completion
     from textrnn.tracking.sync import sync as act
 
     with active_study() as params, console.status("MLflow: reading") as status, Completion(Path.cwd()) as complete:
         done = act(Path.cwd(), params, complete, lambda name: status.update(f"MLflow: {name}"))
-    UNSYNCED.unlink(missing_ok=True)
     console.print(f"MLflow: {done}", soft_wrap=True)
     console.print(f"`make ui` shows the study in MLflow: {done.link}", markup=False, soft_wrap=True)
 
 
 def _try_sync(console: Console) -> None:
-    """Syncs; a store that cannot be reached is a warning."""
+    """Syncs what a call of ours changed; a store that cannot be reached is a warning, and the next call tries again."""
+    from textrnn.orchestration.folder import UNSYNCED
+
     try:
         _sync(console)
+        UNSYNCED.unlink(missing_ok=True)  # not where another process syncs while results change
     except TextrnnError as error:
         say(f"warning: {error} Then run `textrnn sync`.", stderr=True)
 
