@@ -138,13 +138,19 @@ class Trial:
         while self.struck < self.times:
             call = self.call(*command, act=act, moment=self.random.uniform(EARLIEST, LONGEST))
             if not call.struck:
-                self._judge(call)
+                self.judge(call)
                 begin(self)
         self.recover(*command)
 
     def recover(self, *command: str) -> None:
         """The next run; compares what it leaves. It ends well, or that is a finding."""
-        self._judge(self.call(*(command or REPRO)))
+        self.judge(self.call(*(command or REPRO)))
+
+    def judge(self, call: Call) -> None:
+        """The call has to have ended well, and to leave what an undisturbed one does."""
+        self.check(call.status == 0, f"the next call failed:\n{call.text}")
+        if call.status == 0:
+            self.compare()
 
     def call(
         self,
@@ -234,11 +240,6 @@ class Trial:
         return {pid: stage for pid, stage in found.items() if parents[pid] not in found}
 
     # What it notes
-
-    def _judge(self, call: Call) -> None:
-        self.check(call.status == 0, f"the next call failed:\n{call.text}")
-        if call.status == 0:
-            self.compare()
 
     def _watch(self, call: Call, seconds: float, orphans: Set[int]) -> None:
         """Notes which stages are at work, other than `orphans` of the last call."""
