@@ -1,8 +1,12 @@
-"""What a kill has cut off is repaired before a call begins: DVC writes these files in place."""
+"""What a kill has left is repaired before a call begins: files that were cut off, and DVC processes that are ending."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -57,12 +61,22 @@ def test_what_is_half_merged_or_was_never_whole_is_an_error() -> None:
     assert lock.read_text(encoding="utf-8").startswith("<<<<<<<")
 
 
-@pytest.mark.parametrize("content", ["", '{"write": {"/'])
-def test_a_list_of_files_in_use_that_is_cut_off_is_deleted(content: str) -> None:
+@pytest.mark.parametrize("content", ["", '{"write": {"/', '{"write": {"/a": {"pid": 99999999, "cmd": ""}}}'])
+def test_a_list_of_files_in_use_that_a_kill_left_is_deleted(content: str) -> None:
     IN_USE.parent.mkdir()
-    IN_USE.write_text('{"write": {}, "read": {}}', encoding="utf-8")
-    with alone():
-        assert IN_USE.is_file()
-        IN_USE.write_text(content, encoding="utf-8")
+    IN_USE.write_text(content, encoding="utf-8")
     with alone():
         assert not IN_USE.exists()
+
+
+@pytest.mark.parametrize("kind", ["write", "read"])
+def test_a_call_waits_for_the_dvc_processes_of_a_killed_one(kind: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as orphan:
+        user = {"pid": orphan.pid, "cmd": "dvc"}
+        IN_USE.parent.mkdir()
+        IN_USE.write_text(json.dumps({kind: {"/a": user if kind == "write" else [user]}}), encoding="utf-8")
+        timer = Timer(1.0, orphan.kill)
+        timer.start()
+        with alone():  # it has ended, and as a zombie nobody has waited for it
+            assert not timer.is_alive()
+            assert not IN_USE.exists()

@@ -25,7 +25,7 @@ def kill_all(trial: Trial) -> None:
 
 def kill_parent(trial: Trial) -> None:
     """`kill -9` of `textrnn repro` alone, and at once the next call"""
-    trial.chain(lambda trial, call: call.process.kill())
+    trial.chain(lambda trial, call: call.process.kill(), _corpus_done)
 
 
 def kill_below(trial: Trial) -> None:
@@ -36,7 +36,7 @@ def kill_below(trial: Trial) -> None:
         if below:
             _kill([trial.random.choice(sorted(below, key=lambda process: process.pid))])
 
-    trial.chain(act)
+    trial.chain(act, _corpus_done)
 
 
 def kill_sync(trial: Trial) -> None:
@@ -116,6 +116,15 @@ def clock(trial: Trial) -> None:
         forget(trial.project, "train@lstm", "probe@lstm")
         moment = trial.random.uniform(EARLIEST, LONGEST)
         trial.judge(trial.call(*REPRO, act=lambda trial, call: went_back.touch(), moment=moment))
+
+
+def _corpus_done(trial: Trial) -> None:
+    """Takes a copy of the study in which all from language models and trainings on is due, and MLflow is empty."""
+    trial.renew(finished=True)
+    kinds = ("pretrain", "baseline", "train", "search", "winner", "member", "ensemble", "teach", "student", "probe")
+    due = (*kinds, "explain", "compare")
+    forget(trial.project, *(stage for stage in trial.project.lock() if stage.partition("@")[0] in due))
+    untrack(trial.project)
 
 
 def _kill(processes: list[psutil.Process]) -> None:

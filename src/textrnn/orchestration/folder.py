@@ -6,9 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from textrnn.config.yaml_file import HalfMerged
@@ -27,6 +29,9 @@ KEPT = Path(".dvc/tmp/textrnn.dvc.lock")
 IN_USE = Path(".dvc/tmp/rwlock")
 """Where DVC notes which files its processes use."""
 
+PATIENCE, POLL_SECONDS = 30.0, 0.2
+"""How long, and how often, a call looks whether the DVC processes of the last one have ended."""
+
 
 def check_folder() -> None:
     """Raises a `TextrnnError` where the current folder is not a project's top folder."""
@@ -42,13 +47,13 @@ def check_folder() -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keeps a second call out of the folder, and first repairs what a kill has cut off."""
+    """Keeps a second call out of the folder, and first repairs what a kill has left."""
     check_folder()
     LOCK.parent.mkdir(exist_ok=True)
     try:
         with FileLock(LOCK, blocking=False):
             _repair_lock(Path("dvc.lock"))
-            _repair_in_use()
+            _free_files()
             yield
     except Timeout:
         raise TextrnnError(
@@ -84,18 +89,30 @@ def _repair_lock(lock: Path) -> None:
     _replace(KEPT, content)
 
 
-def _repair_in_use() -> None:
-    """Deletes DVC's list of files in use where it is cut off, for the same reason."""
-    for pause in (1.0, 0.0):  # another DVC process may just be writing
+def _free_files() -> None:
+    """Waits until the DVC processes of a call that was killed have ended, and deletes their list of files in use.
+
+    DVC takes a zombie for a process, and writes the list in place, so that a kill may cut it off.
+    """
+    deadline = time.monotonic() + PATIENCE
+    was_cut_off = False
+    while IN_USE.is_file() and time.monotonic() < deadline:
         try:
-            json.loads(IN_USE.read_bytes())
-        except FileNotFoundError:
-            return
+            used = json.loads(IN_USE.read_bytes())
+            users = [*used.get("write", {}).values(), *chain(*used.get("read", {}).values())]
+            at_work = any(_is_at_work(user["pid"]) for user in users)
         except ValueError:
-            time.sleep(pause)
+            at_work, was_cut_off = not was_cut_off, True  # for a moment it may just be being written
+        if not at_work:
+            IN_USE.unlink(missing_ok=True)
         else:
-            return
-    IN_USE.unlink(missing_ok=True)
+            time.sleep(POLL_SECONDS)
+
+
+def _is_at_work(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -181,10 +181,13 @@ def _serve() -> None:
         status = main(["--wait-for-lock", *arguments])
         if status != 0:
             _terminate(stages(os.getpid()))  # a stage whose shell was killed
-        # On a line of its own, wherever a stage has left the cursor.
-        sys.stdout.write(f"\n{END} {status}\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
+        try:
+            # On a line of its own, wherever a stage has left the cursor.
+            sys.stdout.write(f"\n{END} {status}\n")
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BrokenPipeError:  # who asked for it was killed
+            os._exit(1)
 
 
 def _check_cache() -> None:
