@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export UV_SYSTEM_CERTS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all backends packages audit lint docs ui serve promote verify bench profile lock clean
+.PHONY: help env repro test test-all backends packages audit faults lint docs ui serve promote verify bench profile lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ packages: ## install what the long tests need besides Python packages: PostgreSQ
 
 audit: $(READY) ## look up known vulnerabilities of the packages in requirements.lock (needs the network)
 	@bash .ci/audit
+
+faults: $(READY) ## break a tiny study in every way that docs/reliability.md lists, and write that page (ONLY="FAULT …": shows these)
+	@PYTHONPATH=tests python -m faults $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY) ## ruff and mypy
 	@python -m ruff check .

@@ -24,6 +24,7 @@ for name in os.environ.keys() - own_environment(os.environ).keys():
 STORIES = {
     "test_docs_commands.py",
     "test_docs_site.py",
+    "test_faults.py",
     "test_modeling_backends.py",
     "test_orchestration_cluster.py",
     "test_report_page_in_browser.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,19 @@ def test_help_names_the_commands(tmp_path):
     assert "repro" in done.stdout
     assert "verify" in done.stdout
     assert "compare" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["typer.main", "textrnn.errors", "textrnn.project.dvc"])
+def test_ctrl_c_while_it_imports_ends_it_without_a_traceback(tmp_path, module):
+    command = [sys.executable, "-X", "importtime", "-m", "textrnn", "repro"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.rstrip().endswith(f" {module}"):
+                process.send_signal(signal.SIGINT)
+                break
+        text = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("command", ["repro", "verify", "compare lstm gru"])

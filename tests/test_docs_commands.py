@@ -55,6 +55,7 @@ EXCUSED = {
     "git push": "git's own, and goes to the reader's server",
     "git restore": "git's own, and discards changes",
     "git revert": "git's own, of a merge that only the reader has",
+    "make faults": "breaks a study for half an hour; tests/test_faults.py runs a sample",
     "make lock": "asks the package index for new versions",
     "make profile": "repeats a study for minutes; tests/test_benchmarks.py tests its parts",
     "pip install -e '.[gpu": "needs the package index, and a GPU to be of use",

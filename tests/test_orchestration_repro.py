@@ -138,6 +138,17 @@ def test_with_nothing_to_do_it_shows_the_leaderboard_and_leaves_mlflow_alone(pro
     assert project.git_status() == ""
 
 
+def test_what_mlflow_could_not_take_the_next_call_gives_to_it(project):
+    """Nothing is due any more by then."""
+    project.edit("params.yaml", lambda params: params["baselines"]["nb-svm"].update(inverse_regularization=2.0))
+    lost = project.textrnn("repro", MLFLOW_TRACKING_URI="http://127.0.0.1:1").text
+    assert "warning: MLflow cannot be reached, or refuses: " in lost
+    again = project.textrnn("repro")
+    assert again.stages == []
+    assert "runs agree with the files" in again.text
+    assert "MLflow" not in project.textrnn("repro").text
+
+
 def test_another_study_prunes_and_back_trains_nothing_again(project):
     """It lacks an embedding, and the experiment that starts from it."""
     refused = project.textrnn("repro", "--study", "cells", ok=False)

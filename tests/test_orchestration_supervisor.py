@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,15 @@ stages:
     cmd: exit 3
     always_changed: true
   sleeps:
-    cmd: python sleeps.py
+    cmd: python sleeps.py && true
     outs: [slept]
   after:
     cmd: echo after
     deps: [slept]
+  writes:
+    cmd: mkdir -p written && echo 1234 > written/one && echo 5678 > written/two && echo x >> count
+    deps: [sleeps.py]
+    outs: [written]
 """
 
 SLEEPS = """\
@@ -148,3 +153,47 @@ def test_a_stage_ends_with_the_process_that_ran_it() -> None:
     assert len(below) >= 2
     assert not [each for each in running if each.status() != psutil.STATUS_ZOMBIE]
     assert Path("cleaned").exists()
+
+
+@pytest.mark.parametrize("victim", ["DVC", "shell"])
+def test_a_stage_ends_where_what_ran_it_was_killed(victim: str) -> None:
+    """Else the next call, which runs the stage again, would collide with it."""
+    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
+        running = pool.submit(supervisor.run, "repro", "sleeps", on_line=lambda line: None)
+        deadline = time.monotonic() + 120
+        while not Path("started").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (worker,) = supervisor._workers.values()
+        stage = dvc.stages(worker.pid)[-1]
+        killed = psutil.Process(worker.pid) if victim == "DVC" else stage.parent()
+        assert killed is not None
+        killed.kill()
+        assert running.result(timeout=60) != 0
+        assert not stage.is_running() or stage.status() == psutil.STATUS_ZOMBIE
+    assert Path("cleaned").exists()
+
+
+@pytest.mark.parametrize("content", [b"1235\n", b"123\n", b""])
+def test_a_damaged_file_of_the_cache_is_made_again(content: bytes) -> None:
+    """DVC by itself restores it as it is."""
+    lines: list[str] = []
+    with ThreadPoolExecutor(1) as pool, Supervisor() as supervisor:
+
+        def repro() -> int:
+            return pool.submit(supervisor.run, "repro", "writes", on_line=lines.append).result(timeout=120)
+
+        assert repro() == 0
+        (cached,) = [
+            file for file in Path(".dvc/cache/files").rglob("*") if file.is_file() and file.read_bytes() == b"1234\n"
+        ]
+        shutil.rmtree("written")
+        assert repro() == 0
+        assert (Path("count").read_text(), Path("written/one").read_text()) == ("x\n", "1234\n")
+        shutil.rmtree("written")
+        cached.chmod(0o644)
+        cached.write_bytes(content)
+        cached.chmod(0o444)
+        assert repro() == 0
+    assert (Path("count").read_text(), Path("written/one").read_text()) == ("x\nx\n", "1234\n")
+    assert cached.read_bytes() == b"1234\n"

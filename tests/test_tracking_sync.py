@@ -6,10 +6,12 @@ import io
 import json
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from child import environment
 from fake_runs import make_run
 from mlflow.entities import LoggedModelOutput, Run
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 from tiny_project import PARAMS
 
@@ -400,3 +403,20 @@ def test_a_process_that_ended_and_was_not_waited_for_is_no_more() -> None:
 
 def test_a_process_is_known_by_more_than_its_number() -> None:
     assert this_process().count(":") == 2
+
+
+@pytest.mark.parametrize("statement", ["", "CREATE TABLE issues (id INTEGER)"])
+def test_a_database_whose_tables_a_kill_left_half_made_is_made_anew(
+    params: Params, tmp_path: Path, statement: str
+) -> None:
+    """MLflow itself cannot go on there."""
+    file = tmp_path / "mlflow.db"
+    file.unlink()
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute(statement)
+    assert sync(tmp_path, params, Completed()).created == NAMES
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("DROP TABLE tags")
+    with pytest.raises(MlflowException, match="no such table: tags"):
+        sync(tmp_path, params, Completed())
+    assert file.is_file(), "it holds runs"

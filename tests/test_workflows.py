@@ -28,8 +28,8 @@ def steps(workflow: Path) -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
-def test_there_are_the_four() -> None:
-    assert [workflow.stem for workflow in WORKFLOWS] == ["ci", "from-zero", "promote", "retrain"]
+def test_there_are_the_five() -> None:
+    assert [workflow.stem for workflow in WORKFLOWS] == ["ci", "faults", "from-zero", "promote", "retrain"]
 
 
 def test_github_and_gitlab_can_read_them() -> None:
@@ -166,5 +166,6 @@ def test_gitlab_runs_the_same_commands() -> None:
     assert gitlab_script("audit") == "make audit PYTHON=python"
     assert gitlab_script("promote").splitlines()[-1] == "make promote"
     assert gitlab_script("from-zero").splitlines()[-1] == "make verify"
-    for job in ("test", "backends", "audit", "retrain", "promote", "from-zero"):
+    assert gitlab_script("faults").splitlines()[-1] == "make faults"
+    for job in ("test", "backends", "audit", "retrain", "promote", "from-zero", "faults"):
         assert subprocess.run(["bash", "-n"], input=gitlab_script(job), text=True).returncode == 0

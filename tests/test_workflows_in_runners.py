@@ -213,6 +213,7 @@ def test_gitlab_chooses_jobs(team: Team) -> None:
     assert chosen(CI_PIPELINE_SOURCE="web") == ["retrain"]
     assert chosen(CI_PIPELINE_SOURCE="schedule") == ["retrain"]
     assert chosen(CI_PIPELINE_SOURCE="schedule", FROM_ZERO="yes") == ["from-zero"]
+    assert chosen(CI_PIPELINE_SOURCE="schedule", FAULTS="yes") == ["faults"]
 
 
 @needs_gitlab_ci_local

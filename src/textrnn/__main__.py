@@ -1,5 +1,10 @@
 """`python -m textrnn`."""
 
-from textrnn.cli import app
+import sys
 
-app()
+try:
+    from textrnn.cli import app
+
+    app()
+except KeyboardInterrupt:  # before a command has begun
+    sys.exit(130)

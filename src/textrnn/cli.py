@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -83,12 +83,14 @@ def repro(
         from textrnn.config.studies import activate
 
         activate(study, Path())
-    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
-    Thread(target=import_module, args=["textrnn.report.summary"]).start()
+    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes. Not before ours are done:
+    # a Ctrl-C while two threads import may leave Python's import lock taken.
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.cluster import Cluster
+    from textrnn.orchestration.folder import UNSYNCED
     from textrnn.orchestration.verify import against_commit
 
+    Thread(target=_import_early, args=["textrnn.report.summary"]).start()
     console = Console(highlight=False)
     with resumable():
         work = orchestration.repro(jobs, console, connect=partial(Cluster, address) if engine == "ray" else None)
@@ -97,10 +99,10 @@ def repro(
 
     params = load_study()
     show(Path("reports") / params.study, console)
-    if work.was_due:
+    if UNSYNCED.exists():
         _try_sync(console)
-        if (comparison := against_commit(Path())) is not None:
-            say(comparison)
+    if work.was_due and (comparison := against_commit(Path())) is not None:
+        say(comparison)
     failed = orchestration.diverged(params, Path("runs"))
     if failed:
         raise TextrnnError(
@@ -301,6 +303,12 @@ def explain(
     act(texts or [], source, target, kind, given, run, seed)
 
 
+def _import_early(module: str) -> None:
+    """Imports what is needed later; if that fails, as when the process is just ending, it fails again then."""
+    with suppress(Exception):
+        import_module(module)
+
+
 def _sync(console: Console) -> None:
     from textrnn.tracking.complete import Completion
     from textrnn.tracking.sync import sync as act
@@ -312,9 +320,12 @@ def _sync(console: Console) -> None:
 
 
 def _try_sync(console: Console) -> None:
-    """Syncs; a store that cannot be reached is a warning."""
+    """Syncs what a call of ours changed; a store that cannot be reached is a warning, and the next call tries again."""
+    from textrnn.orchestration.folder import UNSYNCED
+
     try:
         _sync(console)
+        UNSYNCED.unlink(missing_ok=True)  # not where another process syncs while results change
     except TextrnnError as error:
         say(f"warning: {error} Then run `textrnn sync`.", stderr=True)
 

@@ -23,7 +23,7 @@ from textrnn.config.params import Params, load_params
 from textrnn.config.sections import Resources
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.cluster import LANES, Cluster
-from textrnn.orchestration.folder import alone
+from textrnn.orchestration.folder import UNSYNCED, alone
 from textrnn.orchestration.live_view import LiveView
 from textrnn.orchestration.schedule import PARALLEL, in_order, relative_cost, run_of
 from textrnn.orchestration.supervisor import Stopped, Supervisor
@@ -139,6 +139,8 @@ class _Repro:
             pull(self._dvc)
         changed = self._changed_stages()
         self.work.was_due = bool(pruned or changed)
+        if self.work.was_due:
+            UNSYNCED.touch()
         changed = self._bring_upstream_up_to_date(changed)
         before_training()
         side_by_side = [name for name in changed if name.startswith(PARALLEL)]

@@ -102,7 +102,7 @@ class Supervisor:
         while True:
             with self._lock:
                 busy = [worker for worker in self._workers.values() if worker.is_busy]
-            stages = {stage for worker in busy for stage in _below(worker.pid)}
+            stages = {stage for worker in busy for stage in dvc.stages(worker.pid)}
             for stage in stages | signalled if self._is_urgent else stages - signalled:
                 with suppress(psutil.NoSuchProcess):
                     stage.send_signal(signal.SIGKILL if self._is_urgent else signal.SIGTERM)
@@ -110,12 +110,6 @@ class Supervisor:
             if not busy and not any(map(_is_alive, signalled)):
                 return
             time.sleep(POLL_SECONDS)
-
-
-def _below(pid: int) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return list(psutil.Process(pid).children(recursive=True))
-    return []
 
 
 def _is_alive(process: psutil.Process) -> bool:

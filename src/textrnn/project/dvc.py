@@ -27,6 +27,9 @@ RUNS, CACHED = re.compile(r"Running stage '(.+)':"), re.compile(r"Stage '(.+)' i
 BUSY = re.compile("is busy, it is being blocked by|acquire lock")
 """What DVC prints before a stage runs whose files another DVC process reads or writes."""
 
+PATIENCE = 10.0
+"""Seconds that a stage without a DVC process has to clean up in before it is killed."""
+
 END = "textrnn: exit status"  # begins the line that a `Worker`'s process prints after each command
 
 
@@ -112,6 +115,8 @@ class Worker:
             start_new_session=True,
         )
         self.pid, self.is_busy = self._process.pid, False
+        self._watcher = threading.Thread(target=self._stop_orphans, daemon=True)
+        self._watcher.start()
 
     def run(self, arguments: tuple[str, ...], on_line: Callable[[str], None], merge_errors: bool = False) -> int:
         """Runs a command, and returns its exit status.
@@ -132,7 +137,13 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        return self._process.wait() or 1
+        self._watcher.join()
+        return self._process.returncode or 1
+
+    def _stop_orphans(self) -> None:
+        """Where the process was killed, its stage would run on, and hold its output open: nobody would notice."""
+        self._process.wait()
+        _terminate(stages(self.pid))
 
     @property
     def is_running(self) -> bool:
@@ -145,11 +156,22 @@ class Worker:
             pass
 
 
+def stages(worker: int) -> list[psutil.Process]:
+    """Returns what a `Worker`'s process has started, also if what was between them was killed: its session."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if process.pid != worker and os.getsid(process.pid) == worker:
+                found.append(process)
+    return found
+
+
 def _serve() -> None:
     """Runs the commands that standard input has, each a line of JSON: DVC's arguments, and `merge_errors`."""
     threading.Thread(target=_stop_stages_without, args=[os.getppid()], daemon=True).start()
     from dvc.cli import main  # type: ignore[import-untyped]
 
+    _check_cache()
     # Stages inherit the numbers 0 to 2: the first must not be the commands.
     requests, errors = os.fdopen(os.dup(0), encoding="utf-8"), os.dup(2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -157,19 +179,51 @@ def _serve() -> None:
         arguments, merge_errors = json.loads(line)
         os.dup2(1 if merge_errors else errors, 2)
         status = main(["--wait-for-lock", *arguments])
-        # On a line of its own, wherever a stage has left the cursor.
-        sys.stdout.write(f"\n{END} {status}\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if status != 0:
+            _terminate(stages(os.getpid()))  # a stage whose shell was killed
+        try:
+            # On a line of its own, wherever a stage has left the cursor.
+            sys.stdout.write(f"\n{END} {status}\n")
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BrokenPipeError:  # who asked for it was killed
+            os._exit(1)
+
+
+def _check_cache() -> None:
+    """Lets DVC compare files of its cache with their hash, and delete one that differs, so that its stage runs again.
+
+    DVC trusts files that are write-protected, and restores one in which a bit has flipped. A file that has been checked
+    is not read again until its size, time or inode change.
+    """
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+
+    LocalHashFileDB.check = HashFileDB.check  # type: ignore[method-assign]
 
 
 def _stop_stages_without(parent: int) -> None:
-    """Once the process `parent` has ended, as by SIGKILL, stops the stages: a second call would collide with them."""
+    """Once the process `parent` has ended, as by SIGKILL, stops each stage: a second call would collide with them."""
     while os.getppid() == parent:
-        time.sleep(0.5)
-    for stage in psutil.Process().children(recursive=True):
+        time.sleep(0.2)
+    signalled: set[psutil.Process] = set()
+    while True:  # until DVC has ended: it may just be between two stages
+        running = set(stages(os.getpid()))
+        for stage in running - signalled:
+            with suppress(psutil.NoSuchProcess):
+                stage.terminate()
+        signalled |= running
+        time.sleep(0.1)
+
+
+def _terminate(processes: list[psutil.Process]) -> None:
+    """Ends processes, and waits until they have."""
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
-            stage.terminate()
+            process.terminate()
+    for process in psutil.wait_procs(processes, PATIENCE)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 if __name__ == "__main__":

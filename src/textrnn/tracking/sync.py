@@ -8,7 +8,10 @@ trial, and none for a language model. What a training logged live is deleted the
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +81,7 @@ def sync(
         complete: adds pictures and models to a run, before it counts as complete.
         on_run: is called with each run's name first.
     """
+    _discard_half_made(project / "mlflow.db")
     store = open_store(project, f"{params.study}/{params.corpus}")
     done = Synced()
     with FileLock(project / "mlflow.sync.lock"):
@@ -103,6 +107,18 @@ def sync(
         show(store, params, shown, report)
         done.link = address(store)
     return done
+
+
+def _discard_half_made(database: Path) -> None:
+    """Deletes a database without an experiment: MLflow was killed while it made the tables, and cannot go on there."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or not database.is_file():
+        return
+    with FileLock(f"{database}.lock"), suppress(sqlite3.DatabaseError):  # what else is wrong with it, MLflow says
+        with closing(sqlite3.connect(database)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "experiments" in tables and connection.execute("SELECT 1 FROM experiments").fetchone():
+                return
+        database.unlink()
 
 
 def _sources(project: Path, params: Params, complete: Complete) -> Iterator[tuple[str, Source | None]]:
