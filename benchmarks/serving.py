@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,6 +26,9 @@ from benchmarks.data import Workplace
 from benchmarks.measure import Claim, Figures, Result, alternate, best, cores, environment, in_process
 from benchmarks.prediction import untrained_model
 from textrnn.config.sections import Serving
+
+Command = Callable[[int], list[str]]
+"""A server's command line, by its port."""
 
 CLIENTS, BATCHES = (1, 8, 64), (1, 256)
 SECONDS, WARM_UP = 8.0, 2.0
@@ -46,21 +50,17 @@ def serving(work: Workplace) -> Result:
     packages, reviews = _packages(work), work.reviews()
     settings = [(clients, batch) for batch in BATCHES for clients in CLIENTS]
 
-    def measure(command: Sequence[str], port: int) -> Figures:
+    def measure(command: Command) -> Figures:
         figures: Figures = {}
-        with _served(command, port, work.scratch):
+        with _served(command, work.scratch) as (port, _):
             for clients, batch in settings:
                 found = in_process(_load, port, reviews, clients, batch, seconds, warm_up)
                 figures |= {f"{name} {clients} {batch}": value for name, value in found.items()}
         return figures
 
-    ours, theirs = _free_port(), _free_port()
-    mlflow = ("mlflow", "models", "serve", "--env-manager", "local", "--host", "127.0.0.1", "--port", str(theirs))
     contenders = {
-        "textrnn serve": lambda _: measure(_ours(packages["ours"], ours), ours),
-        "MLflow's server": lambda _: measure(
-            (sys.executable, "-m", *mlflow, "--model-uri", str(packages["theirs"])), theirs
-        ),
+        "textrnn serve": lambda _: measure(partial(_ours, packages["ours"])),
+        "MLflow's server": lambda _: measure(partial(_theirs, packages["theirs"])),
     }
     here, there = alternate(contenders, work.repeats(2), work.say).values()
     return Result(
@@ -77,8 +77,8 @@ def serving(work: Workplace) -> Result:
 def soak(work: Workplace) -> Result:
     """Memory of the server while clients ask for single texts, batches, and what is refused."""
     seconds, warm_up, every = (3.0, 1.0, 0.5) if work.quick else (SOAK, SOAK_WARM_UP, EVERY)
-    package, port = _packages(work)["ours"], _free_port()
-    with _served(_ours(package, port), port, work.scratch) as server, ThreadPoolExecutor() as pool:
+    command = partial(_ours, _packages(work)["ours"])
+    with _served(command, work.scratch) as (port, server), ThreadPoolExecutor() as pool:
         memory = psutil.Process(server).memory_info
         before = memory().rss / 2**20
         started, readings = time.perf_counter(), list[tuple[float, float]]()
@@ -147,26 +147,35 @@ def _ours(package: Path, port: int) -> list[str]:
     return command(str(package), port, cores(), Serving().model_dump_json())
 
 
+def _theirs(package: Path, port: int) -> list[str]:
+    """Returns the command line of MLflow's own server."""
+    where = ["--model-uri", str(package), "--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", *where]
+
+
 @contextmanager
-def _served(command: Sequence[str], port: int, folder: Path) -> Iterator[int]:
-    """Starts a server and waits until it answers; yields its process id."""
-    log = folder / "server.log"
+def _served(command: Command, folder: Path) -> Iterator[tuple[int, int]]:
+    """Starts a server and waits until it answers; yields its port and its process id."""
+    port = _free_port()
+    log, arguments = folder / f"server-{port}.log", command(port)
     # MLflow's server imports `benchmarks`.
     variables = environment(PYTHONPATH=os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
     with log.open("wb") as output:
-        server = subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=True)
+        server = subprocess.Popen(arguments, env=variables, stdout=output, stderr=output, start_new_session=True)
     try:
         deadline = time.monotonic() + PATIENCE
         while not _answers(port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise ConnectionError("no answer")
             time.sleep(0.1)
-        yield server.pid
+        yield port, server.pid
     except ConnectionError as error:
-        sys.exit(f"{' '.join(command)} failed ({error}):\n{log.read_text(errors='replace')}")
+        sys.exit(f"{' '.join(arguments)} failed ({error}):\n{log.read_text(errors='replace')}")
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+        while _answers(port):  # MLflow's server is a child, which may outlive its parent
+            time.sleep(0.1)
 
 
 def _answers(port: int) -> bool:
