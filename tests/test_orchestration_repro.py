@@ -205,6 +205,14 @@ def test_failing_stages_are_named_and_the_others_kept(project):
     assert project.git_status() == ""
 
 
+def test_a_stage_that_was_killed_may_have_run_out_of_memory(project):
+    script = project.folder / "stages" / "baseline.py"
+    script.write_text("import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\n", encoding="utf-8")
+    failed = project.textrnn("repro", ok=False)
+    assert failed.status == 1
+    assert "Memory ran out, or somebody killed it: make room, or give fewer --jobs." in failed.text
+
+
 def test_a_failing_download_is_named(project):
     wrong = "0" * 64
     project.edit("catalog.yaml", lambda catalog: catalog["vectors"]["tiny-glove"].update(sha256=wrong))

@@ -83,7 +83,7 @@ def at_once(trial: Trial) -> None:
 
 
 def memory(trial: Trial) -> None:
-    """a training that gets no more memory than it has at a random moment"""
+    """a training gets no more memory from a random moment on, or is killed for it, as by the kernel"""
 
     def act(trial: Trial, call: Call) -> None:
         for pid in trial.stages():
@@ -92,13 +92,16 @@ def memory(trial: Trial) -> None:
                 limit = process.memory_info().data + trial.random.randrange(1 << 25)
                 process.rlimit(psutil.RLIMIT_DATA, (limit, limit))
 
-    for _ in range(trial.times):
+    def kill(trial: Trial, call: Call) -> None:
+        _kill([psutil.Process(pid) for pid in trial.stages()])
+
+    for number in range(trial.times):
         trial.renew(finished=True)
         forget(trial.project, "train@lstm")
         since = trial.random.uniform(0.2, 4.0)
-        call = trial.call(*REPRO, act=act, when=_after("train@lstm", since))
+        call = trial.call(*REPRO, act=(kill, act)[number % 2], when=_after("train@lstm", since))
         if call.status != 0:
-            trial.says(call, "train@lstm")
+            trial.says(call, ("fewer --jobs", "train@lstm: ")[number % 2])
         trial.recover()
 
 

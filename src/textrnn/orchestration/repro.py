@@ -276,9 +276,11 @@ class _Repro:
 
     def _check(self, total: int) -> None:
         if self.failed:
+            is_killed = any(map(dvc.KILLED.search, self.failed.values()))
             raise TextrnnError(
                 f"{len(self.failed)} of {total} stages failed:\n"
                 + "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
+                + ("\nMemory ran out, or somebody killed it: make room, or give fewer --jobs." if is_killed else "")
                 + "\nWhat succeeded is kept: fix the cause and run this again."
             )
 

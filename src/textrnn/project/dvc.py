@@ -30,6 +30,9 @@ BUSY = re.compile("is busy, it is being blocked by|acquire lock")
 PATIENCE = 10.0
 """Seconds that a stage without a DVC process has to clean up in before it is killed."""
 
+KILLED = re.compile(r"exited with -9\b|MemoryError|bad_alloc|[Cc]annot allocate memory|Unable to allocate")
+"""What is printed where a stage was killed, as the system does where memory runs out, or got no more memory."""
+
 END = "textrnn: exit status"  # begins the line that a `Worker`'s process prints after each command
 
 
