@@ -23,6 +23,7 @@ from faults.trial import Unavailable, Verdict, attempt
 
 PAGE = PROJECT / "docs" / "reliability.md"
 TEMPLATE = Path(__file__).with_name("page.md")
+UNTRIED = "not tried yet | | | | | |"
 
 
 def main() -> int:
@@ -80,7 +81,7 @@ def write_row(name: str, row: str) -> None:
     """Puts the row of a fault into the page, whose other rows stay."""
     present = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     written = rows(present) | {name: row}
-    lines = [f"| `{each}`: {FAULTS[each].what} | {written[each]}" for each in FAULTS if each in written]
+    lines = [f"| `{each}`: {fault.what} | {written.get(each, UNTRIED)}" for each, fault in FAULTS.items()]
     PAGE.write_text(TEMPLATE.read_text(encoding="utf-8").replace("{rows}", "\n".join(lines)), encoding="utf-8")
 
 

@@ -112,7 +112,7 @@ def strings(table: pl.DataFrame, name: str, where: str, *, only_text: bool = Fal
         if column.dtype.is_nested() or (only_text and not may_be_text):
             raise pl.exceptions.InvalidOperationError
         text = column.cast(pl.String)
-    except pl.exceptions.InvalidOperationError:  # such as a duration
+    except (pl.exceptions.InvalidOperationError, pl.exceptions.PanicException):  # such as a duration, or no date
         raise not_text(int(column.is_not_null().arg_true()[0]), str(column.dtype)) from None
     except pl.exceptions.ComputeError:
         decoded = (value.decode("utf-8", "replace") if value else "" for value in column)
