@@ -234,11 +234,6 @@ class Experiment(Strict):
         if self.entropy_minimization and not self.unlabelled_batch:
             raise ValueError("entropy_minimization needs unlabelled texts: set unlabelled_batch, such as to batch_size")
 
-    @property
-    def relative_cost(self) -> int:
-        """How often an epoch passes over the texts: once for each layer and direction."""
-        return max(self.layers, 1) * (1 + self.bidirectional)
-
 
 OFF = {name: field.default for name, field in Experiment.model_fields.items() if not field.default}
 """The settings of an experiment that are off by default, and their values."""

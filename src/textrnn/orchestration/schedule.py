@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textrnn.config.params import Params
+from textrnn.config.search import passes
 
 PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "teach", "student", "probe", "explain")
 """Stages that run side by side; those of the same run in this order: probe and explanation read it."""
@@ -39,6 +40,6 @@ def relative_cost(stage: str, params: Params) -> float:
     if group not in ("train", "student", "search", "winner"):
         return 1
     experiment = params.experiments[params.searches[name].start if name in params.searches else name]
-    passes = params.searches[name].planned_epochs(experiment) if group == "search" else 0
-    passes = passes or len(params.seeds) * experiment.epochs
-    return passes * experiment.relative_cost
+    epochs = params.searches[name].planned_epochs(experiment) if group == "search" else 0
+    epochs = epochs or len(params.seeds) * experiment.epochs
+    return epochs * passes(experiment)
