@@ -83,14 +83,14 @@ def repro(
         from textrnn.config.studies import activate
 
         activate(study, Path())
-    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes. Not before ours are done:
-    # a Ctrl-C while two threads import may leave Python's import lock taken.
+    # Deferred: slow imports. The leaderboard's take as long as DVC takes to look for changes.
     from textrnn.orchestration import repro as orchestration
     from textrnn.orchestration.cluster import Cluster
     from textrnn.orchestration.folder import UNSYNCED
     from textrnn.orchestration.verify import against_commit
 
-    Thread(target=_import_early, args=["textrnn.report.summary"]).start()
+    # A Ctrl-C while two threads import may leave Python's import lock taken: nobody waits for this thread.
+    Thread(target=_import_early, args=["textrnn.report.summary"], daemon=True).start()
     console = Console(highlight=False)
     with resumable():
         work = orchestration.repro(jobs, console, connect=partial(Cluster, address) if engine == "ray" else None)

@@ -182,7 +182,7 @@ class Trial:
             call.text = output.read().decode(errors="replace")
         if after_fault:
             self.waits.append(call.went_on)
-        self.check("Traceback" not in call.text, call.text)
+        self.check("Traceback" not in call.text and "Fatal Python error" not in call.text, call.text)
         self.again += sorted(call.seen & self._finished - {"plan", "compare"})
         return call
 
