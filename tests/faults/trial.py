@@ -24,8 +24,8 @@ from faults.study import REPRO, Reference
 
 EARLIEST = 1.0
 """Seconds from which on a fault strikes: before, Python itself starts."""
-LONGEST = 10.0
-"""Seconds in which a fault strikes: more than a stage takes with all that comes before it."""
+LONGEST = 8.0
+"""Seconds up to which a fault strikes, or later, once some stages are through."""
 PATIENCE = 600.0
 """Seconds that any call may take."""
 PROMPT = 60.0
@@ -136,7 +136,14 @@ class Trial:
         begin = begin or Trial.renew
         begin(self)
         while self.struck < self.times:
-            call = self.call(*command, act=act, moment=self.random.uniform(EARLIEST, LONGEST))
+            # So that every stage is met: a moment alone would seldom be late enough for more than the next one.
+            through = self.random.randrange(3) if command == REPRO else 0
+            call = self.call(
+                *command,
+                act=act,
+                moment=self.random.uniform(EARLIEST, LONGEST),
+                when=lambda call, through=through: len(call.seen.difference(call.stages)) >= through,
+            )
             if not call.struck:
                 self.judge(call)
                 begin(self)
