@@ -47,6 +47,7 @@ ELSEWHERE = {
     "textrnn repro --engine ray": ("tests/test_orchestration_cluster.py", '"repro", "--engine", "ray"'),
     "textrnn retrain": ("tests/test_retraining_story.py", 'project.textrnn("retrain", "--report"'),
     "textrnn search": ("tests/test_search.py", 'project.textrnn("search", "tuned", "--jobs", "2")'),
+    "textrnn serve": ("tests/test_tracking_served.py", '"-m", "textrnn", "serve", "--port"'),
 }
 """The beginning of a command: the file that runs it, and the words with which it does."""
 
