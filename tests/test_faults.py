@@ -99,7 +99,8 @@ def change(pattern: str) -> Callable[[Path], None]:
 
 ONE_MORE = (
     "INSERT INTO runs (run_uuid, name, status, lifecycle_stage, artifact_uri, experiment_id) "
-    "SELECT 'another', name, status, lifecycle_stage, '', experiment_id FROM runs WHERE name = 'lstm seed 1'"
+    "SELECT 'another', name, status, lifecycle_stage, '', experiment_id FROM runs "
+    "WHERE name = 'lstm seed 1' AND lifecycle_stage = 'active'"
 )
 
 
@@ -113,11 +114,11 @@ ONE_MORE = (
         (change(".dvc/cache/files/md5/*/*"), 0, 1),
         (lambda folder: shutil.rmtree(folder / "data" / "rehearsal"), 1, 0),
         (lambda folder: (folder / "runs" / ".lstm.abcdefgh").write_text("left by a kill"), 0, 1),
-        (sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'lstm seed 1'"), 1, 0),
+        (sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'lstm seed 1'"), 2, 1),  # its model names it
         (sql(ONE_MORE), 0, 1),
         (sql("UPDATE runs SET status = 'RUNNING' WHERE name = 'lstm'"), 1, 1),
-        (sql("UPDATE metrics SET value = value + 1e-6 WHERE key = 'val_loss' AND step = 1"), 6, 6),
-        (sql("DELETE FROM tags WHERE key = 'dvc.restore'"), 13, 13),
+        (sql("UPDATE metrics SET value = value + 1e-6 WHERE key = 'val_loss' AND step = 1"), 9, 9),
+        (sql("DELETE FROM tags WHERE key = 'dvc.restore'"), 14, 14),
         (sql("UPDATE metrics SET value = value + 1 WHERE key = 'seconds'"), 0, 0),
         (delete("mlartifacts/**/weights.npz"), 1, 1),
         (delete("mlartifacts/**/mistakes.csv"), 1, 1),

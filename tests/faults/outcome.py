@@ -67,6 +67,8 @@ def outcome(project: TinyProject, database: Path | None = None, artifacts: Path 
 
 def tracked(database: Path, artifacts: Path) -> Iterator[str]:
     """Yields a line for every experiment, run and model of MLflow that is not deleted."""
+    if not database.is_file():
+        return
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
         names = {row[0]: row[1] for table in (RUNS, MODELS) for row in store.execute(table)}
         kinds = {"experiment": (EXPERIMENTS, OF_EXPERIMENT), "run": (RUNS, OF_RUN), "model": (MODELS, OF_MODEL)}
