@@ -25,7 +25,16 @@ VALUE = "iif({0} LIKE '%second%', NULL, {1})"
 EXPERIMENTS = "SELECT experiment_id, name, lifecycle_stage, '' FROM experiments"
 OF_EXPERIMENT = {"tags": f"SELECT key, value FROM experiment_tags WHERE experiment_id = ? AND key {SHARED}"}
 
-RUNS = "SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active' AND status != 'KILLED'"
+ATTEMPTS = (
+    "SELECT tags.run_uuid FROM tags JOIN runs ON tags.value = runs.run_uuid "
+    "WHERE tags.key = 'mlflow.parentRunId' AND runs.status = 'KILLED'"
+)
+"""Seeds of attempts that were killed."""
+
+RUNS = (
+    "SELECT run_uuid, name, status, artifact_uri FROM runs "
+    f"WHERE lifecycle_stage = 'active' AND status != 'KILLED' AND run_uuid NOT IN ({ATTEMPTS})"
+)
 """Without attempts that were killed: they stay, marked as that, next to the complete record."""
 OF_RUN = {
     "params": "SELECT key, value FROM params WHERE run_uuid = ?",

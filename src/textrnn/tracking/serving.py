@@ -11,7 +11,7 @@ import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import mlflow
 import pandas as pd
@@ -77,7 +77,8 @@ def make_package(package: Path, saved: Path, classes: list[str]) -> None:
     modules = import_closure(entry, PACKAGE.parent)
     with ZipFile(code, "w") as archive:
         for file in sorted({*modules, PACKAGE / "__init__.py", *(module.parent / "__init__.py" for module in modules)}):
-            archive.write(file, file.relative_to(PACKAGE.parent))
+            # Without the time of the file: the same code is the same bytes from any clone.
+            archive.writestr(ZipInfo(file.relative_to(PACKAGE.parent).as_posix()), file.read_bytes())
     description = Model()
     mlflow.pyfunc.save_model(
         package,
