@@ -126,7 +126,7 @@ def _pack(folder: Path, model: Path) -> Figures:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from textrnn.tracking.serving import make_package
+    from textrnn.tracking.logged_model import make_package
 
     warnings.simplefilter("ignore")  # MLflow wants an example
     make_package(folder / "ours" / "package", model, ["neg", "pos"])

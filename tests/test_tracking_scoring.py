@@ -31,8 +31,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from textrnn.modeling.linear import LinearModel
 from textrnn.modeling.predictor import UNFAMILIAR, Predictor
 from textrnn.tracking import scoring
+from textrnn.tracking.logged_model import CODE, make_package
 from textrnn.tracking.scoring import JSON, TOGETHER, Limited, Limits
-from textrnn.tracking.serving import CODE, make_package
 
 LIMITS = Limits(max_bytes=100_000, requests=3, seconds=1)
 TEXTS = ["good film", "bad", "a plot", "good good", ""]

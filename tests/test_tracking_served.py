@@ -34,7 +34,7 @@ from textrnn.modeling.saved_model import TextEncoder, save_model
 from textrnn.run_folder import RunFolder
 from textrnn.text.vocabulary import Vocabulary
 from textrnn.tracking import registry
-from textrnn.tracking.serving import log_models
+from textrnn.tracking.logged_model import log_models
 from textrnn.tracking.source import Recorded
 from textrnn.tracking.store import HOME, Store, open_store
 from textrnn.tracking.sync import Synced, sync

@@ -264,7 +264,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this ma
 @commands.command()
 def serve(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5001) -> None:
     """Serve the champion over HTTP, as MLflow does, within the limits of `serving` in params.yaml."""
-    from textrnn.tracking.registry import serve as act
+    from textrnn.tracking.serving import serve as act
 
     with active_study() as params:
         act(Path.cwd(), params, port)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 import psutil
 import yaml
@@ -194,7 +195,7 @@ class Trial:
         return call
 
     def start(
-        self, *arguments: str, output: object = subprocess.DEVNULL, prefix: tuple[str, ...] = ()
+        self, *arguments: str, output: int | IO[bytes] = subprocess.DEVNULL, prefix: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes]:
         """Starts `textrnn`, in a process group of its own as a shell does."""
         return subprocess.Popen(
@@ -202,7 +203,7 @@ class Trial:
             cwd=self.project.folder,
             env={**self.project.environment(), **self.variables},
             stdin=subprocess.DEVNULL,
-            stdout=output,  # type: ignore[call-overload]
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

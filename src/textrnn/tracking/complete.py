@@ -44,7 +44,7 @@ class Completion:
         # Deferred: slow imports, and mostly nothing to complete.
         from textrnn.report import run_report
         from textrnn.report.rendering import write_csv
-        from textrnn.tracking.serving import log_models
+        from textrnn.tracking.logged_model import log_models
 
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 import mlflow
 import numpy as np
@@ -28,7 +27,6 @@ from textrnn.analysis.examples import groups
 from textrnn.analysis.gate import COSTS, Candidate, Decision, decide
 from textrnn.config.params import Params
 from textrnn.errors import TextrnnError
-from textrnn.process import cores
 from textrnn.run_folder import RunFolder
 from textrnn.tracking.evidence import CORPUS, corpus_version, decided, page, replaced
 from textrnn.tracking.evidence import tags as tags_of
@@ -36,7 +34,6 @@ from textrnn.tracking.record import PARENT
 from textrnn.tracking.runs import current_run, registered_name, scores, versions
 from textrnn.tracking.source import Recorded, find, models_of
 from textrnn.tracking.store import open_store
-from textrnn.tracking.ui import check_free
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -266,7 +263,7 @@ def _recorded(client: MlflowClient, version: ModelVersion, package: Path, split:
 
     They are in the `package`; of older versions, with the run. None where they are lost or of other texts.
     """
-    from textrnn.tracking.serving import EVIDENCE
+    from textrnn.tracking.logged_model import EVIDENCE
 
     rows = None
     if (package / EVIDENCE).is_file():
@@ -292,28 +289,9 @@ def champion_model(project: Path, params: Params, folder: Path, instead: str = "
 
     Raises `TextrnnError`: there is no champion.
     """
-    client, champion = _champion(project, params, instead)
+    client, champion = need_champion(project, params, instead)
     what = f"{champion.tags['experiment']}, seed {champion.tags['seed']}, version {champion.version} of {champion.name}"
     return what, download(client, champion, folder)
-
-
-def serve(project: Path, params: Params, port: int) -> NoReturn:
-    """Becomes the server of the champion, `http://127.0.0.1:PORT/invocations` (`textrnn.tracking.scoring`).
-
-    Raises:
-        TextrnnError: there is no champion, or the port is in use.
-    """
-    from textrnn.tracking.scoring import command
-
-    check_free(port, "serve")
-    client, champion = _champion(project, params)
-    uri = f"models:/{champion.name}@{CHAMPION}"
-    if "%" in client.get_model_version_download_uri(champion.name, champion.version):
-        # MLflow decodes the path of a model in place; this copy stays in the folder for temporary files.
-        uri = str(download(client, champion, Path(tempfile.mkdtemp(prefix="textrnn-champion-"))).parents[1])
-    os.environ["MLFLOW_TRACKING_URI"] = client.tracking_uri
-    server = command(uri, port, cores(), params.serving.model_dump_json())
-    os.execv(server[0], server)
 
 
 def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVersion | None]:
@@ -322,7 +300,8 @@ def find_champion(project: Path, params: Params) -> tuple[MlflowClient, ModelVer
     return client, _by_alias(client, registered_name(params.corpus), CHAMPION)
 
 
-def _champion(project: Path, params: Params, instead: str = "") -> tuple[MlflowClient, ModelVersion]:
+def need_champion(project: Path, params: Params, instead: str = "") -> tuple[MlflowClient, ModelVersion]:
+    """As `find_champion`. Raises `TextrnnError` where there is none: what to do about it, or `instead`."""
     client, champion = find_champion(project, params)
     if champion is None:
         name, other = registered_name(params.corpus), f", or {instead}" if instead else ""
