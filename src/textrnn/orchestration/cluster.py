@@ -316,9 +316,7 @@ def clone(checkout: Checkout, lock: str) -> Iterator[Path]:
             project = folder / checkout.inside
             (project / "dvc.lock").write_text(lock, encoding="utf-8", newline="\n")
             _share_cache(project, home / "cache")
-            prune(
-                project, load_params(project / "params.yaml")
-            )  # a stage may read a folder with those of another study
+            prune(project, load_params(project / "params.yaml"))  # a stage may read a folder with another study's
             yield project
             return
     raise TextrnnError(f"{home}: all {LANES} clones are in use.")

@@ -334,18 +334,6 @@ class _Repro:
             time.sleep(1)
 
 
-def is_due() -> bool:
-    """Returns whether anything that the study reads has changed; results that are missing here do not count.
-
-    Plans anew for that: only a plan shows which stages a change of params or code concerns.
-
-    Raises:
-        TextrnnError: the study is not valid.
-    """
-    load_params(catalog=load_catalog())
-    return dvc.ask("repro", "plan").returncode != 0 or dvc.is_due()
-
-
 def diverged(params: Params, runs: Path) -> dict[str, str]:
     """Returns why, by experiment or ensemble, for those of which at least one seed failed."""
     from textrnn.run_folder import RunFolder

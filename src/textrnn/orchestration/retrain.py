@@ -17,11 +17,13 @@ from urllib.parse import quote
 
 from rich.console import Console
 
+from textrnn.config.catalog import load_catalog
 from textrnn.config.ensemble import MEMBERS
+from textrnn.config.params import load_params
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.folder import check_folder
 from textrnn.orchestration.pull_request import Effort, forbidden, report
-from textrnn.orchestration.repro import Work, diverged, is_due, repro
+from textrnn.orchestration.repro import Work, diverged, repro
 from textrnn.project import dvc, git
 from textrnn.project.origin import RESULTS
 from textrnn.project.remote import default_remote, fetch_run_cache, locked_stages, override, pull
@@ -88,7 +90,7 @@ def retrain(
     started = time.monotonic()
     try:
         with _laid_over_params([part for each in overrides for part in shlex.split(each)]):
-            work, corpus = _run(project, before, jobs, console, publish) if is_due() else (Work(), None)
+            work, corpus = _run(project, before, jobs, console, publish) if _is_due() else (Work(), None)
     except _Forbidden as refusal:
         _git("checkout", "--quiet", "HEAD", "--", "dvc.lock", may_fail=True)  # it names that corpus by now
         found: CorpusCheck = refusal.args[0]
@@ -267,3 +269,15 @@ def _pictures_address(commit: str | None) -> str | None:
     else:
         return None
     return None if commit is None else f"{site}/{commit}/{quote(git.prefix(Path()))}".rstrip("/")
+
+
+def _is_due() -> bool:
+    """Returns whether anything that the study reads has changed; results that are missing here do not count.
+
+    Plans anew for that: only a plan shows which stages a change of params or code concerns.
+
+    Raises:
+        TextrnnError: the study is not valid.
+    """
+    load_params(catalog=load_catalog())
+    return dvc.ask("repro", "plan").returncode != 0 or dvc.is_due()
