@@ -33,7 +33,7 @@ from textrnn.config.plan import PROJECT
 from textrnn.errors import TextrnnError
 from textrnn.project.source_code import import_closure
 from textrnn.run_folder import RunFolder
-from textrnn.tracking import registry, serving
+from textrnn.tracking import logged_model, registry
 from textrnn.tracking.registry import champion_model, promote, register
 from textrnn.tracking.source import models_of
 from textrnn.tracking.store import open_store
@@ -219,7 +219,7 @@ def test_a_model_lists_every_package_that_its_code_imports() -> None:
         name.split(".")[0] for file in code for node in ast.walk(ast.parse(file.read_text())) for name in names_of(node)
     }
     others = imported - set(sys.stdlib_module_names) - {"textrnn", "__future__"}
-    assert others == set(serving.REQUIREMENTS)
+    assert others == set(logged_model.REQUIREMENTS)
 
 
 def names_of(node: ast.AST) -> list[str]:

@@ -54,6 +54,7 @@ def alone() -> Iterator[None]:
         with FileLock(LOCK, blocking=False):
             _repair_lock(Path("dvc.lock"))
             _free_files()
+            _clean_run_cache()
             yield
     except Timeout:
         raise TextrnnError(
@@ -107,6 +108,22 @@ def _free_files() -> None:
             IN_USE.unlink(missing_ok=True)
         else:
             time.sleep(POLL_SECONDS)
+
+
+def _clean_run_cache() -> None:
+    """Deletes what a kill has left of a record in DVC's run cache.
+
+    DVC fails on a folder without a record, and takes a part of one for whole. Another project may just be writing to a
+    cache that is shared.
+    """
+    records = dvc.run_cache().resolve()
+    settled = time.time() - (0.0 if records.is_relative_to(Path().resolve()) else PATIENCE)
+    for folder in records.glob("*/*"):
+        with suppress(OSError):  # another project was faster, or the folder has a record
+            if folder.stat().st_mtime <= settled:
+                for part in folder.glob("*.tmp"):
+                    part.unlink()
+                folder.rmdir()
 
 
 def _is_at_work(pid: int) -> bool:

@@ -30,7 +30,7 @@ BUSY = re.compile("is busy, it is being blocked by|acquire lock")
 PATIENCE = 10.0
 """Seconds that a stage without a DVC process has to clean up in before it is killed."""
 
-KILLED = re.compile(r"exited with -9\b|MemoryError|bad_alloc|[Cc]annot allocate memory|Unable to allocate")
+KILLED = re.compile(r"exited with (-9|137)\b|MemoryError|bad_alloc|[Cc]annot allocate memory|Unable to allocate")
 """What is printed where a stage was killed, as the system does where memory runs out, or got no more memory."""
 
 END = "textrnn: exit status"  # begins the line that a `Worker`'s process prints after each command
@@ -91,13 +91,23 @@ def is_due(*stages: str, folder: Path = Path()) -> bool:
 
 
 def works_without_git() -> bool:
-    """Whether DVC's settings, shared or of this machine alone, say that there is no git."""
+    """Whether DVC's settings say that there is no git."""
+    return _setting("core", "no_scm", "").lower() in ("1", "yes", "true", "on")
+
+
+def run_cache() -> Path:
+    """Returns the folder of DVC's run cache, which several projects may share."""
+    return Path(".dvc", _setting("cache", "dir", "cache"), "runs")
+
+
+def _setting(section: str, name: str, default: str) -> str:
+    """Returns one of DVC's settings, shared or of this machine alone."""
     config = ConfigParser(interpolation=None, strict=False)
     try:
         config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-        return config.getboolean("core", "no_scm", fallback=False)
+        return config.get(section, name, fallback=default)
     except (ConfigParserError, ValueError):  # DVC reports what is wrong with it
-        return False
+        return default
 
 
 class Worker:
