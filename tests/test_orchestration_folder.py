@@ -84,7 +84,9 @@ def test_a_call_waits_for_the_dvc_processes_of_a_killed_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_records_of_runs_that_a_kill_cut_off_are_deleted(shared: bool, project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_records_of_runs_that_a_kill_cut_off_are_deleted(
+    shared: bool, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     cache = tmp_path_factory.mktemp("shared") if shared else project / ".dvc" / "cache"
     if shared:
         Path(".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
