@@ -113,6 +113,14 @@ def test_loading_what_is_not_there(tmp_path: Path) -> None:
         Embedding.load(tmp_path / "glove-50d")
 
 
+def test_numbers_of_another_precision_are_refused(tmp_path: Path) -> None:
+    embedding = make_embedding()
+    embedding.save(tmp_path, embedding.coverage(VOCABULARY, COUNTS))
+    np.save(tmp_path / "matrix.npy", embedding.matrix.astype(np.float16))
+    with pytest.raises(TextrnnError, match="matrix.npy must hold float32, and it holds float16"):
+        Embedding.load(tmp_path)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose corpus is encoded and whose vectors are downloaded."""

@@ -102,6 +102,8 @@ class Embedding:
             spread, dimension = coverage["spread"], coverage["dimension"]
             *file_words, rest = (folder / "file_words.txt").read_bytes().decode("utf-8").split("\n")
             matrix = check_numbers(read_array(folder / "matrix.npy"), None, dimension, what="matrix.npy")
+            if matrix.dtype != np.float32:
+                raise ValueError(f"matrix.npy must hold float32, and it holds {matrix.dtype}")
             covered = read_array(folder / "covered.npy")
             if covered.shape != (len(matrix),) or covered.dtype != np.bool_:
                 raise ValueError(f"covered.npy must hold a truth value for each of the {len(matrix)} rows")
