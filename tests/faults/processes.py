@@ -65,6 +65,8 @@ def interrupt(trial: Trial) -> None:
             call.process.wait(PROMPT)
         trial.check(not trial.processes(), f"processes are left: {trial.processes()}")
 
+    # A shell's job in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     trial.variables |= {"PYTHONFAULTHANDLER": "1"}
     trial.chain(act)
 
