@@ -117,7 +117,7 @@ def test_numbers_of_another_precision_are_refused(tmp_path: Path) -> None:
     embedding = make_embedding()
     embedding.save(tmp_path, embedding.coverage(VOCABULARY, COUNTS))
     np.save(tmp_path / "matrix.npy", embedding.matrix.astype(np.float16))
-    with pytest.raises(TextrnnError, match="matrix.npy must hold float32, and it holds float16"):
+    with pytest.raises(TextrnnError, match=r"matrix\.npy must hold float32, and it holds float16"):
         Embedding.load(tmp_path)
 
 
