@@ -84,24 +84,25 @@ def test_a_call_waits_for_the_dvc_processes_of_a_killed_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_records_of_runs_that_a_kill_cut_off_are_deleted(
+def test_parts_of_files_in_the_cache_that_a_kill_left_are_deleted(
     shared: bool, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     cache = tmp_path_factory.mktemp("shared") if shared else project / ".dvc" / "cache"
     if shared:
         Path(".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
-    records = cache / "runs"
-    kept = [records / "ab" / "abc" / "whole"]
-    gone = [records / "ab" / "abc" / ".cut.tmp", records / "cd" / "cde" / ".cut.tmp", records / "ef" / "efg"]
-    for path in (*kept, *gone[:2]):
+    records, files = cache / "runs", cache / "files" / "md5" / "36"
+    kept = [records / "ab" / "abc" / "whole", files / "whole"]
+    parts = [records / "ab" / "abc" / ".cut.tmp", records / "cd" / "cde" / ".cut.tmp", files / ".cut.tmp"]
+    empty = records / "ef" / "efg"
+    for path in (*kept, *parts):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    gone[2].mkdir(parents=True)
-    gone.append(records / "cd" / "cde")
+    empty.mkdir(parents=True)
+    gone = [*parts, empty, records / "cd" / "cde"]
     if shared:
         with alone():
             assert all(path.exists() for path in (*kept, *gone)), "another project may be writing them"
-        for folder in records.glob("*/*"):
+        for folder in (files, *records.glob("*/*")):
             os.utime(folder, (0, 0))
     with alone():
         assert all(path.exists() for path in kept)

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from child import environment
 from fake_runs import make_run
-from mlflow.entities import LoggedModelOutput, Run
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 from tiny_project import PARAMS
@@ -34,7 +34,7 @@ from textrnn.tracking.lineage import lineage
 from textrnn.tracking.live import LIVE_AFTER, LiveRun
 from textrnn.tracking.record import PARENT, TrackedRun
 from textrnn.tracking.runs import history, scores, versions
-from textrnn.tracking.source import ARTIFACTS, SYNCED, Recorded
+from textrnn.tracking.source import ARTIFACTS, SYNCED, Recorded, read_records
 from textrnn.tracking.store import PROCESS, REMOTE_SECONDS, Store, is_alive, open_store, this_process
 from textrnn.tracking.sync import Synced, sync
 from textrnn.tracking.view import COST, INTERVAL, SIZE, TEST, VALIDATION, VERDICT
@@ -80,6 +80,7 @@ class Completed:
             child_id = recorded.ids[seed]
             model = store.client.create_logged_model(store.experiment_id, source_run_id=child_id)
             store.client.log_outputs(child_id, [LoggedModelOutput(model.model_id, step=0)])
+            store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 ROW = (VALIDATION, TEST, INTERVAL, VERDICT, SIZE, COST)
@@ -245,6 +246,33 @@ def test_what_a_killed_process_left_open_is_marked_and_what_still_runs_is_not(tm
     found = sorted((run.info.run_name, run.info.status) for run in all_runs(tmp_path))
     assert [status for name, status in found if name == "lstm"] == ["FINISHED", "KILLED"]
     assert [status for name, status in found if name == "gru"] == ["FAILED", "RUNNING"]
+
+
+def test_models_that_a_kill_left_half_made_are_deleted(tmp_path: Path, params: Params) -> None:
+    class Killed(Completed):
+        def __call__(self, store: Store, run: RunFolder, recorded: Recorded) -> None:
+            store.client.create_logged_model(store.experiment_id, source_run_id=recorded.ids[run.seeds[0]])
+            raise KeyboardInterrupt
+
+    def models() -> list[tuple[str, str]]:
+        names = {run.info.run_id: run.info.run_name for run in all_runs(tmp_path)}
+        found = store.client.search_logged_models([store.experiment_id])
+        return sorted((names.get(model.source_run_id, "deleted"), model.status) for model in found)
+
+    with pytest.raises(KeyboardInterrupt):
+        sync(tmp_path, params, Killed())
+    sync(tmp_path, params, Completed())
+    store = open_store(tmp_path, "tiny/snippets")
+    complete = models()
+    assert {status for _, status in complete} == {"READY"}
+    assert "deleted" not in dict(complete)
+    for record in read_records(store):  # as if some of their files were gone
+        store.client.set_tag(record.parent.info.run_id, ARTIFACTS, "other")
+    with pytest.raises(KeyboardInterrupt):
+        sync(tmp_path, params, Killed())
+    assert models() != complete
+    sync(tmp_path, params, lambda *_: None)
+    assert models() == complete
 
 
 def test_another_machines_training_is_given_a_day(

@@ -54,7 +54,7 @@ def alone() -> Iterator[None]:
         with FileLock(LOCK, blocking=False):
             _repair_lock(Path("dvc.lock"))
             _free_files()
-            _clean_run_cache()
+            _clean_cache()
             yield
     except Timeout:
         raise TextrnnError(
@@ -110,20 +110,22 @@ def _free_files() -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _clean_run_cache() -> None:
-    """Deletes what a kill has left of a record in DVC's run cache.
+def _clean_cache() -> None:
+    """Deletes what a kill has left of a file in DVC's cache, and of a record of a run.
 
-    DVC fails on a folder without a record, and takes a part of one for whole. Another project may just be writing to a
-    cache that is shared.
+    DVC keeps such parts for ever. It takes a part of a record for whole, and fails on a folder without a record.
     """
-    records = dvc.run_cache().resolve()
-    settled = time.time() - (0.0 if records.is_relative_to(Path().resolve()) else PATIENCE)
-    for folder in records.glob("*/*"):
+    cache = dvc.cache_folder().resolve()
+    # Another project may just be writing to a cache that is shared.
+    settled = time.time() - (0.0 if cache.is_relative_to(Path().resolve()) else PATIENCE)
+    records = set(cache.glob("runs/*/*"))
+    for folder in chain(records, cache.glob("files/md5/*")):
         with suppress(OSError):  # another project was faster, or the folder has a record
             if folder.stat().st_mtime <= settled:
                 for part in folder.glob("*.tmp"):
                     part.unlink()
-                folder.rmdir()
+                if folder in records:
+                    folder.rmdir()
 
 
 def _is_at_work(pid: int) -> bool:

@@ -95,9 +95,9 @@ def works_without_git() -> bool:
     return _setting("core", "no_scm", "").lower() in ("1", "yes", "true", "on")
 
 
-def run_cache() -> Path:
-    """Returns the folder of DVC's run cache, which several projects may share."""
-    return Path(".dvc", _setting("cache", "dir", "cache"), "runs")
+def cache_folder() -> Path:
+    """Returns the folder of DVC's cache, which several projects may share."""
+    return Path(".dvc", _setting("cache", "dir", "cache"))
 
 
 def _setting(section: str, name: str, default: str) -> str:

@@ -120,8 +120,8 @@ def _log_model(store: Store, package: Path, run: RunFolder, seed: int, child: Ml
     ]
     client.log_inputs(run_id, datasets)
     client.log_batch(run_id, metrics=metrics)
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)  # last: what a kill left is found by it
 
 
 def _create_model(store: Store, name: str, run: RunFolder, seed: int, child: MlflowRun, corpus: str) -> LoggedModel:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
@@ -143,6 +143,25 @@ def models_of(client: MlflowClient, run: MlflowRun) -> list[LoggedModel]:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
     return found
+
+
+def delete_run(store: Store, run: MlflowRun) -> None:
+    """Deletes `run` and its models, which MLflow would keep."""
+    for model in _all_models_of(store, run):
+        store.client.delete_logged_model(model.model_id)
+    store.client.delete_run(run.info.run_id)
+
+
+def delete_half_made_models(store: Store, record: Recorded) -> None:
+    """Deletes the models of `record` that a process was killed at before they had all their files."""
+    for child in record.children.values():
+        for model in _all_models_of(store, child):
+            if model.status == LoggedModelStatus.PENDING:
+                store.client.delete_logged_model(model.model_id)
+
+
+def _all_models_of(store: Store, run: MlflowRun) -> list[LoggedModel]:
+    return list(pages(store.client.search_logged_models, [store.experiment_id], f"source_run_id = '{run.info.run_id}'"))
 
 
 def contents(store: Store, record: Recorded) -> str:

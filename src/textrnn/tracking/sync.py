@@ -31,6 +31,8 @@ from textrnn.tracking.source import (
     Recorded,
     Source,
     contents,
+    delete_half_made_models,
+    delete_run,
     read_record,
     read_records,
     search_runs,
@@ -140,7 +142,7 @@ def _agree(store: Store, name: str, source: Source, records: list[Recorded], reg
     for record in same:
         if record.parent.info.run_id != kept and source.is_ours(record) and registered.isdisjoint(record.ids.values()):
             for each in (*record.children.values(), record.parent):
-                store.client.delete_run(each.info.run_id)
+                delete_run(store, each)
             if name not in done.created:
                 done.removed.append(name)
     return kept
@@ -154,6 +156,8 @@ def _keep_one(store: Store, name: str, source: Source, same: list[Recorded], don
             done.unchanged.append(name)
             return str(record.parent.info.run_id)
     (done.restored if synced else done.created).append(name)
+    for record in synced[:1]:
+        delete_half_made_models(store, record)
     kept = str(synced[0].parent.info.run_id) if synced else source.create(store, same)
     source.complete(store, read_record(store, kept))
     marks = {ARTIFACTS: contents(store, read_record(store, kept)), SYNCED: source.digest}
@@ -173,5 +177,5 @@ def _repair(store: Store, registered: set[str], done: Synced) -> None:
             store.client.set_terminated(run_id, "KILLED")
             done.abandoned.append(name)
         if run.data.tags.get(PARENT, run_id) not in ids and run_id not in registered:
-            store.client.delete_run(run_id)
+            delete_run(store, run)
             done.removed.append(name)
