@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from textrnn import stage
@@ -58,6 +59,16 @@ def test_write_folder_leaves_nothing_of_a_failure(tmp_path: Path, error: type[Ba
 def test_a_full_disk_is_named_with_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), readable_errors(), write_folder(tmp_path / "lstm"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'lstm'}: No space left on device. Make room there")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' disk that is always full")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_full_disk_is_named_where_polars_writes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), readable_errors(), write_folder(tmp_path / "lstm"):
+        getattr(pl.DataFrame({"text": ["a"]}), f"write_{kind}")("/dev/full")
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'lstm'}: No space left on device. Make room there")
 
 

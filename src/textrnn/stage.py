@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -30,6 +31,8 @@ WAYS_OUT = {
     errno.ENAMETOOLONG: "Take a shorter name",
 }
 """What to do about an error of the system that the user can fix."""
+
+_OF_SYSTEM = re.compile(r"\(os error (\d+)\)")
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -101,8 +104,12 @@ def write_folder(folder: Path) -> Iterator[Path]:
         fresh.mkdir()
         try:
             yield fresh
-        except OSError as error:
-            error.filename = error.filename or str(folder)  # an error of writing, such as a full disk, has none
+        except Exception as error:
+            # polars' errors of the system have the number in their message alone.
+            if (number := _OF_SYSTEM.search(str(error))) and getattr(error, "errno", None) is None:
+                raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(folder)  # an error of writing, such as a full disk, has none
             raise
         if folder.exists():
             folder.rename(Path(scratch) / "replaced")
