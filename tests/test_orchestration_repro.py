@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 from fake_runs import make_run
+from faults.study import forget
 from tiny_project import PARAMS, TinyProject
 
 from textrnn.config.params import load_params
@@ -203,6 +204,13 @@ def test_failing_stages_are_named_and_the_others_kept(project):
     project.run("git", "checkout", "--quiet", ".")
     assert project.textrnn("repro").stages == []
     assert project.git_status() == ""
+
+
+def test_dvc_lock_is_in_the_graphs_order_where_one_stage_was_due(project):
+    before = project.read("dvc.lock")
+    forget(project, "download_corpus", keep_outputs=True)
+    project.textrnn("repro")
+    assert project.read("dvc.lock") == before
 
 
 def test_a_stage_that_was_killed_may_have_run_out_of_memory(project):

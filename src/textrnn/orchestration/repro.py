@@ -147,8 +147,9 @@ class _Repro:
         if self.fetch and side_by_side:
             restore(side_by_side)
         self._run_side_by_side(side_by_side)
+        if self.work.was_due:
+            prune_lock(Path("dvc.lock"), self.params)  # orders what ran side by side, or without what comes after it
         if changed:
-            prune_lock(Path("dvc.lock"), self.params)  # orders what ran side by side
             self._dvc("repro", *(("--allow-missing",) if self.fetch else ()))
         return self.work
 
