@@ -63,6 +63,10 @@ def of_system(number: int, file: str | None = None) -> OSError:
             MlflowException("(sqlite3.DatabaseError) file is not a database"),
             "Move the database elsewhere: `textrnn sync`",
         ),
+        (
+            MlflowException("(sqlite3.DatabaseError) malformed database schema (metrics) - orphan index"),
+            "Move the database elsewhere: `textrnn sync`",
+        ),
         (MlflowException("(sqlite3.OperationalError) database or disk is full"), "Make space there"),
         (MlflowException("no such experiment"), "MLflow refuses: no such experiment."),
     ],

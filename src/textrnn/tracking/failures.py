@@ -24,7 +24,7 @@ ADVICE = (
         "Another process writes there. Wait until it is done, or end it, then run this again.",
     ),
     (
-        "is not a database|image is malformed",
+        "is not a database|image is malformed|malformed database schema",
         "Move the database elsewhere: `textrnn sync` makes a new one from runs/.",
     ),
     (
