@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from threading import Timer
 
 import pytest
+from zc.lockfile import LockFile
 
 from textrnn.errors import TextrnnError
 from textrnn.orchestration.folder import IN_USE, alone
@@ -104,6 +106,9 @@ def test_parts_of_files_in_the_cache_that_a_kill_left_are_deleted(
             assert all(path.exists() for path in (*kept, *gone)), "another project may be writing them"
         for folder in (files, *records.glob("*/*")):
             os.utime(folder, (0, 0))
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    with closing(LockFile(".dvc/tmp/lock")), alone():
+        assert all(path.exists() for path in (*kept, *gone)), "DVC is at work here, as `dvc pull` in another terminal"
     with alone():
         assert all(path.exists() for path in kept)
         assert not any(path.exists() for path in gone)

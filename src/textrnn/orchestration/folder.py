@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
 import time
@@ -28,6 +29,9 @@ KEPT = Path(".dvc/tmp/textrnn.dvc.lock")
 
 IN_USE = Path(".dvc/tmp/rwlock")
 """Where DVC notes which files its processes use."""
+
+DVC_LOCK = Path(".dvc/tmp/lock")
+"""Locked by a DVC process, except while it runs a stage."""
 
 PATIENCE, POLL_SECONDS = 30.0, 0.2
 """How long, and how often, a call looks whether the DVC processes of the last one have ended."""
@@ -111,7 +115,7 @@ def _free_files() -> None:
 
 
 def _clean_cache() -> None:
-    """Deletes what a kill has left of a file in DVC's cache, and of a record of a run.
+    """Deletes what a kill has left of a file in DVC's cache, and of a record of a run, unless DVC is at work here.
 
     DVC keeps such parts for ever. It takes a part of a record for whole, and fails on a folder without a record.
     """
@@ -119,13 +123,15 @@ def _clean_cache() -> None:
     # Another project may just be writing to a cache that is shared.
     settled = time.time() - (0.0 if cache.is_relative_to(Path().resolve()) else PATIENCE)
     records = set(cache.glob("runs/*/*"))
-    for folder in chain(records, cache.glob("files/md5/*")):
-        with suppress(OSError):  # another project was faster, or the folder has a record
-            if folder.stat().st_mtime <= settled:
-                for part in folder.glob("*.tmp"):
-                    part.unlink()
-                if folder in records:
-                    folder.rmdir()
+    with suppress(BlockingIOError), DVC_LOCK.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for folder in () if IN_USE.is_file() else chain(records, cache.glob("files/md5/*")):
+            with suppress(OSError):  # another project was faster, or the folder has a record
+                if folder.stat().st_mtime <= settled:
+                    for part in folder.glob("*.tmp"):
+                        part.unlink()
+                    if folder in records:
+                        folder.rmdir()
 
 
 def _is_at_work(pid: int) -> bool:
