@@ -1,6 +1,6 @@
 """`make faults`: lets every fault strike, and writes docs/reliability.md.
 
-PYTHONPATH=tests python -m faults                              # all of them; about 40 minutes on two cores
+PYTHONPATH=tests python -m faults                              # all of them; about 50 minutes on two cores
 PYTHONPATH=tests python -m faults --only kill-all --times 3    # shows what comes of one, and writes nothing
 PYTHONPATH=tests python -m faults --only kill-all --write      # writes its row
 """
