@@ -32,7 +32,7 @@ from textrnn.tracking.source import (
     Source,
     contents,
     delete_half_made_models,
-    delete_run,
+    delete_runs,
     read_record,
     read_records,
     search_runs,
@@ -141,8 +141,7 @@ def _agree(store: Store, name: str, source: Source, records: list[Recorded], reg
     kept = _keep_one(store, name, source, same, done)
     for record in same:
         if record.parent.info.run_id != kept and source.is_ours(record) and registered.isdisjoint(record.ids.values()):
-            for each in (*record.children.values(), record.parent):
-                delete_run(store, each)
+            delete_runs(store, [*record.children.values(), record.parent])
             if name not in done.created:
                 done.removed.append(name)
     return kept
@@ -156,9 +155,11 @@ def _keep_one(store: Store, name: str, source: Source, same: list[Recorded], don
             done.unchanged.append(name)
             return str(record.parent.info.run_id)
     (done.restored if synced else done.created).append(name)
-    for record in synced[:1]:
-        delete_half_made_models(store, record)
-    kept = str(synced[0].parent.info.run_id) if synced else source.create(store, same)
+    if synced:
+        kept = str(synced[0].parent.info.run_id)
+        delete_half_made_models(store, synced[0])
+    else:
+        kept = source.create(store, same)
     source.complete(store, read_record(store, kept))
     marks = {ARTIFACTS: contents(store, read_record(store, kept)), SYNCED: source.digest}
     store.client.log_batch(kept, tags=[RunTag(key, value) for key, value in marks.items()])
@@ -168,14 +169,15 @@ def _keep_one(store: Store, name: str, source: Source, same: list[Recorded], don
 def _repair(store: Store, registered: set[str], done: Synced) -> None:
     """Closes runs of processes that have ended, and deletes the children of parents that somebody deleted."""
     runs = list(search_runs(store))
-    ids = {run.info.run_id for run in runs}
     for run in runs:
-        name, run_id = str(run.info.run_name), run.info.run_id
+        name = str(run.info.run_name)
         if run.info.status == "RUNNING" and is_alive(run.data.tags.get(PROCESS, ""), run.info.start_time / 1000):
             done.running.append(name)
         elif run.info.status == "RUNNING":
-            store.client.set_terminated(run_id, "KILLED")
+            store.client.set_terminated(run.info.run_id, "KILLED")
             done.abandoned.append(name)
-        if run.data.tags.get(PARENT, run_id) not in ids and run_id not in registered:
-            delete_run(store, run)
-            done.removed.append(name)
+    ids = {run.info.run_id for run in runs}
+    orphans = [run for run in runs if run.data.tags.get(PARENT, run.info.run_id) not in ids]
+    lost = [run for run in orphans if run.info.run_id not in registered]
+    delete_runs(store, lost)
+    done.removed += [str(run.info.run_name) for run in lost]
