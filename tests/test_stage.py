@@ -62,7 +62,7 @@ def test_a_full_disk_is_named_with_the_folder(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'lstm'}: No space left on device. Make room there")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' disk that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full, which is always full")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_full_disk_is_named_where_polars_writes(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

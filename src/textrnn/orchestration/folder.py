@@ -122,16 +122,14 @@ def _clean_cache() -> None:
     cache = dvc.cache_folder().resolve()
     # Another project may just be writing to a cache that is shared.
     settled = time.time() - (0.0 if cache.is_relative_to(Path().resolve()) else PATIENCE)
-    records = set(cache.glob("runs/*/*"))
     with suppress(BlockingIOError), DVC_LOCK.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for folder in () if IN_USE.is_file() else chain(records, cache.glob("files/md5/*")):
-            with suppress(OSError):  # another project was faster, or the folder has a record
+        for folder in () if IN_USE.is_file() else chain(cache.glob("runs/*/*"), cache.glob("files/md5/*")):
+            with suppress(OSError):  # another project was faster, or the folder holds more
                 if folder.stat().st_mtime <= settled:
                     for part in folder.glob("*.tmp"):
                         part.unlink()
-                    if folder in records:
-                        folder.rmdir()
+                    folder.rmdir()
 
 
 def _is_at_work(pid: int) -> bool:
