@@ -34,7 +34,7 @@ BASELINES = {
     "majority": {"kind": "majority"},
     "nb-svm": {"kind": "nb_svm", "ngrams": 1, "min_count": 1, "inverse_regularization": 1.0},
 }
-ENSEMBLES = {"vote": {"of": ["probed", "nb-svm"], "weights": "fitted"}, "weaker": {"of": ["probed"]}}
+ENSEMBLES = {"vote": {"of": ["probed", "frozen", "nb-svm"], "weights": "fitted"}, "weaker": {"of": ["probed"]}}
 
 SEARCHES = {
     "tuned-gru": {
@@ -104,7 +104,7 @@ def test_draws_and_writes_what_the_study_and_mlflow_will_get_on_the_corpus_own_n
     # Of the experiments one for each thing that there is to report, the probed one first.
     chosen = {"probed", "frozen", "gru", "tuned-gru"}
     assert {file.stem for file in Path("report/metrics").iterdir()} == {*chosen, *BASELINES, "vote"}
-    assert Path("report/ensembles.csv").read_text().count("vote,fitted,") == 2
+    assert Path("report/ensembles.csv").read_text().count("vote,fitted,") == 3
     explained = Path("report/mistakes.csv").read_text()
     assert "frozen,0," in explained and "nb-svm,0," in explained
     assert "deletion.svg" in report

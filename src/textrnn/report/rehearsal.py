@@ -167,7 +167,7 @@ def _write_run(folder: Path, params: Params, encoder: TextEncoder, splits: Mappi
     folder.mkdir(exist_ok=True)
     if ensemble:
         (model := folder / "model" / "0").mkdir(parents=True)
-        write_ensemble(model, [Member(name, 0.5, run.seeds) for name in ensemble.of])
+        write_ensemble(model, [Member(name, 1 / len(ensemble.of), run.seeds) for name in ensemble.of])
     write_run(folder, run, predictions, history)
 
 
