@@ -1,4 +1,7 @@
-"""Stage `teach@<student>`: what a student's teacher says of the texts that the student learns from."""
+"""Stage `teach@<student>`: what a student's teacher says of the texts that the student learns from.
+
+The validation texts are among them: a student with `refit` learns from these in the end.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def main(plan: Path, teacher: Path, corpus_folder: Path, soft_targets: Path) -> 
         )
     models = [Predictor(teacher / "model" / str(seed), cores()) for seed in run.finished_seeds]
     with write_folder(soft_targets) as folder:
-        for split in [split for split in TRAINED_ON if split in corpus.frames] if models else ():
+        for split in [split for split in (*TRAINED_ON, "valid") if split in corpus.frames] if models else ():
             texts = corpus.frames[split]
             each = np.array([model.probabilities(texts["text"]) for model in models], np.float64)
             write_soft_targets(folder, split, texts["id"], each.mean(axis=0))

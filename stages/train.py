@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from textrnn.config.experiment import Experiment
 from textrnn.config.plan import TrainingPlan, load_planned_stage
 from textrnn.embeddings.pretrained import read_layers
-from textrnn.modeling.batches import Tokens, load_splits
+from textrnn.modeling.batches import Tokens, load_split, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.inputs import load_start
+from textrnn.modeling.refit import Refit
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.soft_targets import read_soft_targets, taught_splits
@@ -50,6 +52,7 @@ def main(
         embedding /= experiment.embedding
     encoder, start = load_start(tokens, embedding)
     taught = [] if soft_targets is None else taught_splits(soft_targets)
+    said = soft_targets if taught else None
     splits = load_splits(tokens, experiment, encoder.vocabulary, ("train", "valid", "test", *taught))
     unknown = {split: texts.unknown() for split, texts in splits.items()}
     truncated = {split: texts.truncated for split, texts in splits.items()}
@@ -75,13 +78,16 @@ def main(
     saved = Checkpoints(checkpoints, tracked.fingerprint)
     fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
     layers = read_layers(embedding) if experiment.pretrained_layers else []
-    classes, targets = len(encoder.classes), None
-    if soft_targets is not None and taught:
-        share = experiment.hard_targets
-        each = [read_soft_targets(soft_targets, split, splits[split], classes, share) for split in taught]
-        targets = np.concatenate(each)
-        splits["train"] = reduce(Tokens.join, [splits[split] for split in taught])
+    classes, read = len(encoder.classes), taught or ["train"]
+    texts, targets = _learned({split: splits[split] for split in read}, experiment, classes, said)
+    splits["train"] = texts
     trainer = Trainer(experiment, splits, start.draw, classes, saved, fixed_rows, targets, layers)
+    again = None
+    if experiment.refit:
+        every = [*read, "valid"]
+        all_read = {split: load_split(tokens, split, experiment, encoder.vocabulary, every) for split in every}
+        second = Checkpoints(checkpoints / "refit", tracked.fingerprint)
+        again = Refit.of(trainer, *_learned(all_read, experiment, classes, said), second)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
@@ -89,10 +95,13 @@ def main(
             if soft_targets is not None and not taught:
                 results.append(SeedResult(seed, failure=f"its teacher {experiment.teacher} has no finished seed"))
                 continue
-            result, timing[seed] = _train_seed(trainer, seed, live)
+            result, timing[seed] = _train_seed(trainer, again, seed, live)
             results.append(result)
             if result.failure is None:
                 save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
+        cost = trainer.training_flops(results)
+        if again and again.results:
+            cost += again.trainer.training_flops(again.results)
         run = Run(
             name=name,
             kind="experiment",
@@ -102,7 +111,7 @@ def main(
             inputs=inputs,
             fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
-            flops=trainer.flops(results),
+            flops={"training": cost, "prediction": trainer.prediction_flops()},
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
             truncated=truncated,
             unknown=unknown,
@@ -115,6 +124,18 @@ def main(
         sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard reports it.\n")
 
 
+def _learned(
+    splits: dict[str, Tokens], experiment: Experiment, classes: int, soft_targets: Path | None
+) -> tuple[Tokens, np.ndarray | None]:
+    """Returns the texts of `splits` together, and what a student learns of them: float32 [texts, classes]."""
+    texts = reduce(Tokens.join, splits.values())
+    if soft_targets is None:
+        return texts, None
+    share = experiment.hard_targets
+    each = [read_soft_targets(soft_targets, split, splits[split], classes, share) for split in splits]
+    return texts, np.concatenate(each)
+
+
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:
     return [
         prediction_rows(result.seed, split, splits[split].ids.to_list(), splits[split].labels, probabilities)
@@ -123,14 +144,15 @@ def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[p
     ]
 
 
-def _train_seed(trainer: Trainer, seed: int, live: LiveRun) -> tuple[SeedResult, dict[str, float]]:
-    """Trains one seed, or continues it; each epoch is a line on the terminal and a point in MLflow."""
+def _train_seed(trainer: Trainer, again: Refit | None, seed: int, live: LiveRun) -> tuple[SeedResult, dict[str, float]]:
+    """Trains one seed, or continues it; each epoch is a line on the terminal and, of the first, a point in MLflow."""
     live.start_seed(seed)
+    epochs = trainer.experiment.epochs
 
     def on_epoch(row: dict[str, Any]) -> None:
         live.epoch(row)
         sys.stdout.write(
-            f"seed {seed}  epoch {row['epoch']:>2}/{trainer.experiment.epochs}  loss {row['loss']:.4f}  "
+            f"seed {seed}  epoch {row['epoch']:>2}/{epochs}  loss {row['loss']:.4f}  "
             f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}\n"
         )
         sys.stdout.flush()
@@ -138,12 +160,21 @@ def _train_seed(trainer: Trainer, seed: int, live: LiveRun) -> tuple[SeedResult,
     def on_continue(history: list[dict[str, Any]]) -> None:
         for row in history:
             live.epoch(row)
-        done = f"{len(history)} of {trainer.experiment.epochs} epochs done"
-        sys.stdout.write(f"seed {seed}  continues from a checkpoint, {done}\n")
+        sys.stdout.write(f"seed {seed}  continues from a checkpoint, {len(history)} of {epochs} epochs done\n")
         sys.stdout.flush()
 
     result = trainer.run(seed, on_epoch, on_continue)
-    timing = {"seconds": result.seconds, "tokens_per_second": trainer.tokens_read(result) / result.seconds}
+    read = trainer.tokens_read(result)
+    if again and result.failure is None:
+        kept = result.kept_epoch(trainer.experiment)
+
+        def on_epoch_again(row: dict[str, Any]) -> None:
+            sys.stdout.write(f"seed {seed}  refit, epoch {row['epoch']:>2}/{kept}  loss {row['loss']:.4f}\n")
+            sys.stdout.flush()
+
+        result = again.run(result, kept, on_epoch_again)
+        read += again.trainer.tokens_read(again.results[-1])
+    timing = {"seconds": result.seconds, "tokens_per_second": read / result.seconds}
     sys.stdout.write(f"seed {seed}  {result.seconds:.1f} s, {timing['tokens_per_second']:,.0f} tokens/s\n")
     scores: dict[str, float] = {}
     for split, probabilities in result.probabilities.items():

@@ -268,6 +268,28 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda study: study.update(students={"small": {"embedding": "drawn", "teacher": "lstm", "held_out": 0.1}}),
         "params.yaml: students.small: held_out would measure on texts that the teacher was trained on: switch it off.",
     ),
+    "refit of a part of the texts": (
+        in_lstm(refit=True, train_examples=9),
+        "params.yaml: experiments.lstm: refit trains on all training and validation texts in the end, and "
+        "train_examples and held_out leave texts out: switch refit off, or these.",
+    ),
+    "an explanation of texts that were trained on": (
+        lambda study: (in_lstm(refit=True)(study), study.update(explanations={"lstm": {}})),
+        "params.yaml: explanations: lstm has refit, so lstm knows the validation texts, which are what is explained: "
+        "name another run, or switch refit off.",
+    ),
+    "a teacher that knows the validation texts": (
+        lambda study: (
+            in_lstm(refit=True)(study),
+            study.update(
+                ensembles={"vote": {"of": ["wide", "tuned"]}},
+                searches={"tuned": {"start": "lstm", "space": {"units": {"low": 2, "high": 4}}, "rungs": 1}},
+                students={"small": {"embedding": "drawn", "teacher": "vote"}},
+            ),
+        ),
+        "params.yaml: students.small.teacher: tuned has refit, so vote knows the validation texts, and small is "
+        "validated on them: let a run without refit teach.",
+    ),
     "recurrent knob": (
         lambda study: study["experiments"]["conv"].update(bidirectional=True),
         "params.yaml: experiments.conv: bidirectional needs a recurrent cell (simple_rnn, lstm, gru), "

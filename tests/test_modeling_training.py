@@ -521,7 +521,7 @@ def test_each_step_also_reads_unlabelled_texts(monkeypatch: pytest.MonkeyPatch) 
     assert sorted(labelled) == sorted([[2, 3, 4], [6], [3, 3], [5, 1, 2, 4], [4, 6, 2], [2, 2]])
     assert trainer.tokens_read(result) == 2 * 15 + 3 * 11
     # A mean of vectors, a dense layer, and the logits: nothing per token, 12 + 8 per text, eight passes for each.
-    assert trainer.flops([result])["training"] == 8 * (2 * 6 + 2 * 6) * (12 + 8)
+    assert trainer.training_flops([result]) == 8 * (2 * 6 + 2 * 6) * (12 + 8)
 
 
 @pytest.mark.usefixtures("eager")
@@ -529,7 +529,7 @@ def test_without_a_loss_that_reads_them_no_unlabelled_text_is_read(monkeypatch: 
     trainer, seen = in_steps_of_two(monkeypatch, unlabelled_batch=2)
     result = trainer.run(0)
     assert [len(ids) for ids in seen] == [2] * 6
-    assert (trainer.tokens_read(result), trainer.flops([result])["training"]) == (2 * 15, 3 * 2 * 6 * (12 + 8))
+    assert (trainer.tokens_read(result), trainer.training_flops([result])) == (2 * 15, 3 * 2 * 6 * (12 + 8))
 
 
 @pytest.mark.usefixtures("eager")

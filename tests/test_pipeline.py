@@ -365,6 +365,7 @@ def test_an_ensemble_is_a_run_like_any_other_and_teaches_a_student(project):
     order += [done.text.index(f"{stage} done in") for stage in ("student@small", "probe@small", "ensemble@all")]
     assert order[:4] == sorted(order[:4])
     assert changed(project) == []
+    assert names_in(project, "data/soft_targets/small") == {"train.parquet", "valid.parquet"}
     assert not [stage for stage in ("train@lstm", "baseline@nb-svm") if f"{stage} done" in done.text]
     new = {"vote", "all", "small", "probe@small", "explain@all", "explain@nb-svm"}
     assert names_in(project, "runs") == {"majority", "nb-svm", "lstm", "gru", "mean", "probe@lstm", *new}
@@ -413,8 +414,9 @@ def test_an_ensemble_is_a_run_like_any_other_and_teaches_a_student(project):
     assert "vote minus lstm" in project.textrnn("compare", "lstm", "vote").text
 
     # A change concerns whom it concerns: another member, and what is made of it.
-    project.edit("params.yaml", set_experiment("gru", epochs=2))
+    project.edit("params.yaml", set_experiment("gru", epochs=2, refit=True))
     assert project.dvc("repro").stages == ["compare", "plan", "train@gru"]
+    assert "`gru` was trained a second time, on the train and validation" in project.read("reports/tiny/report.md")
     project.edit("params.yaml", set_experiment("mean", learning_rate=0.02))
     rerun = ["compare", "ensemble@all", "explain@all", "member@all+mean", "plan", "train@mean"]
     assert project.dvc("repro").stages == rerun

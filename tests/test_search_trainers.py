@@ -50,4 +50,4 @@ def test_it_is_the_training_that_the_stage_would_do(inputs: Inputs, changes: dic
     trainer = Trainer(experiment, splits, Embedding.load(inputs.embeddings / "tiny").draw, 2)
     result = trainer.run(1000)
     assert trained.history == result.history
-    assert trained.flops == trainer.flops([result])["training"] / 2
+    assert trained.flops == trainer.training_flops([result]) / 2

@@ -187,6 +187,43 @@ def test_unlabelled_texts_are_read_beside_the_others_and_reported(
     assert run.flops["training"] == (2 * 5 + 2 * 2 * 2) * 3 * (12 + 8)
 
 
+def test_a_refit_trains_again_with_the_validation_texts_and_is_counted(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two epochs on five texts, then as many as the first training kept on ten; in training unknown stays unknown."""
+    seen = []
+    monkeypatch.setattr(
+        Trainer, "__post_init__", lambda self, own=Trainer.__post_init__: (own(self), seen.append(self))
+    )
+    changes = {"refit": True, "early_stopping": 1, "learning_rate": 0.9, "epochs": 3}
+    write_study(project, {"again": changes, "once": {**changes, "refit": False}}, [], train=FEEDFORWARD)
+    for name in ("again", "once"):
+        assert train(name, monkeypatch) == 0
+
+    run, once = (RunFolder.load(project / "runs" / name) for name in ("again", "once"))
+    assert run.history.equals(once.history)
+    losses = [once.history[once.history["seed"] == seed]["val_loss"].to_list() for seed in run.seeds]
+    kept = [1 + each.index(min(each)) for each in losses]
+    assert min(kept) < max(map(len, losses)) <= 3
+    lines = [line.partition("  loss")[0] for line in capsys.readouterr().out.splitlines() if "refit" in line]
+    assert lines == [
+        f"seed {seed}  refit, epoch  {epoch}/{most}" for seed, most in enumerate(kept) for epoch in range(1, 1 + most)
+    ]
+    second = seen[1]
+    assert second.splits["train"].ids.to_list() == [
+        f"{split}-{row}" for split in ("train", "valid") for row in range(5)
+    ]
+    assert second.splits["train"].unknown()["unknown"] == 2
+    assert run.flops["training"] == pytest.approx(once.flops["training"] + sum(kept) / 3 * 10 * 3 * (12 + 8))
+    for seed in run.seeds:
+        assert np.array_equal(run.probabilities(seed, "valid")[2], once.probabilities(seed, "valid")[2])
+        assert not np.array_equal(run.probabilities(seed, "test")[2], once.probabilities(seed, "test")[2])
+    texts = ["good film", "bad plot a"]
+    models = [Predictor(project / "runs" / name / "model" / "1") for name in ("again", "once")]
+    assert not np.array_equal(*(model.probabilities(pl.Series(texts)) for model in models))
+    assert statuses("again")["again seed 2"] == "FINISHED"
+
+
 def test_an_experiment_of_which_every_seed_diverges_is_a_finished_stage(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -332,7 +369,7 @@ def test_a_student_learns_what_its_teacher_says_of_train_and_unlabelled_texts(
     """From a teacher that failed it cannot learn, and fails, too."""
     copy = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("mlflow*", "runs"))
     monkeypatch.chdir(copy)
-    students = {"taught": {"teacher": "fine", "hard_targets": 0.25}, "alone": {"teacher": "fine"}}
+    students = {"taught": {"teacher": "fine", "hard_targets": 0.25, "refit": True}, "alone": {"teacher": "fine"}}
     write_study(copy, {"fine": {}}, [], train=FEEDFORWARD, students=students)
     unlabelled = {"id": ["u-0", "u-1"], "ids": [[2, 4], [UNKNOWN]], "unknown": [[], ["noir"]], "label": [None, None]}
     pl.DataFrame(unlabelled, schema=SCHEMA).write_parquet("tokens/unlabelled.parquet")
@@ -343,6 +380,7 @@ def test_a_student_learns_what_its_teacher_says_of_train_and_unlabelled_texts(
     ids = pl.Series([*(f"train-{row}" for row in range(5)), "u-0", "u-1"])
     write_soft_targets(Path("soft/taught"), "train", ids.head(5), taught[:5])
     write_soft_targets(Path("soft/taught"), "unlabelled", ids.tail(2), taught[5:])
+    write_soft_targets(Path("soft/taught"), "valid", pl.Series([f"valid-{row}" for row in range(5)]), taught[2:])
     seen = []
     monkeypatch.setattr(
         Trainer, "__post_init__", lambda self, own=Trainer.__post_init__: (own(self), seen.append(self))
@@ -358,10 +396,12 @@ def test_a_student_learns_what_its_teacher_says_of_train_and_unlabelled_texts(
     expected = 0.75 * taught[:5] + 0.25 * np.eye(2)[LABELS]
     np.testing.assert_allclose(seen[0]._targets, np.concatenate([expected, taught[5:]]), rtol=1e-6)
     assert seen[0].splits["train"].ids.to_list() == ids.to_list()
+    refit = 0.75 * taught[2:] + 0.25 * np.eye(2)[LABELS]
+    np.testing.assert_allclose(seen[1]._targets, np.concatenate([expected, taught[5:], refit]), rtol=1e-6)
     run = RunFolder.load(copy / "runs" / "taught")
     assert (run.kind, run.failures, run.params["teacher"]) == ("experiment", {}, "fine")
     assert run.inputs["soft_targets"] == digest(copy / "soft" / "taught")
-    assert run.flops["training"] == pytest.approx(2 * 7 * 3 * (12 + 8))
+    assert run.flops["training"] == pytest.approx(2 * (7 + 12) * 3 * (12 + 8))
     assert run.unknown["unlabelled"] == {"tokens": 3, "unknown": 1, "texts": 1}
     assert run.unknown["train"]["tokens"] == 15
     assert len(run.predictions) == 3 * 2 * 5

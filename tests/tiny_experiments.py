@@ -49,6 +49,7 @@ PLAIN: dict[str, Any] = {
     "early_stopping": None,
     "train_examples": None,
     "held_out": 0.0,
+    "refit": False,
     "teacher": None,
     "hard_targets": 0.0,
     "optimizer": "adam",

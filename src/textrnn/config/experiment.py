@@ -51,6 +51,10 @@ class Experiment(Strict):
     that is drawn, also for every seed, to measure each epoch on instead: validation at random, to compare with the
     validation split, which is drawn by group.
 
+    With `refit` each seed is trained a second time, from its beginning, on the texts of the first training and on the
+    validation texts together, for as many epochs as the first one kept. The model that is saved, and what it predicts
+    for the test split, are of the second training; everything about validation is of the first.
+
     The readout makes one vector of the sequence: the state at the end (`last`), the maximum (`max`) or the mean
     (`mean`) over time, or these three side by side (`concat`; Howard & Ruder, ACL 2018). `attention` is the weighted
     mean over time whose weights a learned query gives (Yang et al., NAACL 2016). A bidirectional network is read
@@ -146,6 +150,7 @@ class Experiment(Strict):
     early_stopping: Count | None = None
     train_examples: Count | None = None
     held_out: Fraction = 0.0
+    refit: bool = False
     teacher: Name | None = None
     hard_targets: Fraction = 0.0
     optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
@@ -179,6 +184,11 @@ class Experiment(Strict):
         if self.readout == "flatten" and self.cell == "conv1d" and self.layers > 1:
             raise ValueError("readout flatten cannot join what conv1d pools: set layers to 1, or change the readout")
         self._check_added_losses()
+        if self.refit and (self.held_out or self.train_examples):
+            raise ValueError(
+                "refit trains on all training and validation texts in the end, and train_examples and held_out leave "
+                "texts out: switch refit off, or these"
+            )
         if self.hard_targets and not self.teacher:
             raise ValueError("hard_targets mixes labels with a teacher's probabilities: name a teacher, or delete it")
         if self.teacher and self.label_smoothing:

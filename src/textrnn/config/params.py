@@ -111,7 +111,14 @@ class Params(Strict):
                 )
         for name in (*self.ensembles, *self.experiments):
             self._check_circle(name, [])
+        for name in self.experiments:
+            self._check_teacher(name)
         for name in self.explanations:
+            if part := self._with_refit(name):
+                raise ValueError(
+                    f"explanations: {part} has refit, so {name} knows the validation texts, which are what is "
+                    "explained: name another run, or switch refit off"
+                )
             if name in self.baselines and self.baselines[name].kind == "majority":
                 raise ValueError(f"explanations: {name} is the majority class, which reads no word: delete it")
         for name in self.probes:
@@ -185,6 +192,22 @@ class Params(Strict):
                 f"{where}.unlabelled_batch: {batch} unlabelled texts for each step, and prepare.unlabelled leaves them "
                 "out: set prepare.unlabelled to true, or unlabelled_batch to 0"
             )
+
+    def _check_teacher(self, student: str) -> None:
+        """Whether the validation split is new to whatever `student` learns from."""
+        for teacher in self.made_of(student):
+            if part := self._with_refit(teacher):
+                raise ValueError(
+                    f"students.{student}.teacher: {part} has refit, so {teacher} knows the validation texts, and "
+                    f"{student} is validated on them: let a run without refit teach"
+                )
+
+    def _with_refit(self, run: str) -> str | None:
+        """Returns what of `run` is trained on the validation texts in the end, itself included."""
+        trained = self.searches[run].start if run in self.searches else run
+        if trained in self.experiments and self.experiments[trained].refit:
+            return run
+        return next(filter(None, map(self._with_refit, self.made_of(run))), None)
 
     def _check_circle(self, run: str, path: list[str]) -> None:
         if run in path:

@@ -15,6 +15,7 @@ from textrnn.config.validation import Count, Name, Seed, Strict
 NEVER = {
     "teacher": "no search asks a teacher",
     "held_out": "trials with other texts to train and validate on cannot be compared",
+    "refit": "a trial has no second training: set it in the start, for the winner",
 }
 """Settings that are not searched, and why."""
 

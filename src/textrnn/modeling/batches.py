@@ -1,7 +1,7 @@
 """Encoded texts in memory, and batches of similar length: little padding, and none where lengths agree."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -159,9 +159,11 @@ def load_splits(
     return {split: load_split(folder, split, experiment, vocabulary) for split in read}
 
 
-def load_split(folder: Path, split: str, experiment: Experiment, vocabulary: Vocabulary) -> Tokens:
-    """Returns one of these splits."""
-    is_tuned = split in TRAINED_ON and experiment.trainable_embedding
+def load_split(
+    folder: Path, split: str, experiment: Experiment, vocabulary: Vocabulary, trained_on: Sequence[str] = TRAINED_ON
+) -> Tokens:
+    """Returns one of these splits, of which the network is trained on those in `trained_on`."""
+    is_tuned = split in trained_on and experiment.trainable_embedding
     return Tokens.load(folder / f"{split}.parquet", experiment, None if is_tuned else vocabulary)
 
 

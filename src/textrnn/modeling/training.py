@@ -57,6 +57,16 @@ class SeedResult:
     seconds: float = 0.0
     is_over: bool = False
 
+    def kept_epoch(self, experiment: Experiment) -> int:
+        """Returns the epoch, from 1, whose weights are kept: the one with the lowest validation loss, or the last.
+
+        Without early stopping it is the last. Of equal losses the first counts.
+        """
+        if experiment.early_stopping is None:
+            return len(self.history)
+        losses = [row["val_loss"] for row in self.history]
+        return 1 + losses.index(min(losses))
+
 
 @dataclass
 class Trainer:
@@ -66,7 +76,7 @@ class Trainer:
     (weights, optimizer, random states), so a seed's result does not depend on the seeds before it.
 
     Attributes:
-        splits: `train`, `valid` and, unless nothing is to be measured on it, `test`; `unlabelled` if it is trained on.
+        splits: `train`; `valid` and `test`, unless nothing is to be measured on them; `unlabelled` if it is trained on.
         draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
         classes: their number.
         checkpoints: where a killed training continues from.
@@ -124,8 +134,10 @@ class Trainer:
             rng.bit_generator.state, done = position["rng"], position["done"]
             _assign(_training_state(model), position["variables"])
         rows, held_out = self.drawn(seed)
-        train, valid = self.splits["train"], self.splits["valid"]
-        texts, unseen = train.take(rows), train.take(held_out)
+        train, unseen = self.splits["train"], {"valid": self.splits["valid"]} if "valid" in self.splits else {}
+        texts = train.take(rows)
+        if len(held_out):
+            unseen[HELD_OUT] = train.take(held_out)
         rate = self.experiment.rare_word_dropout
         chances = rare_word_chances(word_counts(self._all_read(texts)), rate) if rate else None
         weights = self._example_weights(rows)
@@ -137,29 +149,27 @@ class Trainer:
             read = partial(self._read, chances, (seed, DROP_WORDS, epoch), others)
             metrics = self._train_epoch(epoch, batches, done, read, weights, save)
             evaluated = self._weights(model)
-            probabilities = self._predict(model, evaluated, valid)
+            probabilities = {split: self._predict(model, evaluated, some) for split, some in unseen.items()}
             row = {
                 "seed": seed,
                 "epoch": epoch,
                 "loss": float(metrics["loss"]),
                 "accuracy": float(metrics["accuracy"]),
-                "val_loss": log_loss(valid.labels, probabilities),
-                "val_accuracy": accuracy(valid.labels, probabilities),
+                **_measures(unseen, probabilities),
                 "learning_rate": _number(model.optimizer.learning_rate),
                 "gradient_norm": _number(model.optimizer.gradient_norms) / len(batches),
             }
-            if len(unseen):
-                row[HELD_OUT] = accuracy(unseen.labels, self._predict(model, evaluated, unseen))
-            if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            if not np.isfinite([row["loss"], row.get("val_loss", 0.0)]).all():
                 result.failure = f"the loss is no longer a finite number in epoch {epoch}"
                 result.weights, result.probabilities = [], {}
                 break
             result.history.append(row)
             on_epoch(row)
-            patience, waited = self.experiment.early_stopping, _epochs_since_best(result.history)
-            if patience is None or waited == 0:
-                result.weights, result.probabilities = evaluated, {"valid": probabilities}
-            elif waited >= patience:
+            patience, kept = self.experiment.early_stopping, result.kept_epoch(self.experiment)
+            if kept == epoch:
+                probabilities.pop(HELD_OUT, None)
+                result.weights, result.probabilities = evaluated, probabilities
+            elif patience is not None and epoch - kept >= patience:
                 break
             done = 0
             self._save_if_due(result, started, rng.bit_generator.state, done)
@@ -168,7 +178,7 @@ class Trainer:
                 self._save(result, started, rng.bit_generator.state)
                 return result
         if result.failure is None and "test" in self.splits:
-            result.probabilities["test"] = self._predict(model, result.weights, self.splits["test"])
+            result.probabilities["test"] = self.predict(result.weights, "test")
         result.is_over = True
         result.seconds = time.perf_counter() - started
         if self.checkpoints:
@@ -194,14 +204,19 @@ class Trainer:
         weights = {"total": self.fitted.weights, "trainable": self.fitted.trainable_weights}
         return {kind: sum(math.prod(weight.shape) for weight in each) for kind, each in weights.items()}
 
-    def flops(self, results: list[SeedResult]) -> dict[str, float]:
-        """Returns the mean operations of a `training` over `results`, and of the `prediction` of a validation text."""
+    def training_flops(self, results: list[SeedResult]) -> float:
+        """Returns the mean operations of a training over `results`."""
         read = np.mean([self._read_by(result) for result in results], axis=0)
         costs = zip(read.tolist(), passes(self.experiment), strict=True)
-        return {
-            "training": sum(training_flops(self.fitted, tokens, texts, times) for (tokens, texts), times in costs),
-            "prediction": prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean())),
-        }
+        return sum(training_flops(self.fitted, tokens, texts, times) for (tokens, texts), times in costs)
+
+    def prediction_flops(self) -> float:
+        """Returns the operations of the prediction of a mean validation text."""
+        return prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean()))
+
+    def predict(self, weights: Weights, split: str) -> np.ndarray:
+        """Returns the probabilities of the texts of `split` under `weights`, float32 [examples, classes]."""
+        return self._predict(self.fitted, weights, self.splits[split])
 
     def tokens_read(self, result: SeedResult) -> int:
         """Returns how many tokens the training of `result` read, over all epochs; each once, for all its losses."""
@@ -317,10 +332,15 @@ class Trainer:
         return probabilities
 
 
-def _epochs_since_best(history: list[Row]) -> int:
-    """Epochs since the lowest validation loss; of equal ones the first counts."""
-    losses = [row["val_loss"] for row in history]
-    return len(losses) - 1 - losses.index(min(losses))
+def _measures(unseen: dict[str, Tokens], probabilities: dict[str, np.ndarray]) -> Row:
+    """What a row of the history says of the texts that are not trained on."""
+    row = {}
+    if valid := unseen.get("valid"):
+        row["val_loss"] = log_loss(valid.labels, probabilities["valid"])
+        row["val_accuracy"] = accuracy(valid.labels, probabilities["valid"])
+    if held_out := unseen.get(HELD_OUT):
+        row[HELD_OUT] = accuracy(held_out.labels, probabilities[HELD_OUT])
+    return row
 
 
 def _number(variable: Any) -> float:

@@ -44,6 +44,7 @@ class Report:
             `calibration`, `words`, `neighbours`, `analogies`, `language_models`, `published`, `protocol`, `optimism`,
             `data_size.TABLES`, and those of `searches.searches(…)`.
         data_quality: `data_quality.to_markdown(…)`.
+        refit: the runs that were trained a second time, on validation texts, too.
     """
 
     study: str
@@ -52,6 +53,7 @@ class Report:
     board: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
     data_quality: str
+    refit: Sequence[str] = ()
 
 
 def numbers(report: Report) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "study": report.study,
         "corpus": report.corpus,
         "summary": report.summary,
+        "refit": report.refit,
         # Without its title, its headings one level lower.
         "data_quality": re.sub(r"^##", "###", report.data_quality.partition("\n")[2], flags=re.MULTILINE),
         **{name: rows(table) for name, table in tables.items()},

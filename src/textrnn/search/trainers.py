@@ -43,7 +43,7 @@ class Trainers:
         trainer = self._trainer(task.experiment)
         trainer.checkpoints = Checkpoints(self._inputs.checkpoints / self._inputs.name(task), self._inputs.key)
         result = trainer.run(task.seed, until=task.until)
-        of_an_epoch = trainer.flops([SeedResult(task.seed, [{}])])["training"]
+        of_an_epoch = trainer.training_flops([SeedResult(task.seed, [{}])])
         return Training(result.history, of_an_epoch, result.is_over, result.failure)
 
     def _new_trainer(self, experiment: Experiment) -> Trainer:

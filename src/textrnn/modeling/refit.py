@@ -1,0 +1,57 @@
+"""The second training of an experiment with `refit`: on its train and validation texts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from textrnn.modeling.batches import Tokens
+from textrnn.modeling.checkpoint import Checkpoints
+from textrnn.modeling.training import SeedResult, Trainer
+
+
+@dataclass
+class Refit:
+    """Trains once more with each seed, for as many epochs as its first training kept.
+
+    Attributes:
+        trainer: of the second training, which measures nothing until it has ended.
+        results: of the second trainings, in the order of the work.
+    """
+
+    trainer: Trainer
+    results: list[SeedResult] = field(default_factory=list, init=False)
+
+    @classmethod
+    def of(cls, first: Trainer, texts: Tokens, targets: np.ndarray | None, checkpoints: Checkpoints) -> Self:
+        """Returns the second training of the experiment that `first` trains.
+
+        Args:
+            texts: those that `first` is trained on, and the validation texts.
+            targets: what is learned of `texts` instead of their labels, float32 [texts, classes].
+        """
+        splits = {split: each for split, each in first.splits.items() if split != "valid"} | {"train": texts}
+        experiment = first.experiment.model_copy(update={"early_stopping": None})
+        return cls(replace(first, experiment=experiment, splits=splits, targets=targets, checkpoints=checkpoints))
+
+    def run(
+        self, first: SeedResult, epochs: int, on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
+    ) -> SeedResult:
+        """Trains with the seed of `first` for so many `epochs`, from the beginning or from a checkpoint.
+
+        Returns history and validation probabilities of `first`, weights and test probabilities of the second training.
+        """
+        second = self.trainer.run(first.seed, on_epoch, until=epochs)
+        self.results.append(second)
+        if second.failure is not None:
+            failure = f"on train and validation texts together, {second.failure}"
+            return replace(first, failure=failure, weights=[], probabilities={})
+        test = second.probabilities.get("test")
+        if test is None:  # it stopped before the last epoch of its schedule
+            test = self.trainer.predict(second.weights, "test")
+        probabilities = {**first.probabilities, "test": test}
+        seconds = first.seconds + second.seconds
+        return replace(first, weights=second.weights, probabilities=probabilities, seconds=seconds)
