@@ -3,7 +3,9 @@
 It is the same function as the Keras model of `classifier.py`, from the same weights; a test compares them. TensorFlow's
 import takes longer than scoring ten thousand texts, and would be most of what a served model installs.
 
-Sequences are float32 [features, time, batch]: so the gates of a step are rows, and splitting them copies nothing.
+Sequences are float32 [features, time, batch]: so the gates of a step are rows, and splitting them copies nothing. A
+recurrent layer computes nothing for padding: longer texts come first in a batch, so the texts that a step still reads
+are its first columns. The first such layer multiplies its kernel with each distinct word of a batch once.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from textrnn.config.experiment import Experiment
+from textrnn.config.experiment import RECURRENT_CELLS, Experiment
 from textrnn.modeling.convolution import POOLED
 from textrnn.text.vocabulary import PADDING
 
@@ -39,28 +41,36 @@ class Network:
     def logits(self, ids: np.ndarray) -> np.ndarray:
         """Returns float32 [batch, classes] for token ids int32 [batch, time], padded as the experiment says."""
         weights, units = iter(self._weights), self._experiment.units
-        real = ids.T != PADDING if self._experiment.padding == "right" else np.ones_like(ids.T, bool)
-        sequence = np.take(self._embedding, ids.T, axis=1)
+        real = ids != PADDING if self._experiment.padding == "right" else np.ones_like(ids, bool)
+        order = np.argsort(-real.sum(axis=1), kind="stable")
+        words, real = ids[order].T, real[order].T
+        recurrent = self._experiment.cell in RECURRENT_CELLS
+        sequence = words[None] if recurrent else np.take(self._embedding, words, axis=1)
         if self._experiment.cell == "feedforward":
             features = self._read_out([sequence], real, weights)
             for _ in range(self._experiment.layers):
                 features = np.maximum(_dense(features, weights, units), 0)
         else:
             features = self._encode(sequence, real, weights)
-        logits: np.ndarray = _dense(features, weights, self._classes)
+        sorted_logits = _dense(features, weights, self._classes)
         if next(weights, None) is not None:
             raise ValueError("There are more weights than layers.")
+        logits: np.ndarray = np.empty_like(sorted_logits)
+        logits[order] = sorted_logits
         return logits
 
     def _encode(self, sequence: Array, real: Array, weights: Weights) -> Array:
-        """Returns the readout float32 [batch, features] of the last layer; `real` is bool [time, batch]."""
+        """Returns the readout float32 [batch, features] of the last layer; `real` is bool [time, batch].
+
+        The first layer reads float32 [features, time, batch], or, if it is recurrent, ids int32 [1, time, batch].
+        """
         encode = self._convolve if self._experiment.cell == "conv1d" else self._recur
         for layer in range(self._experiment.layers):
             last = layer == self._experiment.layers - 1
             read = [sequence, *([_reverse(sequence, real)] if self._experiment.bidirectional else [])]
             # Keras sorts layers by their distance from the end: a direction that is reversed again comes first.
             order = 1 if last and self._experiment.readout != "attention" else -1
-            directions = [encode(way, weights) for way in read[::order]][::order]
+            directions = [encode(way, real, weights) for way in read[::order]][::order]
             if last:
                 return self._read_out(directions, real, weights)
             sequence = _align(directions, real)
@@ -68,7 +78,7 @@ class Network:
                 sequence, real = _pool(sequence * real), real[::POOLED]
         raise AssertionError("layers >= 1")
 
-    def _convolve(self, sequence: Array, weights: Weights) -> Array:
+    def _convolve(self, sequence: Array, real: Array, weights: Weights) -> Array:
         """Returns float32 [units, time, batch]: a convolution with `same` padding and ReLU."""
         kernel = next(weights)
         width, features, _ = kernel.shape
@@ -80,19 +90,38 @@ class Network:
             output += kernel[place].T @ padded[:, place : place + time].reshape(features, -1)
         return np.maximum(output, 0).reshape(-1, time, batch)
 
-    def _recur(self, sequence: Array, weights: Weights) -> Array:
-        """Returns the outputs float32 [units, time, batch] of a layer in one direction."""
-        _, time, batch = sequence.shape
+    def _recur(self, sequence: Array, real: Array, weights: Weights) -> Array:
+        """Returns the outputs float32 [units, time, batch] of a layer in one direction; zeros behind a text."""
+        time, batch = real.shape
+        units = self._experiment.units
         join, step = CELLS[self._experiment.cell]
-        kernel = join(next(weights), next(weights), next(weights))
-        one = np.ones((1, batch), np.float32)
-        output = cell = np.zeros((self._experiment.units, batch), np.float32)
-        outputs = np.empty((self._experiment.units, time, batch), np.float32)
-        for t in range(time):
-            gates = kernel @ np.concatenate([sequence[:, t], output, one])
-            output, cell = step(gates, output, cell)
-            outputs[:, t] = output
+        kernel, recurrent, bias, later = join(next(weights), next(weights), next(weights))
+        read = self._reader(sequence, kernel, bias)
+        output, cell = np.zeros((2, units, batch), np.float32)
+        outputs = np.zeros((units, time, batch), np.float32)
+        for t, texts in enumerate(real.sum(axis=1).tolist()):
+            output, cell = step(
+                read(t, texts), recurrent @ output[:, :texts] + later, output[:, :texts], cell[:, :texts]
+            )
+            outputs[:, t, :texts] = output
         return outputs
+
+    def _reader(self, sequence: Array, kernel: Array, bias: Array) -> Callable[[int, int], Array]:
+        """Returns the function from a step t and a number of texts to what these bring, float32 [gates, texts].
+
+        That is the product of `kernel`, float32 [features, gates], with what the first texts read at t, and `bias`.
+        """
+        if sequence.dtype == np.float32:
+            rows, column = kernel.T, bias[:, None]
+            return lambda t, texts: rows @ sequence[:, t, :texts] + column
+        used = np.zeros(self._embedding.shape[1], bool)
+        used[sequence] = True
+        words = np.flatnonzero(used)
+        table = self._embedding[:, words].T @ kernel + bias
+        rows = np.empty(len(used), np.intp)
+        rows[words] = np.arange(len(words))
+        places = rows[sequence[0]]
+        return lambda t, texts: table[places[t, :texts]].T
 
     def _read_out(self, directions: list[Array], real: Array, weights: Weights) -> Array:
         """Returns float32 [batch, features]."""
@@ -135,59 +164,73 @@ def _mean(sequence: Array, real: Array) -> Array:
 POOLINGS = {"flatten": _flatten, "last": _last, "max": _max, "mean": _mean}
 
 
-def _join(kernel: Array, recurrent: Array, bias: Array) -> Array:
-    """Returns Keras' weights of a step as float32 [gates, features + units + 1]."""
-    return np.concatenate([kernel, recurrent, bias[None]]).T
+# Of Keras' weights, a join makes those from input to gates, float32 [features, gates] and [gates]; those from the last
+# output to gates, float32 [gates, units]; and what is added behind these, float32 [gates, 1], or 0.
 
 
-def _join_lstm(kernel: Array, recurrent: Array, bias: Array) -> Array:
-    """The same, with the candidate last, behind the three gates that take a sigmoid."""
-    let_in, forget, candidate, let_out = np.split(_join(kernel, recurrent, bias), 4)
-    return np.concatenate([let_in, forget, let_out, candidate])
+def _join(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    return kernel, recurrent.T, bias, np.float32(0)
 
 
-def _join_gru(kernel: Array, recurrent: Array, bias: Array) -> Array:
-    """The same; the candidate's part from the input and that from the output stay apart, as two gates."""
-    opening = 2 * len(recurrent)
-    of_input = _join(kernel, np.zeros_like(recurrent), bias[0])
-    of_output = _join(np.zeros_like(kernel), recurrent, bias[1])
-    return np.concatenate([(of_input + of_output)[:opening], of_input[opening:], of_output[opening:]])
+def _join_lstm(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    """The candidate is last, behind the three gates that take a sigmoid."""
+    parts = [np.split(each, 4, axis=-1) for each in (kernel, recurrent, bias)]
+    ordered = [np.concatenate([let_in, kept, out, candidate], -1) for let_in, kept, candidate, out in parts]
+    return ordered[0], np.ascontiguousarray(ordered[1].T), ordered[2], np.float32(0)
 
 
-# A step goes from the gates float32 [gates, batch], and the last output and cell state float32 [units, batch], to the
-# next output and cell state. Only an LSTM has a cell state.
+def _join_gru(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
+    of_input, of_output = _shaped(bias, (2, kernel.shape[1]))
+    return kernel, recurrent.T, of_input, of_output[:, None]
 
 
-def _simple_rnn(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
-    return np.tanh(gates), cell
+# A step goes from what the input and what the last output bring, float32 [gates, texts], and the last output and cell
+# state, float32 [units, texts], to the next output and cell state. Only an LSTM has a cell state. What the last output
+# brings is overwritten, for fewer new arrays.
 
 
-def _lstm(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
-    opened, candidate = np.split(gates, [3 * len(output)])
-    let_in, kept, let_out = np.split(_sigmoid(opened), 3)
-    candidate = np.tanh(candidate)
-    cell = kept * cell + let_in * candidate
-    output = let_out * np.tanh(cell)
-    return output, cell
+def _simple_rnn(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    return np.tanh(inputs + again), cell
 
 
-def _gru(gates: Array, output: Array, cell: Array) -> tuple[Array, Array]:
-    opened, of_input, of_output = np.split(gates, [2 * len(output), 3 * len(output)])
-    update, reset = np.split(_sigmoid(opened), 2)
-    candidate = np.tanh(of_input + reset * of_output)
-    return candidate + update * (output - candidate), cell
+def _lstm(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    again += inputs
+    let_in, kept, let_out, candidate = again.reshape(4, *output.shape)
+    _sigmoid(again[: 3 * len(output)])
+    np.tanh(candidate, out=candidate)
+    candidate *= let_in
+    kept *= cell
+    kept += candidate
+    let_out *= np.tanh(kept)
+    return let_out, kept
 
 
-CELLS: dict[str, tuple[Callable[..., Array], Callable[..., tuple[Array, Array]]]] = {
+def _gru(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    update, reset, candidate = again.reshape(3, *output.shape)
+    opened = again[: 2 * len(output)]
+    opened += inputs[: 2 * len(output)]
+    _sigmoid(opened)
+    candidate *= reset
+    candidate += inputs[2 * len(output) :]
+    np.tanh(candidate, out=candidate)
+    update *= output - candidate
+    update += candidate
+    return update, cell
+
+
+CELLS: dict[str, tuple[Callable[..., tuple[Array, Array, Array, Array]], Callable[..., tuple[Array, Array]]]] = {
     "simple_rnn": (_join, _simple_rnn),
     "lstm": (_join_lstm, _lstm),
     "gru": (_join_gru, _gru),
 }
 
 
-def _sigmoid(x: Array) -> Array:
-    """NumPy has no sigmoid, and a fast tanh."""
-    return np.float32(0.5) * np.tanh(np.float32(0.5) * x) + np.float32(0.5)
+def _sigmoid(x: Array) -> None:
+    """Puts it in the place of `x`. NumPy has no sigmoid, and a fast tanh."""
+    x *= np.float32(0.5)
+    np.tanh(x, out=x)
+    x *= np.float32(0.5)
+    x += np.float32(0.5)
 
 
 def _dense(features: Array, weights: Weights, size: int) -> Array:
@@ -195,9 +238,12 @@ def _dense(features: Array, weights: Weights, size: int) -> Array:
 
 
 def _bias(weights: Weights, size: int) -> Array:
-    bias = next(weights)
-    if bias.shape != (size,):
-        raise ValueError(f"A bias must have the shape ({size},). Received: {bias.shape}.")
+    return _shaped(next(weights), (size,))
+
+
+def _shaped(bias: Array, shape: tuple[int, ...]) -> Array:
+    if bias.shape != shape:
+        raise ValueError(f"A bias must have the shape {shape}. Received: {bias.shape}.")
     return bias
 
 
