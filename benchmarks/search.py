@@ -129,16 +129,12 @@ def _trainings(search: Search, start: Experiment) -> Figures:
     """Trains what `search` proposes first, without a search: one network after the other."""
     started = time.perf_counter()
     from textrnn.modeling.batches import load_splits
-    from textrnn.modeling.inputs import load_start
-    from textrnn.modeling.training import Trainer
+    from textrnn.modeling.inputs import Start
     from textrnn.search.proposals import Proposals
 
     trials = Proposals(search, start).batch(0)
-    encoder, embedding = load_start(TOKENS, EMBEDDINGS / start.embedding)
-    splits = load_splits(TOKENS, start, encoder.vocabulary, ("train", "valid"))
+    common = Start.load(TOKENS, EMBEDDINGS / start.embedding)
+    splits = load_splits(TOKENS, start, common.encoder.vocabulary, ("train", "valid"))
     for trial in trials:
-        trainer = Trainer(
-            trial.settings, splits, embedding.draw, len(encoder.classes), fixed_rows=len(embedding.file_words)
-        )
-        trainer.run(search.seed)
+        common.trainer(trial.settings, splits).run(search.seed)
     return {"seconds": time.perf_counter() - started}

@@ -14,7 +14,7 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.pretrained import Pretrained, write_pretrained
 from textrnn.modeling.backend import use_all_cores
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import load_start
+from textrnn.modeling.inputs import Start
 from textrnn.modeling.pretraining import Pretrainer, load_texts
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder
@@ -30,8 +30,8 @@ def main(plan: Path, tokens: Path, embedding: Path, folder: Path, timings: Path,
     name, plan_settings, study, _ = load_planned_stage(plan, PretrainingPlan)
     settings = plan_settings.model
     use_all_cores()
-    _, start = load_start(tokens, embedding)
-    vocabulary, vectors = Vocabulary.load(tokens / "vocabulary.txt"), start.of_vocabulary.draw(settings.seed)
+    start = Start.load(tokens, embedding).embedding.of_vocabulary
+    vocabulary, vectors = Vocabulary.load(tokens / "vocabulary.txt"), start.draw(settings.seed)
     # Unlabelled texts too, where the study has them; the validation texts measure, and test texts are not read.
     train, valid = load_texts(tokens, settings, "train", "unlabelled"), load_texts(tokens, settings, "valid")
     inputs = {"tokens": digest(tokens), "embedding": digest(embedding)}

@@ -12,10 +12,9 @@ import polars as pl
 
 from textrnn.config.experiment import Experiment
 from textrnn.config.plan import TrainingPlan, load_planned_stage
-from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.batches import Tokens, load_split, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import load_start
+from textrnn.modeling.inputs import Start
 from textrnn.modeling.refit import Refit
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
@@ -50,10 +49,9 @@ def main(
         assert winner is not None, "a plan without an experiment is that of a winner"
         experiment = read_winner(winner)
         embedding /= experiment.embedding
-    encoder, start = load_start(tokens, embedding)
+    start = Start.load(tokens, embedding)
     taught = [] if soft_targets is None else taught_splits(soft_targets)
-    said = soft_targets if taught else None
-    splits = load_splits(tokens, experiment, encoder.vocabulary, ("train", "valid", "test", *taught))
+    splits = load_splits(tokens, experiment, start.encoder.vocabulary, ("train", "valid", "test", *taught))
     unknown = {split: texts.unknown() for split, texts in splits.items()}
     truncated = {split: texts.truncated for split, texts in splits.items()}
     if not unknown["train"]["unknown"] and not experiment.rare_word_dropout:
@@ -76,18 +74,8 @@ def main(
         defaults=study.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
-    fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
-    layers = read_layers(embedding) if experiment.pretrained_layers else []
-    classes, read = len(encoder.classes), taught or ["train"]
-    texts, targets = _learned({split: splits[split] for split in read}, experiment, classes, said)
-    splits["train"] = texts
-    trainer = Trainer(experiment, splits, start.draw, classes, saved, fixed_rows, targets, layers)
-    again = None
-    if experiment.refit:
-        every = [*read, "valid"]
-        all_read = {split: load_split(tokens, split, experiment, encoder.vocabulary, every) for split in every}
-        second = Checkpoints(checkpoints / "refit", tracked.fingerprint)
-        again = Refit.of(trainer, *_learned(all_read, experiment, classes, said), second)
+    read, said = taught or ["train"], soft_targets if taught else None
+    trainer, again = _trainers(experiment, start, splits, read, tokens, said, saved)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
@@ -98,20 +86,20 @@ def main(
             result, timing[seed] = _train_seed(trainer, again, seed, live)
             results.append(result)
             if result.failure is None:
-                save_model(folder / "model" / str(seed), experiment, encoder, trainer.fitted, result.weights)
-        cost = trainer.training_flops(results)
-        if again and again.results:
-            cost += again.trainer.training_flops(again.results)
+                save_model(folder / "model" / str(seed), experiment, start.encoder, trainer.fitted, result.weights)
         run = Run(
             name=name,
             kind="experiment",
             params=resolved,
             seeds=settings.seeds,
-            classes=list(encoder.classes),
+            classes=list(start.encoder.classes),
             inputs=inputs,
             fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
-            flops={"training": cost, "prediction": trainer.prediction_flops()},
+            flops={
+                "training": trainer.training_flops(results) + (again.training_flops() if again else 0.0),
+                "prediction": trainer.prediction_flops(),
+            },
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
             truncated=truncated,
             unknown=unknown,
@@ -124,16 +112,33 @@ def main(
         sys.stderr.write(f"warning: {name} failed, {run.failure}. The leaderboard reports it.\n")
 
 
-def _learned(
-    splits: dict[str, Tokens], experiment: Experiment, classes: int, soft_targets: Path | None
-) -> tuple[Tokens, np.ndarray | None]:
-    """Returns the texts of `splits` together, and what a student learns of them: float32 [texts, classes]."""
-    texts = reduce(Tokens.join, splits.values())
-    if soft_targets is None:
-        return texts, None
-    share = experiment.hard_targets
-    each = [read_soft_targets(soft_targets, split, splits[split], classes, share) for split in splits]
-    return texts, np.concatenate(each)
+def _trainers(
+    experiment: Experiment,
+    start: Start,
+    splits: dict[str, Tokens],
+    read: list[str],
+    tokens: Path,
+    soft_targets: Path | None,
+    saved: Checkpoints,
+) -> tuple[Trainer, Refit | None]:
+    """Returns the trainer on the splits in `read`, and with `refit` the second training."""
+
+    def learned(texts: dict[str, Tokens]) -> tuple[Tokens, np.ndarray | None]:
+        """Returns `texts` together, and what a student learns of them: float32 [texts, classes]."""
+        together = reduce(Tokens.join, texts.values())
+        if soft_targets is None:
+            return together, None
+        classes, share = len(start.encoder.classes), experiment.hard_targets
+        each = [read_soft_targets(soft_targets, split, texts[split], classes, share) for split in texts]
+        return together, np.concatenate(each)
+
+    texts, targets = learned({split: splits[split] for split in read})
+    trainer = start.trainer(experiment, {**splits, "train": texts}, targets, saved)
+    if not experiment.refit:
+        return trainer, None
+    every, vocabulary = [*read, "valid"], start.encoder.vocabulary
+    all_texts = learned({split: load_split(tokens, split, experiment, vocabulary, every) for split in every})
+    return trainer, Refit.of(trainer, *all_texts)
 
 
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:

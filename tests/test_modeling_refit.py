@@ -37,7 +37,7 @@ def make_trainer(**changes: Any) -> Trainer:
 
 def make_refit(trainer: Trainer, folder: Path, targets: np.ndarray | None = None) -> Refit:
     saved = Checkpoints(folder, "abc", epoch_seconds=0, step_seconds=0)
-    return Refit.of(trainer, SPLITS["train"].join(SPLITS["valid"]), targets, saved)
+    return Refit.of(replace(trainer, checkpoints=saved), SPLITS["train"].join(SPLITS["valid"]), targets)
 
 
 @pytest.mark.parametrize("kept", [2, 3])

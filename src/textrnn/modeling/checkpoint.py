@@ -6,6 +6,7 @@ deletes it, and a short one never writes it.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -48,6 +49,12 @@ class Checkpoints:
         self._step_seconds = step_seconds
         self._waiting: dict[int, State] = {}
         self._written = time.monotonic()
+
+    def inside(self, name: str) -> Checkpoints:
+        """Returns the checkpoints of a part of the training, in a folder that is deleted with this one."""
+        part = copy.copy(self)
+        part._folder, part._waiting = self._folder / name, {}
+        return part
 
     def load(self, seed: int) -> State | None:
         """Returns the last state saved for `seed`, or None.

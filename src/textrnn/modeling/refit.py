@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 
 from textrnn.modeling.batches import Tokens
-from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.training import SeedResult, Trainer
 
 
@@ -26,8 +25,8 @@ class Refit:
     results: list[SeedResult] = field(default_factory=list, init=False)
 
     @classmethod
-    def of(cls, first: Trainer, texts: Tokens, targets: np.ndarray | None, checkpoints: Checkpoints) -> Self:
-        """Returns the second training of the experiment that `first` trains.
+    def of(cls, first: Trainer, texts: Tokens, targets: np.ndarray | None) -> Self:
+        """Returns the second training of the experiment that `first` trains; its checkpoints are beside those of this.
 
         Args:
             texts: those that `first` is trained on, and the validation texts.
@@ -35,7 +34,12 @@ class Refit:
         """
         splits = {split: each for split, each in first.splits.items() if split != "valid"} | {"train": texts}
         experiment = first.experiment.model_copy(update={"early_stopping": None})
-        return cls(replace(first, experiment=experiment, splits=splits, targets=targets, checkpoints=checkpoints))
+        saved = first.checkpoints.inside("refit") if first.checkpoints else None
+        return cls(replace(first, experiment=experiment, splits=splits, targets=targets, checkpoints=saved))
+
+    def training_flops(self) -> float:
+        """Returns the mean operations of a second training; 0 if there was none."""
+        return self.trainer.training_flops(self.results) if self.results else 0.0
 
     def run(
         self, first: SeedResult, epochs: int, on_epoch: Callable[[dict[str, Any]], None] = lambda row: None

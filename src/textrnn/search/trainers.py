@@ -5,15 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from textrnn.config.experiment import Experiment
-from textrnn.embeddings.matrix import Embedding
-from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.batches import UNLABELLED, Tokens, load_split, reads_unlabelled
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import load_start
+from textrnn.modeling.inputs import Start
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs
-from textrnn.text.encoder import TextEncoder
 
 GRAPHS = 16
 """How many networks are kept to go on with: each takes a hundred megabytes or so."""
@@ -47,18 +44,15 @@ class Trainers:
         return Training(result.history, of_an_epoch, result.is_over, result.failure)
 
     def _new_trainer(self, experiment: Experiment) -> Trainer:
-        encoder, start = self._start(experiment.embedding)
         reading = ("max_tokens", "keep", "reverse", "padding", "embedding", "trainable_embedding")
         plain = Experiment(**experiment.model_dump(include={*reading}))
-        fixed_rows = len(start.file_words) if experiment.trainable_embedding else 0
         names = ("train", "valid", *([UNLABELLED] if reads_unlabelled(experiment) else []))
         splits = {name: self._split(plain, name) for name in names}
-        layers = read_layers(self._inputs.embeddings / experiment.embedding) if experiment.pretrained_layers else []
-        return Trainer(experiment, splits, start.draw, len(encoder.classes), fixed_rows=fixed_rows, layers=layers)
+        return self._start(experiment.embedding).trainer(experiment, splits)
 
-    def _load_start(self, embedding: str) -> tuple[TextEncoder, Embedding]:
-        return load_start(self._inputs.tokens, self._inputs.embeddings / embedding)
+    def _load_start(self, embedding: str) -> Start:
+        return Start.load(self._inputs.tokens, self._inputs.embeddings / embedding)
 
     def _load_split(self, experiment: Experiment, name: str) -> Tokens:
-        vocabulary = self._start(experiment.embedding)[0].vocabulary
+        vocabulary = self._start(experiment.embedding).encoder.vocabulary
         return load_split(self._inputs.tokens, name, experiment, vocabulary)
