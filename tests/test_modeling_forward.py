@@ -74,8 +74,19 @@ def test_weights_of_another_experiment_are_refused(shape: dict[str, Any]) -> Non
     for changes in others:
         with pytest.raises((ValueError, StopIteration)):
             Network(make_experiment(**{**shape, **changes}), weights, CLASSES)
-    with pytest.raises(ValueError, match=r"A bias must have the shape \(2,\)\. Received: \(3,\)"):
+    with pytest.raises(ValueError, match=r"A weight must have the shape \(2,\)\. Received: \(3,\)"):
         Network(make_experiment(**shape), weights, 2)
+
+
+@pytest.mark.parametrize("cell", CELLS[:3])
+def test_a_weight_that_numpy_would_stretch_is_refused(cell: str) -> None:
+    experiment = make_experiment(units=2, cell=cell, layers=2)
+    weights = build_classifier(experiment, make_embedding(), CLASSES, seed=0).get_weights()
+    for place in range(1, 7):
+        for axis in range(weights[place].ndim):
+            narrow = weights[place].take([0], axis=axis)
+            with pytest.raises(ValueError, match=r"shape|mismatch"):
+                Network(experiment, [*weights[:place], narrow, *weights[place + 1 :]], CLASSES)
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ It is the same function as the Keras model of `classifier.py`, from the same wei
 import takes longer than scoring ten thousand texts, and would be most of what a served model installs.
 
 Sequences are float32 [features, time, batch]: so the gates of a step are rows, and splitting them copies nothing. A
-recurrent layer computes nothing for padding: longer texts come first in a batch, so the texts that a step still reads
-are its first columns. The first such layer multiplies its kernel with each distinct word of a batch once.
+recurrent layer computes nothing for padding behind a text: longer texts come first in a batch, so the texts that a step
+still reads are its first columns. The first such layer multiplies its kernel with each distinct word of a batch once.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,12 @@ class Network:
 
     def __init__(self, experiment: Experiment, weights: list[np.ndarray], classes: int) -> None:
         self._experiment = experiment
-        self._weights = weights[1:]
+        each = iter(weights[1:])
+        if experiment.cell in RECURRENT_CELLS:
+            layers = experiment.layers * (1 + experiment.bidirectional)
+            self._weights = [*[_gates(experiment, each) for _ in range(layers)], *each]
+        else:
+            self._weights = [*each]
         self._embedding = np.array(weights[0].T, order="C")  # [dimension, vocabulary]
         if experiment.padding == "right":  # a convolution must not see padding; recurrent cells never do
             self._embedding[:, PADDING] = 0
@@ -94,8 +99,8 @@ class Network:
         """Returns the outputs float32 [units, time, batch] of a layer in one direction; zeros behind a text."""
         time, batch = real.shape
         units = self._experiment.units
-        join, step = CELLS[self._experiment.cell]
-        kernel, recurrent, bias, later = join(next(weights), next(weights), next(weights))
+        step = STEPS[self._experiment.cell]
+        kernel, recurrent, bias, later = next(weights)
         read = self._reader(sequence, kernel, bias)
         output, cell = np.zeros((2, units, batch), np.float32)
         outputs = np.zeros((units, time, batch), np.float32)
@@ -164,24 +169,26 @@ def _mean(sequence: Array, real: Array) -> Array:
 POOLINGS = {"flatten": _flatten, "last": _last, "max": _max, "mean": _mean}
 
 
-# Of Keras' weights, a join makes those from input to gates, float32 [features, gates] and [gates]; those from the last
-# output to gates, float32 [gates, units]; and what is added behind these, float32 [gates, 1], or 0.
+def _gates(experiment: Experiment, weights: Weights) -> tuple[Array, Array, Array, Array]:
+    """Returns the weights of a recurrent layer in one direction.
 
-
-def _join(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    return kernel, recurrent.T, bias, np.float32(0)
-
-
-def _join_lstm(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    """The candidate is last, behind the three gates that take a sigmoid."""
-    parts = [np.split(each, 4, axis=-1) for each in (kernel, recurrent, bias)]
-    ordered = [np.concatenate([let_in, kept, out, candidate], -1) for let_in, kept, candidate, out in parts]
-    return ordered[0], np.ascontiguousarray(ordered[1].T), ordered[2], np.float32(0)
-
-
-def _join_gru(kernel: Array, recurrent: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    of_input, of_output = _shaped(bias, (2, kernel.shape[1]))
-    return kernel, recurrent.T, of_input, of_output[:, None]
+    That is from input to gates float32 [features, gates] and [gates], from the last output to gates float32
+    [gates, units], and what is added behind that, float32 [gates, 1] or 0. The three gates of an LSTM that take a
+    sigmoid come first.
+    """
+    kernel, recurrent, bias = next(weights), next(weights), next(weights)
+    cell, units = experiment.cell, experiment.units
+    gates = {"simple_rnn": 1, "lstm": 4, "gru": 3}[cell] * units
+    _shaped(kernel, (len(kernel), gates))
+    _shaped(recurrent, (units, gates))
+    _shaped(bias, (2, gates) if cell == "gru" else (gates,))
+    later = np.float32(0)
+    if cell == "gru":
+        bias, later = bias[0], bias[1][:, None]
+    if cell == "lstm":
+        order = np.r_[: 2 * units, 3 * units : gates, 2 * units : 3 * units]
+        kernel, recurrent, bias = kernel[:, order], recurrent[:, order], bias[order]
+    return kernel, np.ascontiguousarray(recurrent.T), bias, later
 
 
 # A step goes from what the input and what the last output bring, float32 [gates, texts], and the last output and cell
@@ -218,11 +225,7 @@ def _gru(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array
     return update, cell
 
 
-CELLS: dict[str, tuple[Callable[..., tuple[Array, Array, Array, Array]], Callable[..., tuple[Array, Array]]]] = {
-    "simple_rnn": (_join, _simple_rnn),
-    "lstm": (_join_lstm, _lstm),
-    "gru": (_join_gru, _gru),
-}
+STEPS: dict[str, Callable[..., tuple[Array, Array]]] = {"simple_rnn": _simple_rnn, "lstm": _lstm, "gru": _gru}
 
 
 def _sigmoid(x: Array) -> None:
@@ -241,10 +244,10 @@ def _bias(weights: Weights, size: int) -> Array:
     return _shaped(next(weights), (size,))
 
 
-def _shaped(bias: Array, shape: tuple[int, ...]) -> Array:
-    if bias.shape != shape:
-        raise ValueError(f"A bias must have the shape {shape}. Received: {bias.shape}.")
-    return bias
+def _shaped(weight: Array, shape: tuple[int, ...]) -> Array:
+    if weight.shape != shape:
+        raise ValueError(f"A weight must have the shape {shape}. Received: {weight.shape}.")
+    return weight
 
 
 def _pool(sequence: Array) -> Array:
