@@ -130,11 +130,12 @@ def _trainings(search: Search, start: Experiment) -> Figures:
     started = time.perf_counter()
     from textrnn.modeling.batches import load_splits
     from textrnn.modeling.inputs import Start
+    from textrnn.modeling.training import Trainer
     from textrnn.search.proposals import Proposals
 
     trials = Proposals(search, start).batch(0)
     common = Start.load(TOKENS, EMBEDDINGS / start.embedding)
     splits = load_splits(TOKENS, start, common.encoder.vocabulary, ("train", "valid"))
     for trial in trials:
-        common.trainer(trial.settings, splits).run(search.seed)
+        Trainer.of(common, trial.settings, splits).run(search.seed)
     return {"seconds": time.perf_counter() - started}

@@ -22,7 +22,7 @@ from textrnn.modeling.soft_targets import read_soft_targets, taught_splits
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder
-from textrnn.run_folder import Run, digest, fingerprint, prediction_rows, write_run
+from textrnn.run_folder import Run, digest, fingerprint, kept_epoch, prediction_rows, write_run
 from textrnn.search.winner import read_winner
 from textrnn.stage import run_stage, write_folder, write_timings
 from textrnn.tracking.live import LiveRun
@@ -47,7 +47,7 @@ def main(
     experiment = settings.experiment
     if experiment is None:
         assert winner is not None, "a plan without an experiment is that of a winner"
-        experiment = read_winner(winner)
+        experiment = read_winner(winner, settings.refit)
         embedding /= experiment.embedding
     start = Start.load(tokens, embedding)
     taught = [] if soft_targets is None else taught_splits(soft_targets)
@@ -74,8 +74,8 @@ def main(
         defaults=study.train,
     )
     saved = Checkpoints(checkpoints, tracked.fingerprint)
-    read, said = taught or ["train"], soft_targets if taught else None
-    trainer, again = _trainers(experiment, start, splits, read, tokens, said, saved)
+    learned, soft = taught or ["train"], soft_targets if taught else None
+    trainer, refit = _trainers(experiment, start, splits, learned, tokens, soft, saved)
     results: list[SeedResult] = []
     timing: dict[int, dict[str, float]] = {}
     with LiveRun(tracked, project_folder()) as live, write_folder(run_folder) as folder:
@@ -83,10 +83,11 @@ def main(
             if soft_targets is not None and not taught:
                 results.append(SeedResult(seed, failure=f"its teacher {experiment.teacher} has no finished seed"))
                 continue
-            result, timing[seed] = _train_seed(trainer, again, seed, live)
+            result, timing[seed] = _train_seed(trainer, refit, seed, live)
             results.append(result)
             if result.failure is None:
-                save_model(folder / "model" / str(seed), experiment, start.encoder, trainer.fitted, result.weights)
+                fitted = (refit.trainer if refit else trainer).fitted
+                save_model(folder / "model" / str(seed), experiment, start.encoder, fitted, result.weights)
         run = Run(
             name=name,
             kind="experiment",
@@ -97,7 +98,7 @@ def main(
             fingerprint=tracked.fingerprint,
             parameters=trainer.parameter_counts(),
             flops={
-                "training": trainer.training_flops(results) + (again.training_flops() if again else 0.0),
+                "training": trainer.training_flops(results) + (refit.training_flops(len(results)) if refit else 0.0),
                 "prediction": trainer.prediction_flops(),
             },
             failures={str(result.seed): result.failure for result in results if result.failure is not None},
@@ -116,29 +117,30 @@ def _trainers(
     experiment: Experiment,
     start: Start,
     splits: dict[str, Tokens],
-    read: list[str],
+    learned: list[str],
     tokens: Path,
     soft_targets: Path | None,
     saved: Checkpoints,
 ) -> tuple[Trainer, Refit | None]:
-    """Returns the trainer on the splits in `read`, and with `refit` the second training."""
+    """Returns the trainer on the splits in `learned`, and with `refit` the second training, which alone reads test."""
 
-    def learned(texts: dict[str, Tokens]) -> tuple[Tokens, np.ndarray | None]:
-        """Returns `texts` together, and what a student learns of them: float32 [texts, classes]."""
-        together = reduce(Tokens.join, texts.values())
+    def together(texts: dict[str, Tokens]) -> tuple[Tokens, np.ndarray | None]:
+        """Returns all `texts`, and what a student learns of them: float32 [texts, classes]."""
+        joined = reduce(Tokens.join, texts.values())
         if soft_targets is None:
-            return together, None
+            return joined, None
         classes, share = len(start.encoder.classes), experiment.hard_targets
         each = [read_soft_targets(soft_targets, split, texts[split], classes, share) for split in texts]
-        return together, np.concatenate(each)
+        return joined, np.concatenate(each)
 
-    texts, targets = learned({split: splits[split] for split in read})
-    trainer = start.trainer(experiment, {**splits, "train": texts}, targets, saved)
+    first = {split: splits[split] for split in learned}
+    texts, targets = together(first)
+    measured = {split: each for split, each in splits.items() if not (experiment.refit and split == "test")}
+    trainer = Trainer.of(start, experiment, {**measured, "train": texts}, targets, saved)
     if not experiment.refit:
         return trainer, None
-    every, vocabulary = [*read, "valid"], start.encoder.vocabulary
-    all_texts = learned({split: load_split(tokens, split, experiment, vocabulary, every) for split in every})
-    return trainer, Refit.of(trainer, *all_texts)
+    valid = load_split(tokens, "valid", experiment, start.encoder.vocabulary, trained_on=["valid"])
+    return trainer, Refit.of(trainer, *together({**first, "valid": valid}), splits["test"])
 
 
 def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[pl.DataFrame]:
@@ -149,8 +151,8 @@ def _predictions(results: list[SeedResult], splits: dict[str, Tokens]) -> list[p
     ]
 
 
-def _train_seed(trainer: Trainer, again: Refit | None, seed: int, live: LiveRun) -> tuple[SeedResult, dict[str, float]]:
-    """Trains one seed, or continues it; each epoch is a line on the terminal and, of the first, a point in MLflow."""
+def _train_seed(trainer: Trainer, refit: Refit | None, seed: int, live: LiveRun) -> tuple[SeedResult, dict[str, float]]:
+    """Trains one seed, or continues it. Each epoch prints a line; only those of the first training go to MLflow."""
     live.start_seed(seed)
     epochs = trainer.experiment.epochs
 
@@ -170,20 +172,21 @@ def _train_seed(trainer: Trainer, again: Refit | None, seed: int, live: LiveRun)
 
     result = trainer.run(seed, on_epoch, on_continue)
     read = trainer.tokens_read(result)
-    if again and result.failure is None:
-        kept = result.kept_epoch(trainer.experiment)
+    splits = trainer.splits
+    if refit and result.failure is None:
+        splits, kept = {**splits, **refit.trainer.splits}, kept_epoch(result.history, trainer.experiment)
 
-        def on_epoch_again(row: dict[str, Any]) -> None:
+        def on_refit_epoch(row: dict[str, Any]) -> None:
             sys.stdout.write(f"seed {seed}  refit, epoch {row['epoch']:>2}/{kept}  loss {row['loss']:.4f}\n")
             sys.stdout.flush()
 
-        result = again.run(result, kept, on_epoch_again)
-        read += again.trainer.tokens_read(again.results[-1])
+        result = refit.run(result, kept, on_refit_epoch)
+        read += refit.trainer.tokens_read(refit.results[-1])
     timing = {"seconds": result.seconds, "tokens_per_second": read / result.seconds}
     sys.stdout.write(f"seed {seed}  {result.seconds:.1f} s, {timing['tokens_per_second']:,.0f} tokens/s\n")
     scores: dict[str, float] = {}
     for split, probabilities in result.probabilities.items():
-        scores |= final_scores(split, trainer.splits[split].labels, probabilities)
+        scores |= final_scores(split, splits[split].labels, probabilities)
     live.end_seed({**scores, **timing}, result.failure)
     return result, timing
 

@@ -275,8 +275,24 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "an explanation of texts that were trained on": (
         lambda study: (in_lstm(refit=True)(study), study.update(explanations={"lstm": {}})),
-        "params.yaml: explanations: lstm has refit, so lstm knows the validation texts, which are what is explained: "
-        "name another run, or switch refit off.",
+        "params.yaml: explanations: lstm has refit, so lstm knows the validation texts, which are what is read: name "
+        "another run, or switch refit off.",
+    ),
+    "a probe on texts that were trained on": (
+        in_lstm(refit=True),
+        "params.yaml: probes: lstm has refit, so lstm knows the validation texts, which are what is read: name another "
+        "run, or switch refit off.",
+    ),
+    "a search of how many texts a refit reads": (
+        lambda study: (
+            in_lstm(refit=True)(study),
+            study.update(
+                probes=[],
+                searches={"tuned": {"start": "lstm", "space": {"train_examples": {"low": 9, "high": 99}}, "rungs": 1}},
+            ),
+        ),
+        "params.yaml: searches.tuned.space.train_examples: lstm has refit, which trains on all texts in the end: leave "
+        "train_examples out of the space, or switch refit off.",
     ),
     "a teacher that knows the validation texts": (
         lambda study: (

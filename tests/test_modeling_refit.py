@@ -37,7 +37,8 @@ def make_trainer(**changes: Any) -> Trainer:
 
 def make_refit(trainer: Trainer, folder: Path, targets: np.ndarray | None = None) -> Refit:
     saved = Checkpoints(folder, "abc", epoch_seconds=0, step_seconds=0)
-    return Refit.of(replace(trainer, checkpoints=saved), SPLITS["train"].join(SPLITS["valid"]), targets)
+    texts = SPLITS["train"].join(SPLITS["valid"])
+    return Refit.of(replace(trainer, checkpoints=saved), texts, targets, SPLITS["test"])
 
 
 @pytest.mark.parametrize("kept", [2, 3])
@@ -57,8 +58,11 @@ def test_trains_on_both_splits_along_the_same_schedule_for_the_epochs_that_were_
         assert all(map(np.array_equal, result.weights, expected.weights))
         assert np.array_equal(result.probabilities["test"], expected.probabilities["test"])
     else:
+        short = whole.run(1, until=kept, ends=True)
+        assert len(short.history) == kept and short.is_over
+        assert all(map(np.array_equal, result.weights, short.weights))
         assert not all(map(np.array_equal, result.weights, expected.weights))
-        assert np.array_equal(result.probabilities["test"], again.trainer.predict(result.weights, "test"))
+        assert np.array_equal(result.probabilities["test"], short.probabilities["test"])
     assert result.history == first.history
     assert np.array_equal(result.probabilities["valid"], first.probabilities["valid"])
     assert result.seconds == first.seconds + again.results[0].seconds
@@ -87,6 +91,27 @@ def test_a_refit_that_was_killed_continues_and_one_that_had_ended_is_not_repeate
         assert rows == epochs
         assert all(map(np.array_equal, result.weights, expected.weights))
         assert np.array_equal(result.probabilities["test"], expected.probabilities["test"])
+
+
+def test_weights_that_are_damaged_in_the_last_step_are_a_failure(tmp_path: Path) -> None:
+    """The loss of an epoch is that before each step."""
+    trainer = make_trainer(learning_rate=1.0, batch_size=9, epochs=1)
+    first = trainer.run(1)
+    again = make_refit(trainer, tmp_path)
+    again.trainer.experiment = again.trainer.experiment.model_copy(update={"learning_rate": 3e38})
+
+    result = again.run(first, 1)
+
+    assert result.failure == "on train and validation texts together, its predictions are not finite numbers"
+    assert result.weights == [] and result.probabilities == {}
+
+
+def test_operations_are_the_mean_over_all_seeds(tmp_path: Path) -> None:
+    trainer = make_trainer(epochs=1)
+    again = make_refit(trainer, tmp_path)
+    assert again.training_flops(2) == 0
+    again.run(trainer.run(1), 1)
+    assert again.training_flops(2) == again.trainer.training_flops(again.results) / 2
 
 
 def test_a_refit_that_diverges_is_a_failure_of_the_seed(tmp_path: Path) -> None:

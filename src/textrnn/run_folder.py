@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from textrnn.config.experiment import OFF
+from textrnn.config.experiment import OFF, Experiment
 from textrnn.errors import TextrnnError, readable
 from textrnn.parquet_file import read_parquet
 
@@ -197,6 +197,17 @@ def prediction_rows(
         "probability": list(probabilities.astype(np.float32)),
     }
     return pl.DataFrame(columns, PREDICTION_SCHEMA)
+
+
+def kept_epoch(history: Sequence[dict[str, Any]], experiment: Experiment) -> int:
+    """Returns the epoch, from 1, whose weights a training keeps.
+
+    With early stopping it is that of the lowest validation loss, of equal ones the first; without, the last.
+    """
+    if experiment.early_stopping is None:
+        return len(history)
+    losses = [float(row["val_loss"]) for row in history]
+    return 1 + losses.index(min(losses))
 
 
 def digest(folder: Path) -> str:

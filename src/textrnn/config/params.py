@@ -113,12 +113,14 @@ class Params(Strict):
             self._check_circle(name, [])
         for name in self.experiments:
             self._check_teacher(name)
+        for key, names in {"explanations": [*self.explanations], "probes": self.probes}.items():
+            for name in names:
+                if part := self.with_refit(name):
+                    raise ValueError(
+                        f"{key}: {part} has refit, so {name} knows the validation texts, which are what is read: name "
+                        "another run, or switch refit off"
+                    )
         for name in self.explanations:
-            if part := self._with_refit(name):
-                raise ValueError(
-                    f"explanations: {part} has refit, so {name} knows the validation texts, which are what is "
-                    "explained: name another run, or switch refit off"
-                )
             if name in self.baselines and self.baselines[name].kind == "majority":
                 raise ValueError(f"explanations: {name} is the majority class, which reads no word: delete it")
         for name in self.probes:
@@ -166,6 +168,11 @@ class Params(Strict):
             raise ValueError(
                 f"{where}.start: {search.start} has a teacher, which no search asks: start from another one"
             )
+        if self.experiments[search.start].refit and "train_examples" in search.space:
+            raise ValueError(
+                f"{where}.space.train_examples: {search.start} has refit, which trains on all texts in the end: leave "
+                "train_examples out of the space, or switch refit off"
+            )
         search.check(where, self.experiments[search.start])
         start = self.experiments[search.start]
         embeddings = search.space["embedding"].choices if "embedding" in search.space else []
@@ -196,18 +203,11 @@ class Params(Strict):
     def _check_teacher(self, student: str) -> None:
         """Whether the validation split is new to whatever `student` learns from."""
         for teacher in self.made_of(student):
-            if part := self._with_refit(teacher):
+            if part := self.with_refit(teacher):
                 raise ValueError(
                     f"students.{student}.teacher: {part} has refit, so {teacher} knows the validation texts, and "
                     f"{student} is validated on them: let a run without refit teach"
                 )
-
-    def _with_refit(self, run: str) -> str | None:
-        """Returns what of `run` is trained on the validation texts in the end, itself included."""
-        trained = self.searches[run].start if run in self.searches else run
-        if trained in self.experiments and self.experiments[trained].refit:
-            return run
-        return next(filter(None, map(self._with_refit, self.made_of(run))), None)
 
     def _check_circle(self, run: str, path: list[str]) -> None:
         if run in path:
@@ -229,6 +229,13 @@ class Params(Strict):
             return self.ensembles[run].of
         experiment = self.experiments.get(run)
         return [experiment.teacher] if experiment and experiment.teacher else []
+
+    def with_refit(self, run: str) -> str | None:
+        """Returns `run`, or one that it is made of, with `refit`; None if it never learns from validation texts."""
+        trained = self.searches[run].start if run in self.searches else run
+        if trained in self.experiments and self.experiments[trained].refit:
+            return run
+        return next(filter(None, map(self.with_refit, self.made_of(run))), None)
 
     def level(self, run: str) -> int:
         """Returns 0 for a run that is made of no other, else one more than the highest level of those it is made of."""

@@ -103,10 +103,11 @@ class PretrainingPlan(Strict):
 
 
 class TrainingPlan(Strict):
-    """What is trained, with which seeds; of the winner of a search only the seeds are known."""
+    """What is trained, with which seeds; of the winner of a search only the seeds and `refit` are known."""
 
     experiment: Experiment | None = None
     seeds: list[int]
+    refit: bool = False
 
 
 class EnsemblePlan(Strict):
@@ -216,10 +217,16 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
         **{f"baseline@{name}": baseline for name, baseline in study.get("baselines", {}).items()},
         **{params.stage(name): {"experiment": one, "seeds": seeds} for name, one in study["experiments"].items()},
         **{
-            f"search@{name}": {"start": study["experiments"][search.start], "search": study["searches"][name]}
+            f"search@{name}": {
+                "start": {key: value for key, value in study["experiments"][search.start].items() if key != "refit"},
+                "search": study["searches"][name],
+            }
             for name, search in params.searches.items()
         },
-        **{f"winner@{name}": {"seeds": seeds} for name in params.searches},
+        **{
+            f"winner@{name}": {"seeds": seeds, **({"refit": True} if params.experiments[search.start].refit else {})}
+            for name, search in params.searches.items()
+        },
         **{stage: {} for run in params.runs for stage in params.stages(run)[:-1]},
         **{f"ensemble@{name}": {"ensemble": ensemble} for name, ensemble in study.get("ensembles", {}).items()},
         **{f"probe@{name}": {} for name in params.probes},

@@ -25,21 +25,27 @@ class Refit:
     results: list[SeedResult] = field(default_factory=list, init=False)
 
     @classmethod
-    def of(cls, first: Trainer, texts: Tokens, targets: np.ndarray | None) -> Self:
-        """Returns the second training of the experiment that `first` trains; its checkpoints are beside those of this.
+    def of(cls, first: Trainer, texts: Tokens, targets: np.ndarray | None, test: Tokens) -> Self:
+        """Returns the second training of the experiment that `first` trains.
+
+        Its checkpoints are in the folder `refit` inside those of `first`.
 
         Args:
             texts: those that `first` is trained on, and the validation texts.
             targets: what is learned of `texts` instead of their labels, float32 [texts, classes].
+            test: what is predicted once the training has ended.
         """
-        splits = {split: each for split, each in first.splits.items() if split != "valid"} | {"train": texts}
+        others = {split: each for split, each in first.splits.items() if split != "valid"}
+        splits = {**others, "train": texts, "test": test}
         experiment = first.experiment.model_copy(update={"early_stopping": None})
         saved = first.checkpoints.inside("refit") if first.checkpoints else None
         return cls(replace(first, experiment=experiment, splits=splits, targets=targets, checkpoints=saved))
 
-    def training_flops(self) -> float:
-        """Returns the mean operations of a second training; 0 if there was none."""
-        return self.trainer.training_flops(self.results) if self.results else 0.0
+    def training_flops(self, seeds: int) -> float:
+        """Returns the mean operations of a second training over so many `seeds`; some may have had none."""
+        if not self.results:
+            return 0.0
+        return self.trainer.training_flops(self.results) * len(self.results) / seeds
 
     def run(
         self, first: SeedResult, epochs: int, on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
@@ -48,14 +54,11 @@ class Refit:
 
         Returns history and validation probabilities of `first`, weights and test probabilities of the second training.
         """
-        second = self.trainer.run(first.seed, on_epoch, until=epochs)
+        second = self.trainer.run(first.seed, on_epoch, until=epochs, ends=True)
         self.results.append(second)
         if second.failure is not None:
             failure = f"on train and validation texts together, {second.failure}"
             return replace(first, failure=failure, weights=[], probabilities={})
-        test = second.probabilities.get("test")
-        if test is None:  # it stopped before the last epoch of its schedule
-            test = self.trainer.predict(second.weights, "test")
-        probabilities = {**first.probabilities, "test": test}
+        probabilities = {**first.probabilities, **second.probabilities}
         seconds = first.seconds + second.seconds
         return replace(first, weights=second.weights, probabilities=probabilities, seconds=seconds)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from textrnn.config.experiment import Experiment
+from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.adversarial import check_backend, passes
 from textrnn.modeling.backend import keras, predict_function, train_function
 from textrnn.modeling.batches import (
@@ -27,10 +28,11 @@ from textrnn.modeling.batches import (
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.cost import prediction_flops, training_flops
+from textrnn.modeling.inputs import Start
 from textrnn.modeling.rates import set_rates
 from textrnn.modeling.scores import accuracy, log_loss
 from textrnn.modeling.unlabelled import Unlabelled
-from textrnn.run_folder import HELD_OUT
+from textrnn.run_folder import HELD_OUT, kept_epoch
 from textrnn.text.vocabulary import UNKNOWN
 
 DRAW_ROWS, DROP_WORDS = 1, 2
@@ -56,16 +58,6 @@ class SeedResult:
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
     is_over: bool = False
-
-    def kept_epoch(self, experiment: Experiment) -> int:
-        """Returns the epoch, from 1, whose weights are kept: the one with the lowest validation loss, or the last.
-
-        Without early stopping it is the last. Of equal losses the first counts.
-        """
-        if experiment.early_stopping is None:
-            return len(self.history)
-        losses = [row["val_loss"] for row in self.history]
-        return 1 + losses.index(min(losses))
 
 
 @dataclass
@@ -106,18 +98,40 @@ class Trainer:
             else None
         )
 
+    @classmethod
+    def of(
+        cls,
+        start: Start,
+        experiment: Experiment,
+        splits: dict[str, Tokens],
+        targets: np.ndarray | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
+        """Returns the trainer of an experiment that begins from `start`."""
+        return cls(
+            experiment,
+            splits,
+            start.embedding.draw,
+            len(start.encoder.classes),
+            checkpoints,
+            fixed_rows=len(start.embedding.file_words) if experiment.trainable_embedding else 0,
+            targets=targets,
+            layers=read_layers(start.folder) if experiment.pretrained_layers else [],
+        )
+
     def run(
         self,
         seed: int,
         on_epoch: Callable[[Row], None] = lambda row: None,
         on_continue: Callable[[list[Row]], None] = lambda history: None,
         until: int | None = None,
+        ends: bool = False,
     ) -> SeedResult:
         """Trains with `seed`, calling `on_epoch` with each row of the history.
 
         With a checkpoint it calls `on_continue` with the history so far, and continues to the same result. A loss that
         is not a finite number ends the training and sets `failure`. After the epoch `until` a training that is not at
-        its end stops at a checkpoint, from which the next call continues.
+        its end stops at a checkpoint, from which the next call continues; with `ends` that is its end.
         """
         started = time.perf_counter()
         saved = self.checkpoints.load(seed) if self.checkpoints else None
@@ -165,7 +179,7 @@ class Trainer:
                 break
             result.history.append(row)
             on_epoch(row)
-            patience, kept = self.experiment.early_stopping, result.kept_epoch(self.experiment)
+            patience, kept = self.experiment.early_stopping, kept_epoch(result.history, self.experiment)
             if kept == epoch:
                 probabilities.pop(HELD_OUT, None)
                 result.weights, result.probabilities = evaluated, probabilities
@@ -174,11 +188,14 @@ class Trainer:
             done = 0
             self._save_if_due(result, started, rng.bit_generator.state, done)
         else:
-            if last < self.experiment.epochs:
+            if last < self.experiment.epochs and not ends:
                 self._save(result, started, rng.bit_generator.state)
                 return result
         if result.failure is None and "test" in self.splits:
-            result.probabilities["test"] = self.predict(result.weights, "test")
+            result.probabilities["test"] = test = self._predict(model, result.weights, self.splits["test"])
+            if not np.isfinite(test).all():
+                result.failure = "its predictions are not finite numbers"
+                result.weights, result.probabilities = [], {}
         result.is_over = True
         result.seconds = time.perf_counter() - started
         if self.checkpoints:
@@ -213,10 +230,6 @@ class Trainer:
     def prediction_flops(self) -> float:
         """Returns the operations of the prediction of a mean validation text."""
         return prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean()))
-
-    def predict(self, weights: Weights, split: str) -> np.ndarray:
-        """Returns the probabilities of the texts of `split` under `weights`, float32 [examples, classes]."""
-        return self._predict(self.fitted, weights, self.splits[split])
 
     def tokens_read(self, result: SeedResult) -> int:
         """Returns how many tokens the training of `result` read, over all epochs; each once, for all its losses."""

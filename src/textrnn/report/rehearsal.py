@@ -98,6 +98,7 @@ def _few(params: Params, texts: int) -> Params:
             ("trained", experiment.trainable_embedding),
             ("learned", learned),
             ("held out", experiment.held_out > 0),
+            ("refit", experiment.refit),
         }
         if not adds <= known:
             chosen[name] = experiment

@@ -44,7 +44,7 @@ class Report:
             `calibration`, `words`, `neighbours`, `analogies`, `language_models`, `published`, `protocol`, `optimism`,
             `data_size.TABLES`, and those of `searches.searches(…)`.
         data_quality: `data_quality.to_markdown(…)`.
-        refit: the runs that were trained a second time, on validation texts, too.
+        refit: the runs that learned from validation texts in a second training.
     """
 
     study: str

@@ -102,7 +102,7 @@ def write(report: Path, params: Params, folders: Folders, not_stated: Sequence[s
     for name, values in leaderboard.to_metrics(board).items():
         _write(report / "metrics" / f"{name}.json", json.dumps(values, indent=2) + "\n")
     _write(report / "data_quality.md", quality)
-    refit = [run.name for run in ranked if run.params.get("refit")]
+    refit = [run.name for run in ranked if params.with_refit(run.name)]
     page.write(report, Report(params.study, params.corpus, summary(board), board, study, quality, refit))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from textrnn.config.experiment import Experiment
 from textrnn.config.search import Search
 from textrnn.errors import TextrnnError
+from textrnn.run_folder import kept_epoch
 from textrnn.search.proposals import CUT, DIVERGED, FINISHED, Proposals, Trial
 
 Row = dict[str, Any]
@@ -64,7 +65,7 @@ class Training:
     def kept(self, experiment: Experiment, until: int) -> Row:
         """Returns the row of the epoch whose weights would be kept after the epoch `until`."""
         rows = self.history[:until]
-        return rows[-1] if experiment.early_stopping is None else min(rows, key=lambda row: float(row["val_loss"]))
+        return rows[kept_epoch(rows, experiment) - 1]
 
 
 Train = Callable[[list[Task]], dict[str, Training]]

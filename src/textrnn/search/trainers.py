@@ -48,7 +48,7 @@ class Trainers:
         plain = Experiment(**experiment.model_dump(include={*reading}))
         names = ("train", "valid", *([UNLABELLED] if reads_unlabelled(experiment) else []))
         splits = {name: self._split(plain, name) for name in names}
-        return self._start(experiment.embedding).trainer(experiment, splits)
+        return Trainer.of(self._start(experiment.embedding), experiment, splits)
 
     def _load_start(self, embedding: str) -> Start:
         return Start.load(self._inputs.tokens, self._inputs.embeddings / embedding)

@@ -17,8 +17,10 @@ RUNS = "runs"
 WINNER, RESULT = "winner.json", "search.json"
 
 
-def read_winner(file: Path) -> Experiment:
+def read_winner(file: Path, refit: bool = False) -> Experiment:
     """Returns the experiment in the `file` in which a search notes its winner.
+
+    No search depends on `refit`, which is about the winner alone.
 
     Raises:
         TextrnnError: there is no such file, or it is damaged.
@@ -26,7 +28,7 @@ def read_winner(file: Path) -> Experiment:
     if not file.is_file():
         raise TextrnnError(f"{file.parent} holds no finished search (no {file.name}). Run `dvc repro`.")
     settings = parse_json(read_text(file), str(file), f"Restore it with `dvc checkout --force {file.parent}`.")
-    return validate(Experiment, settings, str(file))
+    return validate(Experiment, settings, str(file)).model_copy(update={"refit": refit})
 
 
 def is_current(folder: Path, search: Search, start: Experiment) -> bool:
@@ -40,7 +42,7 @@ def is_current(folder: Path, search: Search, start: Experiment) -> bool:
     except (ValidationError, LookupError, TypeError):  # by a version with other settings
         return False
     unsearched = {knob: getattr(start, knob) for knob in search.space}
-    return made_with == search and read_winner(folder / WINNER).model_copy(update=unsearched) == start
+    return made_with == search and read_winner(folder / WINNER, start.refit).model_copy(update=unsearched) == start
 
 
 def load_study(project: Path = Path()) -> Params:
@@ -63,7 +65,7 @@ def with_winners(params: Params, runs: Path) -> Params:
     A search that is not done in `runs`, or was another one, has none.
     """
     found = {
-        name: read_winner(search_folder(runs, name) / WINNER)
+        name: read_winner(search_folder(runs, name) / WINNER, params.experiments[search.start].refit)
         for name, search in params.searches.items()
         if is_current(search_folder(runs, name), search, params.experiments[search.start])
     }

@@ -73,7 +73,10 @@ class TrackedRun:
             return f"The average of {', '.join(self.params['of'])}, with {self.params['weights']} weights."
         changes = {key: value for key, value in self.params.items() if self.defaults.get(key, value) != value}
         differs = f"differs from the study's defaults in {_listed(changes)}" if changes else "has the study's defaults"
-        return f"Starts from the embedding {self.params['embedding']} and {differs}."
+        about = f"Starts from the embedding {self.params['embedding']} and {differs}."
+        if self.params.get("refit"):
+            about += " Models and test figures are of a second training, with the validation texts."
+        return about
 
     def tags(self, origin: Origin, parent_id: str | None = None, seed: int | None = None) -> Tags:
         """Returns the tags of the run for all seeds; with `parent_id` and `seed`, of that for one."""
