@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textrnn.errors import TextrnnError
+from textrnn.text import vocabulary
 from textrnn.text.vocabulary import PADDING, UNKNOWN, SeenWords, Vocabulary
 
 
@@ -37,7 +38,9 @@ def test_min_count_leaves_rare_words_out() -> None:
     assert Vocabulary.build(SEEN, 99, 2).words == ("<pad>", "<unk>", "b", "a")
 
 
-def test_lookup_gives_indices_and_unknown() -> None:
+@pytest.mark.parametrize("few", [0, 9], ids=["by polars", "by dictionary"])
+def test_lookup_gives_indices_and_unknown(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(vocabulary, "FEW", few)
     ids = Vocabulary.build(SEEN, 4, 1).lookup(pl.Series([["a", "zz", "b"], [], ["d"]], dtype=pl.List(pl.String)))
     assert ids.dtype == pl.List(pl.Int32)
     assert ids.to_list() == [[3, UNKNOWN, 2], [], [UNKNOWN]]

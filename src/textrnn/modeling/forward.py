@@ -105,9 +105,8 @@ class Network:
         output, cell = np.zeros((2, units, batch), np.float32)
         outputs = np.zeros((units, time, batch), np.float32)
         for t, texts in enumerate(real.sum(axis=1).tolist()):
-            output, cell = step(
-                read(t, texts), recurrent @ output[:, :texts] + later, output[:, :texts], cell[:, :texts]
-            )
+            last, held = output[:, :texts], cell[:, :texts]
+            output, cell = step(read(t, texts), recurrent @ last, later, last, held)
             outputs[:, t, :texts] = output
         return outputs
 
@@ -173,8 +172,8 @@ def _gates(experiment: Experiment, weights: Weights) -> tuple[Array, Array, Arra
     """Returns the weights of a recurrent layer in one direction.
 
     That is from input to gates float32 [features, gates] and [gates], from the last output to gates float32
-    [gates, units], and what is added behind that, float32 [gates, 1] or 0. The three gates of an LSTM that take a
-    sigmoid come first.
+    [gates, units], and for a GRU what is added behind that, float32 [gates, 1]. Gates that take a sigmoid come first,
+    and what goes into them is halved, which is exact: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, and NumPy has a fast tanh.
     """
     kernel, recurrent, bias = next(weights), next(weights), next(weights)
     cell, units = experiment.cell, experiment.units
@@ -182,29 +181,31 @@ def _gates(experiment: Experiment, weights: Weights) -> tuple[Array, Array, Arra
     _shaped(kernel, (len(kernel), gates))
     _shaped(recurrent, (units, gates))
     _shaped(bias, (2, gates) if cell == "gru" else (gates,))
-    later = np.float32(0)
-    if cell == "gru":
-        bias, later = bias[0], bias[1][:, None]
+    order = np.arange(gates)
     if cell == "lstm":
         order = np.r_[: 2 * units, 3 * units : gates, 2 * units : 3 * units]
-        kernel, recurrent, bias = kernel[:, order], recurrent[:, order], bias[order]
-    return kernel, np.ascontiguousarray(recurrent.T), bias, later
+    halved = np.ones(gates, np.float32)
+    halved[: gates - units] /= 2
+    kernel, recurrent, bias = (each[..., order] * halved for each in (kernel, recurrent, bias))
+    of_input, *later = bias if cell == "gru" else [bias]
+    return kernel, np.ascontiguousarray(recurrent.T), of_input, later[0][:, None] if later else None
 
 
-# A step goes from what the input and what the last output bring, float32 [gates, texts], and the last output and cell
-# state, float32 [units, texts], to the next output and cell state. Only an LSTM has a cell state. What the last output
-# brings is overwritten, for fewer new arrays.
+# A step goes from what the input and what the last output bring, float32 [gates, texts], what a GRU adds to the latter,
+# and the last output and cell state, float32 [units, texts], to the next output and cell state. Only an LSTM has a cell
+# state. What the last output brings is overwritten, for fewer new arrays.
 
 
-def _simple_rnn(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
-    return np.tanh(inputs + again), cell
-
-
-def _lstm(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+def _simple_rnn(inputs: Array, again: Array, later: Array, output: Array, cell: Array) -> tuple[Array, Array]:
     again += inputs
+    return np.tanh(again, out=again), cell
+
+
+def _lstm(inputs: Array, again: Array, later: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    again += inputs
+    np.tanh(again, out=again)
     let_in, kept, let_out, candidate = again.reshape(4, *output.shape)
-    _sigmoid(again[: 3 * len(output)])
-    np.tanh(candidate, out=candidate)
+    _end_sigmoid(again[: 3 * len(output)])
     candidate *= let_in
     kept *= cell
     kept += candidate
@@ -212,11 +213,13 @@ def _lstm(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Arra
     return let_out, kept
 
 
-def _gru(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+def _gru(inputs: Array, again: Array, later: Array, output: Array, cell: Array) -> tuple[Array, Array]:
+    again += later
     update, reset, candidate = again.reshape(3, *output.shape)
     opened = again[: 2 * len(output)]
     opened += inputs[: 2 * len(output)]
-    _sigmoid(opened)
+    np.tanh(opened, out=opened)
+    _end_sigmoid(opened)
     candidate *= reset
     candidate += inputs[2 * len(output) :]
     np.tanh(candidate, out=candidate)
@@ -228,12 +231,10 @@ def _gru(inputs: Array, again: Array, output: Array, cell: Array) -> tuple[Array
 STEPS: dict[str, Callable[..., tuple[Array, Array]]] = {"simple_rnn": _simple_rnn, "lstm": _lstm, "gru": _gru}
 
 
-def _sigmoid(x: Array) -> None:
-    """Puts it in the place of `x`. NumPy has no sigmoid, and a fast tanh."""
-    x *= np.float32(0.5)
-    np.tanh(x, out=x)
-    x *= np.float32(0.5)
-    x += np.float32(0.5)
+def _end_sigmoid(tanh: Array) -> None:
+    """Makes sigmoids of the hyperbolic tangents of half their arguments, in place."""
+    tanh *= np.float32(0.5)
+    tanh += np.float32(0.5)
 
 
 def _dense(features: Array, weights: Weights, size: int) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,9 @@ from textrnn.errors import TextrnnError, readable
 PADDING = 0
 UNKNOWN = 1
 RESERVED = ("<pad>", "<unk>")  # the first two words. The tokenizer separates `<`, so no text can contain them.
+
+FEW = 10_000
+"""Fewer words than this are looked up sooner in a dictionary: for each call polars makes an index of the vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,25 @@ class Vocabulary:
             )
         return cls((*RESERVED, *words.head(size - len(RESERVED))))
 
+    @cached_property
+    def _type(self) -> pl.Enum:
+        return pl.Enum(self.words)
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
     def lookup(self, tokens: pl.Series) -> pl.Series:
         """Returns the indices of `tokens` (list[str]) as list[int32]; `UNKNOWN` where a word has none."""
-        known = tokens.cast(pl.List(pl.Enum(self.words)), strict=False)
+        if tokens.list.len().sum() < FEW and not tokens.null_count():
+            found = [[self._indices.get(word, UNKNOWN) for word in text] for text in tokens.to_list()]
+            return pl.Series(tokens.name, found, pl.List(pl.Int32))
+        known = tokens.cast(pl.List(self._type), strict=False)
         return known.list.eval(pl.element().to_physical().fill_null(UNKNOWN).cast(pl.Int32))
 
     def lacks(self, tokens: pl.Series) -> pl.Series:
         """Returns the words of `tokens` (list[str]) that have no index, as list[str] in their order."""
-        known = pl.element().cast(pl.Enum(self.words), strict=False)
+        known = pl.element().cast(self._type, strict=False)
         return tokens.list.eval(pl.element().filter(known.is_null()))
 
     def save(self, path: Path) -> None:
