@@ -111,6 +111,13 @@ def test_a_change_of_params_concerns_whom_it_concerns(changes: dict[str, Any], s
     assert changed(**changes) == stages
 
 
+def test_a_refit_of_the_start_concerns_the_winner_of_a_search_and_not_the_search() -> None:
+    search = {"start": "gru", "space": {"units": {"low": 2, "high": 4}}, "rungs": 1}
+    changed(searches={"tuned": search})
+    refit = {"experiments": {**EXPERIMENTS, "gru": {"cell": "gru", "refit": True}}}
+    assert changed(**refit) == {"train@gru", "winner@tuned", "compare"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [

@@ -145,6 +145,18 @@ def test_repro_runs_the_search_and_then_its_winner_as_a_run_like_any_other(proje
     assert project.textrnn("register", "tuned").text.startswith("tuned, seed ")
     assert project.textrnn("promote").text.startswith("promoted: tuned (version 1) becomes the first champion")
 
+    # A refit of the start is one of the winner, and no other search.
+    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].update(refit=True))
+    project.edit("params.yaml", lambda params: params.update(probes=["gru"]))
+    assert "winner@tuned done" in (again := project.textrnn("repro")).text
+    assert "search@tuned" not in again.text
+    assert json.loads(project.read("runs/search@tuned/winner.json")) == winner
+    assert json.loads(project.read("runs/tuned/run.json"))["params"] == {**winner, "refit": True}
+    assert "test figures of `lstm`, `tuned`" in project.read("reports/tiny/report.md").replace(
+        "`tuned`, `lstm`", "`lstm`, `tuned`"
+    )
+    project.edit("params.yaml", lambda params: params["experiments"]["lstm"].pop("refit"))
+
     # More trials continue the search: what was trained is not trained again.
     record = project.folder / "checkpoints/searches/tiny/tuned/trainings.jsonl"
     before = _lines(record)
