@@ -421,6 +421,7 @@ def test_knobs_are_complete() -> None:
         "held_out",
         "pretrained_layers",
         "rare_word_dropout",
+        "refit",
         "schedule",
         "teacher",
         "train_examples",
