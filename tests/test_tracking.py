@@ -57,6 +57,13 @@ def default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LIVE_AFTER, "0")
 
 
+def test_the_description_says_which_training_the_models_are_of() -> None:
+    params = make_run().params
+    once, again = (make_run(params={**params, "refit": refit}).description for refit in (False, True))
+    assert "second training" not in once
+    assert again.endswith(" Models and test figures are of a second training, with the validation texts.")
+
+
 def runs_of(project: Path, study: str) -> dict[str, Run]:
     client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(f"{study}/reviews")
