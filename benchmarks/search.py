@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import Workplace
-from benchmarks.measure import Figures, Result, Skipped, alternate, at_most, best, faster, in_process
+from benchmarks.measure import Figures, Result, Skipped, alternate, at_most, best, faster, in_process, side_by_side
 from textrnn.config.experiment import Experiment
 from textrnn.config.params import load_params
 from textrnn.config.search import Search
@@ -57,14 +57,15 @@ def search(work: Workplace) -> Result:
     whole = _changed(asked, space=space, sampler="random", rungs=1, batch=few, trials=few)
     seconds = alternate(
         {
-            f"{few} trials by themselves": lambda _: in_process(_trainings, whole, short),
+            f"{few} trials by themselves": lambda _: _by_themselves(whole, 1, short),
+            f"the same {few} in two processes": lambda _: _by_themselves(whole, 2, short),
             f"the same {few} in a search": lambda _: in_process(_search, whole, 1, short),
             f"the same {few} with two processes": lambda _: in_process(_search, whole, 2, short),
         },
         repeats,
         work.say,
     )
-    bare, one, two = map(best, seconds.values())
+    bare, bare_two, one, two = map(best, seconds.values())
     ended = ", ".join(f"{each['seconds']:.0f} s and {each['trials']:.0f} trials: {each['best']:.4f}" for each in cut)
     name = f"{trials} random trials that nothing cuts: time to their best validation loss"
     soon = faster(name, middle["seconds"], uncut["seconds"], 4)
@@ -72,6 +73,7 @@ def search(work: Workplace) -> Result:
         [
             replace(soon, reached=soon.reached and middle["best"] <= uncut["best"]),
             at_most(f"{few} trainings in one process, without a search", one, bare, 1.1),
+            at_most("the same in two processes, half of them each", two, bare_two, 1.1),
             faster("one process, the same trials", two, one, 1.8),
         ],
         f"The search `{NAME}` of `{STUDY}`, {len(asked.space)} knobs, on Rotten Tomatoes. The random trials reach a "
@@ -79,8 +81,8 @@ def search(work: Workplace) -> Result:
         f"{asked.rungs} rungs, reduction {asked.reduction}), one for each seed, end with the training that reaches it, "
         f"or after {most} trials: {ended}. The median counts; a search that does not reach it counts as the slowest. "
         "Time includes the start of the processes, and for the trainings by themselves imports and loading. The last "
-        f"two rows vary {' and '.join(sorted(SHORT))} alone, for {longest} epochs, and are the best of {repeats} runs "
-        "in turn.",
+        f"three rows vary {' and '.join(sorted(SHORT))} alone, for {longest} epochs, and are the best of {repeats} "
+        f"runs in turn. What a second core brings is limited by the machine: {bare / bare_two:.2f}x without a search.",
     )
 
 
@@ -125,15 +127,21 @@ def _search(search: Search, jobs: int, start: Experiment, until: float = 0.0) ->
     return {"seconds": time.perf_counter() - started, "best": lowest[-1], "trials": len(trials)}
 
 
-def _trainings(search: Search, start: Experiment) -> Figures:
-    """Trains what `search` proposes first, without a search: one network after the other."""
+def _by_themselves(search: Search, jobs: int, start: Experiment) -> Figures:
+    """Trains what `search` proposes first in `jobs` processes, without a search; returns the `seconds` of the last."""
+    calls = [(_trainings, search, start, slice(job, None, jobs)) for job in range(jobs)]
+    return {"seconds": best(side_by_side(calls, jobs), which="most")}
+
+
+def _trainings(search: Search, start: Experiment, part: slice) -> Figures:
+    """Trains a part of what `search` proposes first: one network after the other."""
     started = time.perf_counter()
     from textrnn.modeling.batches import load_splits
     from textrnn.modeling.inputs import Start
     from textrnn.modeling.training import Trainer
     from textrnn.search.proposals import Proposals
 
-    trials = Proposals(search, start).batch(0)
+    trials = Proposals(search, start).batch(0)[part]
     common = Start.load(TOKENS, EMBEDDINGS / start.embedding)
     splits = load_splits(TOKENS, start, common.encoder.vocabulary, ("train", "valid"))
     for trial in trials:

@@ -125,7 +125,7 @@ class Network:
         rows = np.empty(len(used), np.intp)
         rows[words] = np.arange(len(words))
         places = rows[sequence[0]]
-        return lambda t, texts: table[places[t, :texts]].T
+        return lambda t, texts: table.take(places[t, :texts], axis=0).T
 
     def _read_out(self, directions: list[Array], real: Array, weights: Weights) -> Array:
         """Returns float32 [batch, features]."""

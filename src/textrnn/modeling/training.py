@@ -15,32 +15,18 @@ from textrnn.config.experiment import Experiment
 from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.adversarial import check_backend, passes
 from textrnn.modeling.backend import keras, predict_function, train_function
-from textrnn.modeling.batches import (
-    UNLABELLED,
-    Tokens,
-    balanced_weights,
-    length_buckets,
-    predict,
-    rare_word_chances,
-    reads_unlabelled,
-    word_counts,
-)
+from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.cost import prediction_flops, training_flops
 from textrnn.modeling.inputs import Start
 from textrnn.modeling.rates import set_rates
 from textrnn.modeling.scores import accuracy, log_loss
-from textrnn.modeling.unlabelled import Unlabelled
+from textrnn.modeling.training_texts import Epoch, TrainingTexts
 from textrnn.run_folder import HELD_OUT, kept_epoch
-from textrnn.text.vocabulary import UNKNOWN
-
-DRAW_ROWS, DROP_WORDS = 1, 2
-"""With the seed, these start the generators for rows and for unknown words; batches have one from the seed alone."""
 
 Weights = list[np.ndarray]
 Row = dict[str, Any]
-Read = Callable[[int, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -59,6 +45,10 @@ class SeedResult:
     seconds: float = 0.0
     is_over: bool = False
 
+    def fail(self, reason: str) -> None:
+        """Sets `failure`, and drops what such a training has no use for."""
+        self.failure, self.weights, self.probabilities = reason, [], {}
+
 
 @dataclass
 class Trainer:
@@ -69,6 +59,7 @@ class Trainer:
 
     Attributes:
         splits: `train`; `valid` and `test`, unless nothing is to be measured on them; `unlabelled` if it is trained on.
+        texts: those of `splits` that are trained on.
         draw: from a seed to the embedding's first values, float32 [vocabulary, dimension].
         classes: their number.
         checkpoints: where a killed training continues from.
@@ -92,11 +83,7 @@ class Trainer:
         check_backend(self.experiment)
         labels = self.splits["train"].labels
         self._targets = np.eye(self.classes, dtype=np.float32)[labels] if self.targets is None else self.targets
-        self._unlabelled = (
-            Unlabelled(self.splits[UNLABELLED], self.experiment.unlabelled_batch)
-            if reads_unlabelled(self.experiment)
-            else None
-        )
+        self.texts = TrainingTexts(self.experiment, self.splits)
 
     @classmethod
     def of(
@@ -147,35 +134,18 @@ class Trainer:
         if position:
             rng.bit_generator.state, done = position["rng"], position["done"]
             _assign(_training_state(model), position["variables"])
-        rows, held_out = self.drawn(seed)
-        train, unseen = self.splits["train"], {"valid": self.splits["valid"]} if "valid" in self.splits else {}
-        texts = train.take(rows)
-        if len(held_out):
-            unseen[HELD_OUT] = train.take(held_out)
-        rate = self.experiment.rare_word_dropout
-        chances = rare_word_chances(word_counts(self._all_read(texts)), rate) if rate else None
-        weights = self._example_weights(rows)
+        drawn = self.texts.of_seed(seed)
+        unseen = {"valid": self.splits["valid"]} if "valid" in self.splits else {}
+        if len(drawn.held_out):
+            unseen[HELD_OUT] = self.splits["train"].take(drawn.held_out)
         for epoch in range(len(result.history) + 1, last + 1):
             save = partial(self._save_if_due, result, started, rng.bit_generator.state)
-            batches = [rows[batch] for batch in length_buckets(texts.lengths, self.experiment.batch_size, rng)]
-            longest = np.array([train.lengths[batch].max() for batch in batches])
-            others = self._unlabelled.batches(seed, epoch, longest) if self._unlabelled else []
-            read = partial(self._read, chances, (seed, DROP_WORDS, epoch), others)
-            metrics = self._train_epoch(epoch, batches, done, read, weights, save)
+            metrics = self._train_epoch(drawn.epoch(epoch, rng), done, drawn.weights, save)
             evaluated = self._weights(model)
             probabilities = {split: self._predict(model, evaluated, some) for split, some in unseen.items()}
-            row = {
-                "seed": seed,
-                "epoch": epoch,
-                "loss": float(metrics["loss"]),
-                "accuracy": float(metrics["accuracy"]),
-                **_measures(unseen, probabilities),
-                "learning_rate": _number(model.optimizer.learning_rate),
-                "gradient_norm": _number(model.optimizer.gradient_norms) / len(batches),
-            }
+            row = {"seed": seed, "epoch": epoch, **metrics, **_measures(unseen, probabilities)}
             if not np.isfinite([row["loss"], row.get("val_loss", 0.0)]).all():
-                result.failure = f"the loss is no longer a finite number in epoch {epoch}"
-                result.weights, result.probabilities = [], {}
+                result.fail(f"the loss is no longer a finite number in epoch {epoch}")
                 break
             result.history.append(row)
             on_epoch(row)
@@ -191,25 +161,7 @@ class Trainer:
             if last < self.experiment.epochs and not ends:
                 self._save(result, started, rng.bit_generator.state)
                 return result
-        if result.failure is None and "test" in self.splits:
-            result.probabilities["test"] = test = self._predict(model, result.weights, self.splits["test"])
-            if not np.isfinite(test).all():
-                result.failure = "its predictions are not finite numbers"
-                result.weights, result.probabilities = [], {}
-        result.is_over = True
-        result.seconds = time.perf_counter() - started
-        if self.checkpoints:
-            self.checkpoints.finish(seed, {"result": vars(result), "position": None})
-        return result
-
-    def drawn(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the rows of the train split to train on with `seed`, and those held out.
-
-        All experiments of a study draw the same rows, as far as they draw equally many.
-        """
-        rows = np.random.default_rng([seed, DRAW_ROWS]).permutation(len(self.splits["train"]))
-        held_out, kept = np.split(rows, [round(self.experiment.held_out * len(rows))])
-        return np.sort(kept[: self.experiment.train_examples]), np.sort(held_out)
+        return self._end(result, started)
 
     @property
     def fitted(self) -> keras.Model:
@@ -223,7 +175,7 @@ class Trainer:
 
     def training_flops(self, results: list[SeedResult]) -> float:
         """Returns the mean operations of a training over `results`."""
-        read = np.mean([self._read_by(result) for result in results], axis=0)
+        read = np.mean([self._read(result) for result in results], axis=0)
         costs = zip(read.tolist(), passes(self.experiment), strict=True)
         return sum(training_flops(self.fitted, tokens, texts, times) for (tokens, texts), times in costs)
 
@@ -233,19 +185,15 @@ class Trainer:
 
     def tokens_read(self, result: SeedResult) -> int:
         """Returns how many tokens the training of `result` read, over all epochs; each once, for all its losses."""
-        return sum(tokens for tokens, _ in self._read_by(result))
+        return sum(tokens for tokens, _ in self._read(result))
 
-    def _read_by(self, result: SeedResult) -> tuple[tuple[int, int], tuple[int, int]]:
-        """How many tokens and texts the training of `result` read: of those with a label, and of those without."""
-        epochs, rows = len(result.history), self.drawn(result.seed)[0]
-        labelled = epochs * int(self.splits["train"].lengths[rows].sum()), epochs * len(rows)
-        steps = epochs * -(-len(rows) // self.experiment.batch_size)
-        return labelled, self._unlabelled.read(result.seed, steps) if self._unlabelled else (0, 0)
+    def _read(self, result: SeedResult) -> tuple[tuple[int, int], tuple[int, int]]:
+        return self.texts.read(result.seed, len(result.history))
 
     def _fresh_model(self, seed: int) -> keras.Model:
         embedding, counts = self.draw(seed), None
         if self.experiment.normalize_embedding:  # of all training texts, as the vocabulary: the same for each seed
-            counts = word_counts(self._all_read(self.splits["train"]), len(embedding) - self.fixed_rows)
+            counts = self.texts.word_counts(words=len(embedding) - self.fixed_rows)
         fresh = build_classifier(self.experiment, embedding, self.classes, seed, self.fixed_rows, counts, self.layers)
         if self.model is None:
             self.model = fresh
@@ -255,66 +203,40 @@ class Trainer:
             _assign(_state(self.model), _state(fresh))
         return self.model
 
-    def _example_weights(self, rows: np.ndarray) -> list[np.ndarray]:
-        """What a step gets besides ids and targets: nothing, or weights, float32 [train examples], for those in `rows`.
+    def _train_epoch(self, texts: Epoch, done: int, weights: np.ndarray | None, save: Callable[[int], None]) -> Row:
+        """Takes a step for each batch of `texts`, except the first `done`, which a restored model has taken.
 
-        They are weights of examples, not of targets, so they go with whatever targets there are.
+        `save` is called with the number of steps taken so far. Returns the mean `loss` and `accuracy` over the epoch's
+        texts, the last `learning_rate`, and the mean `gradient_norm` over its steps.
         """
-        if self.experiment.class_weights is None:
-            return []
-        labels = self.splits["train"].labels
-        weights = np.zeros(len(labels), np.float32)
-        weights[rows] = balanced_weights(labels[rows])
-        return [weights]
-
-    def _train_epoch(
-        self,
-        epoch: int,
-        batches: list[np.ndarray],
-        done: int,
-        read: Read,
-        weights: list[np.ndarray],
-        save: Callable[[int], None],
-    ) -> Row:
-        """Takes a step for each of `batches`, except the first `done`, which a restored model has taken.
-
-        `read` returns what a step reads of its rows; `save` is called with the number of steps taken so far. Returns
-        the mean `loss` and `accuracy` over the epoch's texts.
-        """
+        optimizer = self.fitted.optimizer
         if done == 0:
             self.fitted.reset_metrics()
-            self.fitted.optimizer.gradient_norms.assign(0.0)
-        for step, rows in enumerate(batches[done:], start=done + 1):
-            set_rates(self.fitted.optimizer, self.experiment, epoch, step, len(batches))
-            metrics = self._step(read(step, rows), self._targets[rows], *(each[rows] for each in weights))
-            if step < len(batches):
+            optimizer.gradient_norms.assign(0.0)
+        for step, rows in enumerate(texts.batches[done:], start=done + 1):
+            set_rates(optimizer, self.experiment, texts.number, step, len(texts))
+            weighted = [] if weights is None else [weights[rows]]
+            metrics = self._step(texts.read(step), self._targets[rows], *weighted)
+            if step < len(texts):
                 save(step)
-        return metrics
+        return {
+            "loss": float(metrics["loss"]),
+            "accuracy": float(metrics["accuracy"]),
+            "learning_rate": _number(optimizer.learning_rate),
+            "gradient_norm": _number(optimizer.gradient_norms) / len(texts),
+        }
 
-    def _all_read(self, labelled: Tokens) -> list[Tokens]:
-        """All texts that training reads, if it reads these of the labelled ones."""
-        return [labelled, *([self._unlabelled.texts] if self._unlabelled else [])]
-
-    def _read(
-        self,
-        chances: np.ndarray | None,
-        drawn: tuple[int, ...],
-        others: list[np.ndarray],
-        step: int,
-        rows: np.ndarray,
-    ) -> np.ndarray:
-        """What a step, from 1, reads of `rows`: int32 [rows, longest of them], rare words as unknown by `chances`.
-
-        Below them are the unlabelled texts in that step's rows of `others`, if any. Each step has its own generator, so
-        a training that continues within an epoch draws the same.
-        """
-        ids = self.splits["train"].padded(rows)
-        if self._unlabelled:
-            ids = self._unlabelled.joined(ids, others[step - 1])
-        if chances is None:
-            return ids
-        is_dropped = np.random.default_rng([*drawn, step]).random(ids.shape, np.float32) < chances[ids]
-        return np.where(is_dropped, np.int32(UNKNOWN), ids)
+    def _end(self, result: SeedResult, started: float) -> SeedResult:
+        """Adds what comes after the last epoch: the test split is predicted once, with the weights that were kept."""
+        if result.failure is None and "test" in self.splits:
+            result.probabilities["test"] = test = self._predict(self.fitted, result.weights, self.splits["test"])
+            if not np.isfinite(test).all():
+                result.fail("its predictions are not finite numbers")
+        result.is_over = True
+        result.seconds = time.perf_counter() - started
+        if self.checkpoints:
+            self.checkpoints.finish(result.seed, {"result": vars(result), "position": None})
+        return result
 
     def _save_if_due(self, result: SeedResult, started: float, rng_state: Any, done: int) -> None:
         """Offers a checkpoint after `done` of the batches that a generator in `rng_state` draws next."""
