@@ -8,6 +8,7 @@ import pytest
 
 from textrnn.config.studies import activate
 from textrnn.errors import TextrnnError
+from textrnn.project import git
 
 
 @pytest.fixture
@@ -55,3 +56,16 @@ def test_edits_are_not_overwritten(project: Path) -> None:
     with pytest.raises(TextrnnError, match=r"params\.yaml is none of the studies.*cp params\.yaml studies/mine\.yaml"):
         activate("book", project)
     assert (project / "params.yaml").read_text(encoding="utf-8") == "study: mine\n"
+
+
+def test_what_git_has_is_not_lost(project: Path) -> None:
+    """An edited study takes the place of its copy from before the edit, once that was committed."""
+    edited = project / "studies" / "cells.yaml"
+    for each in (["init", "--quiet"], ["add", "studies"]):
+        git.run(project, *each)
+    edited.write_text("study: cells # again\n", encoding="utf-8")
+    activate("cells", project)
+    assert (project / "params.yaml").read_bytes() == edited.read_bytes()
+    (project / "params.yaml").write_text("study: cells # by hand\n", encoding="utf-8")
+    with pytest.raises(TextrnnError, match="git does not have it"):
+        activate("cells", project)

@@ -151,10 +151,14 @@ def test_what_mlflow_could_not_take_the_next_call_gives_to_it(project):
 
 
 def test_another_study_prunes_and_back_trains_nothing_again(project):
-    """It lacks an embedding, and the experiment that starts from it."""
+    """It lacks an embedding, and the experiment that starts from it. Edits that git does not have are not lost."""
+    active = project.folder / "params.yaml"
+    committed = active.read_bytes()
+    active.write_bytes(committed + b"# edited\n")
     refused = project.textrnn("repro", "--study", "cells", ok=False)
     assert refused.status == 1
     assert refused.text.startswith("error: params.yaml is none of the studies in studies/")
+    active.write_bytes(committed)
 
     study = yaml.safe_load(project.read("params.yaml"))
     (project.folder / "studies" / "tiny.yaml").write_text(project.read("params.yaml"), encoding="utf-8")

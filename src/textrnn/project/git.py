@@ -71,6 +71,12 @@ def changed(folder: Path, *paths: str) -> dict[str, str]:
     return {line[3:].removeprefix(top): line[:2] for line in lines}
 
 
+def holds(folder: Path, path: str) -> bool:
+    """Returns whether a file's content is in the repository, under whatever name and in whatever commit."""
+    content = text(folder, "hash-object", "--", path, may_fail=True)
+    return bool(content) and failure(folder, "cat-file", "-e", content) is None
+
+
 def prefix(folder: Path) -> str:
     """Returns the path of `folder` from git's top folder, such as `projects/reviews/`; nothing at the top.
 
