@@ -64,7 +64,7 @@ def _pretrain(tokens: Path, words: int) -> Figures:
     ends: list[float] = []
     trainer.run(lambda row: ends.append(trainer.seconds))
     seconds = ends[1] - ends[0]
-    return {"tokens": trainer.read / seconds, "flops": trainer.flops / settings.epochs / seconds}
+    return {"tokens": trainer.words_per_epoch / seconds, "flops": trainer.flops / settings.epochs / seconds}
 
 
 def _keras(tokens: Path, words: int, steps: int) -> Figures:

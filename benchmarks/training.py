@@ -247,7 +247,7 @@ def _train_and_score(tokens: Path, cell: str) -> Figures:
     trainer = _trainer(tokens, cell, 2)
     ends = [time.perf_counter()]
     trainer.run(0, partial(_note_time, ends))
-    forward = predict_function(trainer.fitted)
+    forward = predict_function(trainer.network)
     predict(forward, trainer.splits["valid"])  # traces
     started = time.perf_counter()
     predict(forward, trainer.splits["test"])
@@ -306,7 +306,7 @@ def _arithmetic(tokens: Path) -> Figures:
     trainer = Trainer(settings, splits, lambda seed: _drawn(seed, words, ARITHMETIC_DIMENSION), 2)
     ends = [time.perf_counter()]
     trainer.run(0, partial(_note_time, ends))
-    count = training_flops(trainer.fitted, float(splits["train"].lengths.sum()), len(splits["train"]))
+    count = training_flops(trainer.network, float(splits["train"].lengths.sum()), len(splits["train"]))
     return {"flops": count / textbook.epoch_times(ends)[0]}
 
 

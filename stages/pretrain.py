@@ -55,7 +55,7 @@ def main(plan: Path, tokens: Path, embedding: Path, folder: Path, timings: Path,
         parameters=trainer.parameters,
         flops=trainer.flops,
         texts=len(train[0]),
-        tokens=trainer.read,
+        tokens=trainer.words_per_epoch,
         valid_tokens=trainer.valid_predicted,
         truncated=train[0].truncated,
     )
@@ -66,7 +66,7 @@ def main(plan: Path, tokens: Path, embedding: Path, folder: Path, timings: Path,
         coverage = embedded.coverage(vocabulary, np.bincount(running, minlength=len(vectors)))
         embedded.save(fresh, {"source": f"language model, from {settings.embedding}", **coverage})
         write_pretrained(fresh, about, trainer.history, trainer.model.layer_weights())
-        speed = trainer.read * settings.epochs / trainer.seconds
+        speed = trainer.words_per_epoch * settings.epochs / trainer.seconds
         timing = {"seconds": trainer.seconds, "tokens_per_second": speed}
         live.end({**about.cost, **timing})
     write_timings(timings, about.fingerprint, {settings.seed: timing})
@@ -79,9 +79,10 @@ def _train(trainer: Pretrainer, live: LiveRun) -> None:
 
     def on_epoch(row: dict[str, Any]) -> None:
         live.epoch(row)
+        speed = trainer.words_per_epoch * row["epoch"] / trainer.seconds
         sys.stdout.write(
             f"epoch {row['epoch']:>2}/{epochs}  loss {row['loss']:.4f}  val_loss {row['val_loss']:.4f}  "
-            f"perplexity {row['perplexity']:.1f}  {trainer.read * row['epoch'] / trainer.seconds:,.0f} tokens/s\n"
+            f"perplexity {row['perplexity']:.1f}  {speed:,.0f} tokens/s\n"
         )
         sys.stdout.flush()
 

@@ -86,8 +86,8 @@ def main(
             result, timing[seed] = _train_seed(trainer, refit, seed, live)
             results.append(result)
             if result.failure is None:
-                fitted = (refit.trainer if refit else trainer).fitted
-                save_model(folder / "model" / str(seed), experiment, start.encoder, fitted, result.weights)
+                network = (refit.trainer if refit else trainer).network
+                save_model(folder / "model" / str(seed), experiment, start.encoder, network, result.weights)
         run = Run(
             name=name,
             kind="experiment",

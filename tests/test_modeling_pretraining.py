@@ -105,7 +105,7 @@ def test_the_steps_of_an_epoch_read_every_word_once(tmp_path: Path) -> None:
         pairs += [pair for pair in zip(ids.flat, targets.flat, strict=True) if pair[1]]
     expected = [pair for text in TRAIN for pair in itertools.pairwise(text)]
     assert sorted(pairs) == sorted(expected)
-    assert trainer.read == len(expected) == 12
+    assert trainer.words_per_epoch == len(expected) == 12
     assert (trainer.valid_predicted, len(trainer.train[0])) == (5, 5)
 
 

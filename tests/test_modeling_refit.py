@@ -93,6 +93,27 @@ def test_a_refit_that_was_killed_continues_and_one_that_had_ended_is_not_repeate
         assert np.array_equal(result.probabilities["test"], expected.probabilities["test"])
 
 
+def test_a_refit_that_was_killed_behind_its_last_epoch_predicts_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint is that of an epoch, without test probabilities, and the experiment would go on for one more."""
+    trainer = make_trainer()
+    first = trainer.run(1)
+    expected = make_refit(trainer, tmp_path / "whole").run(first, 2)
+    killed = make_refit(trainer, tmp_path / "killed")
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_end", kill)
+        with pytest.raises(KeyboardInterrupt):
+            killed.run(first, 2)
+    result = make_refit(trainer, tmp_path / "killed").run(first, 2)
+    assert all(map(np.array_equal, result.weights, expected.weights))
+    assert np.array_equal(result.probabilities["test"], expected.probabilities["test"])
+
+
 def test_weights_that_are_damaged_in_the_last_step_are_a_failure(tmp_path: Path) -> None:
     """The loss of an epoch is that before each step."""
     trainer = make_trainer(learning_rate=1.0, batch_size=9, epochs=1)
@@ -104,6 +125,7 @@ def test_weights_that_are_damaged_in_the_last_step_are_a_failure(tmp_path: Path)
 
     assert result.failure == "on train and validation texts together, its predictions are not finite numbers"
     assert result.weights == [] and result.probabilities == {}
+    assert result.seconds == first.seconds + again.results[0].seconds
 
 
 def test_operations_are_the_mean_over_all_seeds(tmp_path: Path) -> None:

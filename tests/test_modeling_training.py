@@ -167,7 +167,7 @@ def run_plain(epochs: int, early_stopping: int | None = None) -> tuple[SeedResul
 def run(trainer: Trainer, seed: int = 0) -> tuple[SeedResult, list[list[np.ndarray]]]:
     """Returns the result, and the raw weights after every epoch."""
     raw: list[list[np.ndarray]] = []
-    return trainer.run(seed, lambda row: raw.append(trainer.fitted.get_weights())), raw
+    return trainer.run(seed, lambda row: raw.append(trainer.network.get_weights())), raw
 
 
 def script(losses: Sequence[float]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -232,7 +232,7 @@ def test_history_and_probabilities_are_those_of_the_last_weights() -> None:
     assert all(row["gradient_norm"] > 0 for row in result.history)
     assert_equal(result.weights, raw[-1])
 
-    model = plain_trainer().fitted
+    model = plain_trainer().network
     model.set_weights(raw[-1])
     for split in ("valid", "test"):
         np.testing.assert_array_equal(result.probabilities[split], predict(model, SPLITS[split]))
@@ -257,7 +257,7 @@ def test_the_history_has_the_rate_of_an_epochs_last_step_whichever_seeds_were_be
 def test_one_more_layer_is_trained_in_each_epoch() -> None:
     """First the logits, then the dense layer, then the embedding."""
     trainer = make_trainer(gradual_unfreezing=1, epochs=4)
-    before = trainer.fitted.get_weights()
+    before = trainer.network.get_weights()
     result, raw = run(trainer)
     moved = [
         [not np.array_equal(old, new) for old, new in zip(*weights, strict=True)]
@@ -302,8 +302,8 @@ def test_a_part_of_the_train_split_is_held_out_and_measured() -> None:
     result, raw = run(trainer)
     unseen = SPLITS["train"].take(held_out)
     for row, weights in zip(result.history, raw, strict=True):
-        trainer.fitted.set_weights(weights)
-        assert row[HELD_OUT] == accuracy(unseen.labels, predict(trainer.fitted, unseen))
+        trainer.network.set_weights(weights)
+        assert row[HELD_OUT] == accuracy(unseen.labels, predict(trainer.network, unseen))
     alone = replace(make_trainer(epochs=2), splits={**SPLITS, "train": SPLITS["train"].take(rows)})
     assert_equal(alone.run(0).weights, result.weights)
 
@@ -325,7 +325,7 @@ def test_training_sees_as_many_examples_as_it_is_allowed() -> None:
 def test_gradient_norm_is_the_mean_over_the_epochs_steps() -> None:
     """The first epoch of one batch: the norm of the first moment, which is 0.1 of the gradient."""
     result, _ = run_plain(epochs=1)
-    variables = plain_trainer().fitted.optimizer.variables
+    variables = plain_trainer().network.optimizer.variables
     moments = [value.numpy() for value in variables if "momentum" in value.path]
     norm = 10 * np.sqrt(sum(np.square(moment).sum() for moment in moments))
     assert result.history[0]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
@@ -348,8 +348,8 @@ def test_averaged_weights_are_evaluated_while_training_goes_on_with_the_raw_ones
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
     assert not np.array_equal(result.weights[0], raw[-1][0])
     for row, weights in zip(result.history, replay, strict=True):
-        trainer.fitted.set_weights(weights)
-        expected = log_loss(SPLITS["valid"].labels, predict(trainer.fitted, SPLITS["valid"]))
+        trainer.network.set_weights(weights)
+        expected = log_loss(SPLITS["valid"].labels, predict(trainer.network, SPLITS["valid"]))
         assert row["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -483,8 +483,8 @@ def test_rare_words_are_read_as_unknown_in_training_alone() -> None:
 def in_steps_of_two(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Trainer, list[np.ndarray]]:
     """A trainer of three steps and two epochs, and what each step reads."""
     seen: list[np.ndarray] = []
-    read = Epoch.read
-    monkeypatch.setattr(Epoch, "read", lambda *given: seen.append(read(*given)) or seen[-1])
+    batch = Epoch.batch
+    monkeypatch.setattr(Epoch, "batch", lambda *given: seen.append(batch(*given)) or seen[-1])
     return make_trainer(batch_size=2, epochs=2, **changes), seen
 
 
@@ -519,7 +519,7 @@ def test_an_embedding_is_normalized_over_the_words_that_training_reads() -> None
         more = {"entropy_minimization": 1.0, "unlabelled_batch": 1} if "unlabelled" in names else {}
         trainer, parts = make_trainer(normalize_embedding=True, **more), [SPLITS[name] for name in names]
         words = [word for part in parts for row in range(len(part)) for word in part.padded(np.array([row]))[0]]
-        vectors = keras.ops.convert_to_numpy(trainer.fitted.get_layer("embedding")(np.array([words], np.int32)))[0]
+        vectors = keras.ops.convert_to_numpy(trainer.network.get_layer("embedding")(np.array([words], np.int32)))[0]
         np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(vectors.var(axis=0), 1, rtol=1e-5)
 

@@ -31,13 +31,13 @@ def test_what_is_drawn_as_unknown_differs_between_steps_epochs_and_seeds() -> No
 
     def read(seed: int, number: int, step: int) -> bytes:
         epoch = of_seed(seed, **changes).epoch(number, np.random.default_rng(9))
-        return type(epoch)(epoch.texts, number, epoch.batches * 2, []).read(step).tobytes()
+        return type(epoch)(epoch.texts, number, epoch.batches * 2, []).batch(step).tobytes()
 
     drawn = {key: read(*key) for key in ((0, 1, 1), (0, 1, 2), (0, 2, 1), (1, 1, 1))}
     assert len(set(drawn.values())) == 4
     assert read(0, 1, 1) == drawn[0, 1, 1]
     plain = of_seed(0, batch_size=6).epoch(1, np.random.default_rng(9))
-    np.testing.assert_array_equal(plain.read(1), TRAIN.padded(plain.batches[0]))
+    np.testing.assert_array_equal(plain.batch(1), TRAIN.padded(plain.batches[0]))
 
 
 def test_an_epoch_reads_each_text_once() -> None:
@@ -56,7 +56,7 @@ def test_words_are_counted_in_rows_or_everywhere() -> None:
 
 def test_what_epochs_read_is_counted() -> None:
     """15 tokens in six texts, two of which are held out with the seed 1."""
-    assert TrainingTexts(make_experiment(), {"train": TRAIN}).read(1, 3) == ((45, 18), (0, 0))
+    assert TrainingTexts(make_experiment(), {"train": TRAIN}).amount_read(1, 3) == ((45, 18), (0, 0))
     texts = TrainingTexts(make_experiment(held_out=0.3), {"train": TRAIN})
     kept = int(TRAIN.lengths[texts.drawn(1)[0]].sum())
-    assert texts.read(1, 2) == ((2 * kept, 8), (0, 0))
+    assert texts.amount_read(1, 2) == ((2 * kept, 8), (0, 0))

@@ -16,9 +16,9 @@ def test_every_text_is_read_as_often_as_any_other() -> None:
     epochs = [np.concatenate(texts.batches(5, epoch, np.array([3, 9, 6]))) for epoch in (1, 2)]
     assert np.bincount(np.concatenate(epochs)).tolist() == [3] * 8
     assert np.bincount(epochs[0], minlength=8).max() == 2
-    assert texts.read(5, 6) == (3 * 36, 24)
-    assert texts.read(5, 3) == (int(TEXTS.lengths[epochs[0]].sum()), 12)
-    assert texts.read(5, 0) == (0, 0)
+    assert texts.amount_read(5, 6) == (3 * 36, 24)
+    assert texts.amount_read(5, 3) == (int(TEXTS.lengths[epochs[0]].sum()), 12)
+    assert texts.amount_read(5, 0) == (0, 0)
 
 
 def test_what_an_epoch_reads_follows_from_seed_and_epoch_alone() -> None:

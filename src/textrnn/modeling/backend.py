@@ -216,6 +216,11 @@ def gradient_function(embed: Callable[[Any], Any], loss: Callable[[Any, Any, Any
     return _traced(with_tensorflow, _IDS, ((None,), "int32"))
 
 
+def number(variable: Any) -> float:
+    """Returns the value of a scalar variable or tensor."""
+    return float(keras.ops.convert_to_numpy(variable))
+
+
 def _traced(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Compiles `function` once with TensorFlow, for all arguments of these shapes and types, or tuples of such."""
     specs = [tuple(map(_spec, each)) if isinstance(each[0][0], tuple) else _spec(each) for each in signature]

@@ -15,7 +15,7 @@ import polars as pl
 from textrnn.config.experiment import Experiment
 from textrnn.config.pretraining import Pretraining
 from textrnn.errors import TextrnnError
-from textrnn.modeling.backend import keras, language_model_functions
+from textrnn.modeling.backend import keras, language_model_functions, number
 from textrnn.modeling.batches import Tokens, length_buckets
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.cost import FORWARD_AND_BACKWARD
@@ -126,14 +126,14 @@ class Pretrainer:
         return sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
 
     @property
-    def read(self) -> int:
+    def words_per_epoch(self) -> int:
         """The words that are read in an epoch, in all directions."""
         return int(positions(self.train[0].lengths, self.settings).sum()) * len(self.train)
 
     @property
     def flops(self) -> float:
         """The operations of the whole training, counted as in `cost.py`."""
-        return FORWARD_AND_BACKWARD * self.model.flops * self.read * self.settings.epochs
+        return FORWARD_AND_BACKWARD * self.model.flops * self.words_per_epoch * self.settings.epochs
 
     def run(
         self, on_epoch: Callable[[Row], None] = lambda row: None, on_continue: Callable[[], None] = lambda: None
@@ -182,8 +182,8 @@ class Pretrainer:
                 self._save_if_due(step)
         return {
             "loss": self._loss(),
-            "learning_rate": _number(model.optimizer.learning_rate),
-            "gradient_norm": _number(model.optimizer.gradient_norms) / len(steps),
+            "learning_rate": number(model.optimizer.learning_rate),
+            "gradient_norm": number(model.optimizer.gradient_norms) / len(steps),
         }
 
     def _evaluate(self) -> Row:
@@ -200,7 +200,7 @@ class Pretrainer:
 
     def _loss(self) -> float:
         """Nats per word since the metrics were reset."""
-        return _number(self.model.nats.result()) / _number(self.model.predicted.result())
+        return number(self.model.nats.result()) / number(self.model.predicted.result())
 
     @property
     def _size(self) -> int:
@@ -261,7 +261,3 @@ class Pretrainer:
             variables = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
             state = {"history": self.history, "seconds": self.seconds, "done": done, "variables": variables}
             self.checkpoints.save(self.settings.seed, state)
-
-
-def _number(variable: Any) -> float:
-    return float(keras.ops.convert_to_numpy(variable))

@@ -52,13 +52,15 @@ class Refit:
     ) -> SeedResult:
         """Trains with the seed of `first` for so many `epochs`, from the beginning or from a checkpoint.
 
-        Returns history and validation probabilities of `first`, weights and test probabilities of the second training.
+        Returns history and validation probabilities of `first`, weights and test probabilities of the second training;
+        if that fails, `first` as a failure.
         """
         second = self.trainer.run(first.seed, on_epoch, until=epochs, ends=True)
         self.results.append(second)
-        if second.failure is not None:
-            failure = f"on train and validation texts together, {second.failure}"
-            return replace(first, failure=failure, weights=[], probabilities={})
-        probabilities = {**first.probabilities, **second.probabilities}
         seconds = first.seconds + second.seconds
+        if second.failure is not None:
+            failed = replace(first, seconds=seconds)
+            failed.fail(f"on train and validation texts together, {second.failure}")
+            return failed
+        probabilities = {**first.probabilities, **second.probabilities}
         return replace(first, weights=second.weights, probabilities=probabilities, seconds=seconds)

@@ -14,7 +14,7 @@ import numpy as np
 from textrnn.config.experiment import Experiment
 from textrnn.embeddings.pretrained import read_layers
 from textrnn.modeling.adversarial import check_backend, passes
-from textrnn.modeling.backend import keras, predict_function, train_function
+from textrnn.modeling.backend import keras, number, predict_function, train_function
 from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
@@ -127,7 +127,7 @@ class Trainer:
         last = min(until or self.experiment.epochs, self.experiment.epochs)
         if saved:
             on_continue(result.history)
-            if position is None or len(result.history) >= last < self.experiment.epochs:
+            if position is None or (not ends and len(result.history) >= last < self.experiment.epochs):
                 return result
         started -= result.seconds
         model, rng, done = self._fresh_model(seed), np.random.default_rng(seed), 0
@@ -164,31 +164,38 @@ class Trainer:
         return self._end(result, started)
 
     @property
-    def fitted(self) -> keras.Model:
-        """The model, with the weights of the last step that was taken, if any."""
+    def network(self) -> keras.Model:
+        """The model, which is built with the seed 0 if none was trained.
+
+        Its weights are those of the last step, not those that a result keeps.
+        """
         return self._fresh_model(seed=0) if self.model is None else self.model
 
     def parameter_counts(self) -> dict[str, int]:
         """Returns the `total` and `trainable` numbers of weights."""
-        weights = {"total": self.fitted.weights, "trainable": self.fitted.trainable_weights}
+        weights = {"total": self.network.weights, "trainable": self.network.trainable_weights}
         return {kind: sum(math.prod(weight.shape) for weight in each) for kind, each in weights.items()}
 
     def training_flops(self, results: list[SeedResult]) -> float:
         """Returns the mean operations of a training over `results`."""
-        read = np.mean([self._read(result) for result in results], axis=0)
+        return self._flops([self.texts.amount_read(result.seed, len(result.history)) for result in results])
+
+    def epoch_flops(self, seed: int) -> float:
+        """Returns the operations of an epoch with `seed`."""
+        return self._flops([self.texts.amount_read(seed, epochs=1)])
+
+    def _flops(self, amounts: list[tuple[tuple[int, int], tuple[int, int]]]) -> float:
+        read = np.mean(amounts, axis=0)
         costs = zip(read.tolist(), passes(self.experiment), strict=True)
-        return sum(training_flops(self.fitted, tokens, texts, times) for (tokens, texts), times in costs)
+        return sum(training_flops(self.network, tokens, texts, times) for (tokens, texts), times in costs)
 
     def prediction_flops(self) -> float:
         """Returns the operations of the prediction of a mean validation text."""
-        return prediction_flops(self.fitted, float(self.splits["valid"].lengths.mean()))
+        return prediction_flops(self.network, float(self.splits["valid"].lengths.mean()))
 
     def tokens_read(self, result: SeedResult) -> int:
         """Returns how many tokens the training of `result` read, over all epochs; each once, for all its losses."""
-        return sum(tokens for tokens, _ in self._read(result))
-
-    def _read(self, result: SeedResult) -> tuple[tuple[int, int], tuple[int, int]]:
-        return self.texts.read(result.seed, len(result.history))
+        return sum(tokens for tokens, _ in self.texts.amount_read(result.seed, len(result.history)))
 
     def _fresh_model(self, seed: int) -> keras.Model:
         embedding, counts = self.draw(seed), None
@@ -209,27 +216,27 @@ class Trainer:
         `save` is called with the number of steps taken so far. Returns the mean `loss` and `accuracy` over the epoch's
         texts, the last `learning_rate`, and the mean `gradient_norm` over its steps.
         """
-        optimizer = self.fitted.optimizer
+        optimizer = self.network.optimizer
         if done == 0:
-            self.fitted.reset_metrics()
+            self.network.reset_metrics()
             optimizer.gradient_norms.assign(0.0)
         for step, rows in enumerate(texts.batches[done:], start=done + 1):
             set_rates(optimizer, self.experiment, texts.number, step, len(texts))
             weighted = [] if weights is None else [weights[rows]]
-            metrics = self._step(texts.read(step), self._targets[rows], *weighted)
+            metrics = self._step(texts.batch(step), self._targets[rows], *weighted)
             if step < len(texts):
                 save(step)
         return {
             "loss": float(metrics["loss"]),
             "accuracy": float(metrics["accuracy"]),
-            "learning_rate": _number(optimizer.learning_rate),
-            "gradient_norm": _number(optimizer.gradient_norms) / len(texts),
+            "learning_rate": number(optimizer.learning_rate),
+            "gradient_norm": number(optimizer.gradient_norms) / len(texts),
         }
 
     def _end(self, result: SeedResult, started: float) -> SeedResult:
         """Adds what comes after the last epoch: the test split is predicted once, with the weights that were kept."""
         if result.failure is None and "test" in self.splits:
-            result.probabilities["test"] = test = self._predict(self.fitted, result.weights, self.splits["test"])
+            result.probabilities["test"] = test = self._predict(self.network, result.weights, self.splits["test"])
             if not np.isfinite(test).all():
                 result.fail("its predictions are not finite numbers")
         result.is_over = True
@@ -245,7 +252,7 @@ class Trainer:
 
     def _save(self, result: SeedResult, started: float, rng_state: Any, done: int = 0) -> None:
         if self.checkpoints:
-            variables = [keras.ops.convert_to_numpy(variable) for variable in _training_state(self.fitted)]
+            variables = [keras.ops.convert_to_numpy(variable) for variable in _training_state(self.network)]
             position = {"rng": rng_state, "done": done, "variables": variables}
             result.seconds = time.perf_counter() - started
             self.checkpoints.save(result.seed, {"result": vars(result), "position": position})
@@ -276,10 +283,6 @@ def _measures(unseen: dict[str, Tokens], probabilities: dict[str, np.ndarray]) -
     if held_out := unseen.get(HELD_OUT):
         row[HELD_OUT] = accuracy(held_out.labels, probabilities[HELD_OUT])
     return row
-
-
-def _number(variable: Any) -> float:
-    return float(keras.ops.convert_to_numpy(variable))
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:

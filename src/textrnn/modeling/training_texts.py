@@ -48,12 +48,12 @@ class TrainingTexts:
         labelled = self.train if rows is None else self.train.take(rows)
         return word_counts([labelled, *([self.unlabelled.texts] if self.unlabelled else [])], words)
 
-    def read(self, seed: int, epochs: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def amount_read(self, seed: int, epochs: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns how many tokens and texts so many epochs read: of those with a label, and of those without."""
         rows = self.drawn(seed)[0]
         labelled = epochs * int(self.train.lengths[rows].sum()), epochs * len(rows)
         steps = epochs * -(-len(rows) // self._experiment.batch_size)
-        return labelled, self.unlabelled.read(seed, steps) if self.unlabelled else (0, 0)
+        return labelled, self.unlabelled.amount_read(seed, steps) if self.unlabelled else (0, 0)
 
     def of_seed(self, seed: int) -> SeedTexts:
         """Returns the texts that a training with `seed` reads."""
@@ -97,7 +97,7 @@ class SeedTexts:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The batches of an epoch: rows of the train split, and of the unlabelled texts beside them, if any."""
+    """The batches of an epoch: rows of the train split, and of the unlabelled texts in the same step, if any."""
 
     texts: SeedTexts
     number: int
@@ -107,7 +107,7 @@ class Epoch:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def read(self, step: int) -> np.ndarray:
+    def batch(self, step: int) -> np.ndarray:
         """Returns what a step, from 1, reads: int32 [texts, longest of them], the unlabelled texts at the end.
 
         Each step has its own generator, so a training that continues within an epoch draws the same unknown words.

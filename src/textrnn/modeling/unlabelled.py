@@ -1,4 +1,4 @@
-"""Texts without a label, some of which every training step reads beside those with one."""
+"""Texts without a label, some of which every training step reads together with labelled ones."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from textrnn.modeling.batches import Tokens
 
 DRAW_UNLABELLED = 3
-"""With the seed, this starts the generators for their order; `training.py` has others."""
+"""With the seed, this starts the generators for their order; `training_texts.py` has others."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Unlabelled:
         """Returns the rows that each step of an epoch, from 1, reads: int64 [batch] each.
 
         `longest`, int64 [steps], are the tokens of the longest text with a label in each step: the texts of the epoch
-        are distributed such that those beside longer ones are longer, so a step has little padding.
+        are distributed such that longer ones share a step with longer ones, so there is little padding.
         """
         steps = len(longest)
         rows = self._rows(seed, (epoch - 1) * steps, steps)
@@ -38,7 +38,7 @@ class Unlabelled:
         width = max(part.shape[1] for part in parts)
         return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
-    def read(self, seed: int, steps: int) -> tuple[int, int]:
+    def amount_read(self, seed: int, steps: int) -> tuple[int, int]:
         """Returns how many tokens and texts the first `steps` of a training read."""
         rows = self._rows(seed, 0, steps)
         return int(self.texts.lengths[rows].sum()), len(rows)

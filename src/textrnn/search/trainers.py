@@ -8,9 +8,10 @@ from textrnn.config.experiment import Experiment
 from textrnn.modeling.batches import UNLABELLED, Tokens, load_split, reads_unlabelled
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.inputs import Start
-from textrnn.modeling.training import SeedResult, Trainer
+from textrnn.modeling.training import Trainer
 from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs
+from textrnn.text.reading import READING
 
 GRAPHS = 16
 """How many networks are kept to go on with: each takes a hundred megabytes or so."""
@@ -40,12 +41,10 @@ class Trainers:
         trainer = self._trainer(task.experiment)
         trainer.checkpoints = Checkpoints(self._inputs.checkpoints / self._inputs.name(task), self._inputs.key)
         result = trainer.run(task.seed, until=task.until)
-        of_an_epoch = trainer.training_flops([SeedResult(task.seed, [{}])])
-        return Training(result.history, of_an_epoch, result.is_over, result.failure)
+        return Training(result.history, trainer.epoch_flops(task.seed), result.is_over, result.failure)
 
     def _new_trainer(self, experiment: Experiment) -> Trainer:
-        reading = ("max_tokens", "keep", "reverse", "padding", "embedding", "trainable_embedding")
-        plain = Experiment(**experiment.model_dump(include={*reading}))
+        plain = Experiment(**experiment.model_dump(include={*READING, "embedding", "trainable_embedding"}))
         names = ("train", "valid", *([UNLABELLED] if reads_unlabelled(experiment) else []))
         splits = {name: self._split(plain, name) for name in names}
         return Trainer.of(self._start(experiment.embedding), experiment, splits)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 RECORD = "trainings.jsonl"
 
 TRAINING = tuple(
-    f"src/textrnn/{part}" for part in ("modeling/", "embeddings/", "text/", "process.py", "search/trainers.py")
+    f"src/textrnn/{part}"
+    for part in ("modeling/", "embeddings/", "text/", "process.py", "run_folder.py", "search/trainers.py")
 )
 """Code on which a training depends."""
 

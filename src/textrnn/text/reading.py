@@ -5,6 +5,9 @@ import polars as pl
 from textrnn.config.experiment import Experiment
 from textrnn.text.vocabulary import PADDING
 
+READING = ("max_tokens", "keep", "reverse", "padding")
+"""The settings of an experiment on which `read` depends."""
+
 
 def read(ids: pl.Series, experiment: Experiment) -> pl.Series:
     """Returns the part of texts `ids` (list[int32], none empty) that `experiment` reads, as list[int32].
