@@ -1,4 +1,4 @@
-"""Makes word indices and the vocabulary out of the corpus' tables."""
+"""Stage `encode_corpus`: makes word indices and the vocabulary out of the tables."""
 
 from __future__ import annotations
 

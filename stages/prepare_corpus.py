@@ -1,4 +1,4 @@
-"""Makes the corpus' tables out of the downloaded archive."""
+"""Stage `prepare_corpus`: makes a table per split and a quality report out of the downloaded archive."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One trained model: every setting of an experiment, its default, and the rules between settings.
 
 To add a setting, add a field whose default is off (0, None, false or empty) and means what the code did before: then
-studies stay valid, and plans and runs stay current.
+studies stay valid, and plans name it only where it is set.
 """
 
 from __future__ import annotations

@@ -175,8 +175,8 @@ class LanguageModel(keras.Model):
 def inclusion_chances(counts: np.ndarray, samples: int) -> np.ndarray:
     """Returns the probability with which each word is among `samples` drawn ones, float64 [words]; they add up to it.
 
-    Probabilities are proportional to `counts` (int64 [words]) to the power `POWER`, those above 1 are 1, and all words
-    have one but padding.
+    Probabilities are proportional to `counts` (int64 [words]) to the power `POWER`, those above 1 are 1, and every
+    word except padding has one.
     """
     weights = np.maximum(counts, 1) ** POWER
     weights[:FIRST] = 0

@@ -32,10 +32,10 @@ def output_columns(classes: Iterable[str]) -> dict[str, type[pl.DataType]]:
 class Predictor:
     """A saved model with its tokenizer, vocabulary and classes.
 
-    `folder` is `runs/<name>/model/<seed>/`, or a copy of it; `threads` batches are computed at once. Since the
-    start, `cut_short` texts were longer than the model reads, and `table` scored `unfamiliar` texts of which the model
-    knows no word. Raises `TextrnnError`: the folder holds no saved model, or a damaged one; that is also found when
-    its probabilities are no numbers.
+    `folder` is `runs/<name>/model/<seed>/`, or a copy of it; `threads` batches are computed at once. `cut_short` counts
+    the texts so far that were longer than the model reads, `unfamiliar` those in `table` without a word that it knows.
+    Raises `TextrnnError` if the folder holds no saved model or a damaged one, also later, if its probabilities are not
+    finite.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textrnn.config.params import Params
-from textrnn.config.search import passes
+from textrnn.config.search import layer_passes
 
 PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "teach", "student", "probe", "explain")
 """Stages that run side by side; those of the same run in this order: probe and explanation read it."""
@@ -42,4 +42,4 @@ def relative_cost(stage: str, params: Params) -> float:
     experiment = params.experiments[params.searches[name].start if name in params.searches else name]
     epochs = params.searches[name].planned_epochs(experiment) if group == "search" else 0
     epochs = epochs or len(params.seeds) * experiment.epochs
-    return epochs * passes(experiment)
+    return epochs * layer_passes(experiment)

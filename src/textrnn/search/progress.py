@@ -15,7 +15,7 @@ class Progress:
     """Counts what is done; each training that ends prints a line.
 
     Args:
-        trials: those of the search, to which it adds.
+        trials: the list that the search extends.
     """
 
     def __init__(self, search: Search, start: Experiment, trials: list[Trial]) -> None:
