@@ -31,7 +31,7 @@ Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
-class Search:
+class NodeWork:
     """What a node needs to train for a search.
 
     Attributes:
@@ -61,7 +61,7 @@ class Trials:
         self._ray, self._inputs, self._wanted = connect(address), inputs, amounts(resources)
         self._task = as_task(_train, stage, resources)
         reads, lock = remote.inputs(stage)
-        self._search = self._ray.put(Search(Checkout.of(Path()), lock, reads, [*sys.argv, "--for-cluster"]))
+        self._work = self._ray.put(NodeWork(Checkout.of(Path()), lock, reads, [*sys.argv, "--for-cluster"]))
         self._running: dict[Future[Any], Any] = {}
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class Trials:
         """Hands the first of the tasks to Ray."""
         folder = self._folder(waiting[0])
         sent = pickle.dumps((self._inputs.key, self._inputs.vectors, waiting[0]))
-        running = self._task.remote(self._search, str(folder), _files(folder), sent)
+        running = self._task.remote(self._work, str(folder), _files(folder), sent)
         future: Future[Any] = running.future()
         self._running[future] = running
         return waiting[0], future
@@ -103,19 +103,19 @@ class Trials:
         return self._inputs.checkpoints / self._inputs.name(task)
 
 
-class Trainer:
+class NodeProcess:
     """A process that trains for a search, in a clone of the project on this node."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, work: NodeWork) -> None:
         self._clone = ExitStack()
-        self.project = self._clone.enter_context(clone(search.checkout, search.lock))
-        pulled = dvc.ask("pull", "--quiet", "--force", *search.reads, folder=self.project)
+        self.project = self._clone.enter_context(clone(work.checkout, work.lock))
+        pulled = dvc.ask("pull", "--quiet", "--force", *work.reads, folder=self.project)
         if pulled.returncode != 0:
             raise TextrnnError(f"{node()} cannot get what a training reads: {pulled.stderr.strip()}")
         self._errors = self.project / ".dvc" / "tmp" / "errors.txt"
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, *search.command],
+                [sys.executable, *work.command],
                 cwd=self.project,
                 env={**dvc.environment(), "PYTHONPATH": "src"},
                 stdin=subprocess.PIPE,
@@ -147,18 +147,18 @@ class Trainer:
         return answer
 
 
-_trainers: list[Trainer] = []
+_processes: list[NodeProcess] = []
 """Those of this process that are free: one at most, as Ray's processes work for one search each, task by task."""
 
 
-def _train(search: Search, folder: str, files: Files, sent: bytes) -> tuple[str, bytes, Files]:
+def _train(work: NodeWork, folder: str, files: Files, sent: bytes) -> tuple[str, bytes, Files]:
     """Runs on a node: returns its name, the training as JSON, and its checkpoint."""
-    trainer = _trainers.pop() if _trainers else Trainer(search)
-    checkpoint = trainer.project / folder
+    process = _processes.pop() if _processes else NodeProcess(work)
+    checkpoint = process.project / folder
     shutil.rmtree(checkpoint.parent, ignore_errors=True)  # of trainings that were done, or went on elsewhere
     _write(checkpoint, files)
-    answer = trainer.train(sent)
-    _trainers.append(trainer)
+    answer = process.train(sent)
+    _processes.append(process)
     return node(), answer, _files(checkpoint)
 
 
