@@ -26,7 +26,7 @@ def test_summary_answers_first_who_wins_and_who_misses_the_bar(board: pd.DataFra
         "(60.0 ± 0.0 % on test, mean ± standard deviation over 2 seeds; 95 % interval 0.0 to 100.0; "
         "the seeds' vote 60.0).",
         "On the test split it is better than every other experiment, beyond chance.",
-        "1 of 2 experiments (`lstm`) beats NB-SVM (40.0 % on test) beyond chance: "
+        "Of 2 experiments, 1 (`lstm`) beats NB-SVM (40.0 % on test) beyond chance: "
         "1 cannot be told apart from it (`gru`).",
         "`lstm-lost-one` failed and has no rank (seed 1: loss became NaN in epoch 3).",
         "`lstm-lost` failed and has no rank (seed 0: loss became NaN in epoch 3; seed 1: loss became NaN in epoch 1).",
@@ -49,7 +49,7 @@ def test_summary_names_experiments_that_cannot_be_told_apart_if_they_are_few(tmp
         "is better than 4 others (`lstm-3`, `lstm-4`, `lstm-5`, `lstm-6`) beyond chance, and is worse than "
         "2 others (`lstm-7`, `lstm-8`) beyond chance."
     )
-    assert bar == "No experiment beats NB-SVM (60.0 % on test) beyond chance: 9 worse."
+    assert bar == "No experiment beats NB-SVM (60.0 % on test) beyond chance: 9 are worse."
     group = summary(leaderboard.judge(board, verdicts(*against, *many)))[2]
     assert group == "On the test split it cannot be told apart from 8 others."
 
@@ -59,6 +59,15 @@ def test_summary_when_all_beat_the_bar(tmp_path: Path) -> None:
     board = leaderboard.judge(board_of(make_run(tmp_path, "lstm"), bar), JUDGED)
 
     assert summary(board)[2:] == ["Every ranked experiment beats NB-SVM (20.0 % on test) beyond chance."]
+
+
+def test_the_bar_is_beaten_by_some_of_experiments_and_ensembles_together(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name, kind="ensemble" if name == "vote" else "experiment") for name in ("gru", "vote")]
+    bar = make_run(tmp_path, "nb-svm", kind="baseline", predictions=tiny_predictions(1))
+    found = verdicts(("baseline", "nb-svm", "gru", "worse"), ("baseline", "nb-svm", "vote", "better"))
+    assert summary(leaderboard.judge(board_of(*runs, bar), found))[-1] == (
+        "Of 1 experiment and 1 ensemble, 1 (`vote`) beats NB-SVM (20.0 % on test) beyond chance: 1 is worse (`gru`)."
+    )
 
 
 def test_a_study_without_nb_svm_or_without_the_comparison_says_so(tmp_path: Path) -> None:

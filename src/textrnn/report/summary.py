@@ -167,10 +167,11 @@ def _against_nb_svm(bar: pd.Series | None, ranked: pd.DataFrame, details: bool =
     better = len(verdicts.get("better", ()))
     if better == len(ranked):
         return f"Every ranked {_noun(ranked)} beats {reach} beyond chance."
-    who = f"{better} of {_counted(ranked)}{_named(verdicts['better'])}" if better else f"No {_noun(ranked)}"
+    who = f"Of {_counted(ranked)}, {better}{_named(verdicts['better'])}" if better else f"No {_noun(ranked)}"
+    worse = "is worse" if len(verdicts.get("worse", ())) == 1 else "are worse"
     parts = [
         f"{len(verdicts[verdict])} {text}{_named(verdicts[verdict])}"
-        for verdict, text in (("unclear", "cannot be told apart from it"), ("worse", "worse"))
+        for verdict, text in (("unclear", "cannot be told apart from it"), ("worse", worse))
         if verdict in verdicts
     ]
     sentence = f"{who} {'beats' if better <= 1 else 'beat'} {reach} beyond chance"
