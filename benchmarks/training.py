@@ -266,9 +266,9 @@ def _trainer(tokens: Path, cell: str, epochs: int) -> Trainer:
 
 def _with_any_batches(function: Callable[..., Figures], *arguments: Any) -> Figures:
     """Calls `function(*arguments)` in this process, with random samples as batches."""
-    from textrnn.modeling import batches, training
+    from textrnn.modeling import batches, training_texts
 
-    for module in (training, batches):  # that of training, that of validation
+    for module in (training_texts, batches):  # that of training, that of validation
         module.__dict__["length_buckets"] = _random_batches
     return function(*arguments)
 

@@ -148,10 +148,10 @@ def test_equal_accuracy_is_claimed_on_evidence_alone():
 
 def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
     from benchmarks import training as benchmark
-    from textrnn.modeling import batches, recurrence, training
+    from textrnn.modeling import batches, recurrence, training_texts
 
     monkeypatch.setattr(recurrence, "on_cpu_tensorflow", True)  # restored after the test
-    for module in (training, batches):
+    for module in (training_texts, batches):
         monkeypatch.setattr(module, "length_buckets", batches.length_buckets)
     layer, ours = recurrence.GRU(2, return_sequences=True), []
     monkeypatch.setattr(layer, "outputs", lambda inputs, *_: ours.append(True) or (inputs, []))
@@ -161,7 +161,7 @@ def test_what_the_trainings_are_compared_with_is_in_place(monkeypatch):
     layer(np.zeros((1, 3, 2), np.float32))
     assert ours
     lengths = np.array([9, 1, 9, 1])
-    for module in (training, batches):
+    for module in (training_texts, batches):
         first, second = benchmark._with_any_batches(lambda place: place.length_buckets(lengths, 2), module)
         assert lengths[first].tolist() == lengths[second].tolist() == [9, 1]
 

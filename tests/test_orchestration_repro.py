@@ -75,7 +75,8 @@ def test_signals_stop_the_trainings_and_the_same_command_goes_on(project):
     before = project.lock()
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         with started(project, "repro", "--jobs", "2") as process:
-            wait_until(lambda: hidden(project.folder / "runs"))  # where a training writes until it is done
+            # Where a training writes until it is done. Its folder is inside of one that Python deletes from then on.
+            wait_until(lambda: [*(project.folder / "runs").glob(".*/*")])
             below = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(number)
             text, _ = process.communicate(timeout=120)
