@@ -137,7 +137,7 @@ def _trainings(search: Search, start: Experiment, part: slice) -> Figures:
     """Trains a part of what `search` proposes first: one network after the other."""
     started = time.perf_counter()
     from textrnn.modeling.batches import load_splits
-    from textrnn.modeling.inputs import Start
+    from textrnn.modeling.start import Start
     from textrnn.modeling.training import Trainer
     from textrnn.search.proposals import Proposals
 

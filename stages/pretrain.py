@@ -14,8 +14,8 @@ from textrnn.embeddings.matrix import Embedding
 from textrnn.embeddings.pretrained import Pretrained, write_pretrained
 from textrnn.modeling.backend import use_all_cores
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import Start
 from textrnn.modeling.pretraining import Pretrainer, load_texts
+from textrnn.modeling.start import Start
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder
 from textrnn.run_folder import digest, fingerprint

@@ -14,11 +14,11 @@ from textrnn.config.experiment import Experiment
 from textrnn.config.plan import TrainingPlan, load_planned_stage
 from textrnn.modeling.batches import Tokens, load_split, load_splits
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import Start
 from textrnn.modeling.refit import Refit
 from textrnn.modeling.saved_model import save_model
 from textrnn.modeling.scores import final_scores
 from textrnn.modeling.soft_targets import read_soft_targets, taught_splits
+from textrnn.modeling.start import Start
 from textrnn.modeling.training import SeedResult, Trainer
 from textrnn.project.dvc_lock import hashes
 from textrnn.project.origin import project_folder

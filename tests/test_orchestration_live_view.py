@@ -82,6 +82,21 @@ def test_nothing_is_foretold_before_anything_was_measured(clock):
     assert rendered(view)[-1] == ["0", "done,", "1", "running,", "3", "waiting"]
 
 
+def test_a_stage_that_trains_nothing_does_not_set_the_pace(clock):
+    console = Console(file=StringIO(), width=100, record=True)
+    view = LiveView({"member@vote+gru": 0, "train@gru": 4, "train@mean": 2}, [5, 7], 1, console, clock)
+    view.begin("member@vote+gru")
+    clock.now = 6
+    view.end("member@vote+gru")
+    view.begin("train@gru")
+    clock.now = 10
+    view.end("train@gru")
+    assert console.export_text().splitlines() == [
+        "[1/3] member@vote+gru done in 6 s",
+        "[2/3] train@gru done in 4 s, about 2 s left",
+    ]
+
+
 def test_the_longest_training_bounds_the_time_left(clock):
     view, console = make_view(clock)
     view.begin("train@lstm")

@@ -62,8 +62,8 @@ def test_the_stages_of_a_run_are_its_own(params: Params) -> None:
         "small",
         "tuned",
     ]
-    assert {stage: relative_cost(stage, params) for stage in ("student@small", "teach@small", "member@vote+gru")} == {
-        "student@small": 2 * 3,
-        "teach@small": 1,
-        "member@vote+gru": 1,
-    }
+
+
+def test_a_training_costs_more_with_each_seed_epoch_and_unit(params: Params) -> None:
+    costs = {"student@small": 2 * 3 * 3, "teach@small": 2 * 3 / 3, "member@vote+gru": 0, "baseline@nb-svm": 0}
+    assert {stage: relative_cost(stage, params) for stage in costs} == costs

@@ -24,7 +24,7 @@ def test_the_best_third_of_each_rung_goes_on_and_is_not_trained_again() -> None:
     winner = halving.run()
     trained = [trial for trial in halving.trials if trial.outcome != "refused"]
     assert len(trained) == 18
-    assert trained[0].values == {
+    assert trained[0].knobs == {
         "units": 8,
         "learning_rate": 0.003,
         "dropout": 0.0,
@@ -57,7 +57,7 @@ def test_what_the_rules_refuse_is_reported_and_not_trained() -> None:
     halving.run()
     refused = [trial for trial in halving.trials if trial.outcome == "refused"]
     assert refused
-    assert all(trial.values["cell"] == "feedforward" and trial.values["bidirectional"] for trial in refused)
+    assert all(trial.knobs["cell"] == "feedforward" and trial.knobs["bidirectional"] for trial in refused)
     assert all("bidirectional needs a recurrent cell" in trial.reason for trial in refused)
 
 
@@ -136,7 +136,7 @@ def test_more_trials_continue_the_same_search() -> None:
     short, long = (Halving(search(trials=trials), START, Lab().train) for trials in (18, 36))
     short.run()
     long.run()
-    assert [trial.values for trial in short.trials] == [trial.values for trial in long.trials][: len(short.trials)]
+    assert [trial.knobs for trial in short.trials] == [trial.knobs for trial in long.trials][: len(short.trials)]
 
 
 def test_a_sampler_learns_from_the_batches_before() -> None:
@@ -146,7 +146,7 @@ def test_a_sampler_learns_from_the_batches_before() -> None:
         halving = Halving(search(sampler=sampler, trials=90), START, Lab().train)
         halving.run()
         later = [trial for trial in halving.trials if trial.batch > 4 and trial.outcome != "refused"]
-        near[sampler] = sum(trial.values["dropout"] < 0.2 and 10 < trial.values["units"] < 40 for trial in later)
+        near[sampler] = sum(trial.knobs["dropout"] < 0.2 and 10 < trial.knobs["units"] < 40 for trial in later)
     assert near["tpe"] > 1.5 * near["random"]
 
 

@@ -183,6 +183,6 @@ def _check_knob(where: str, key: str, knob: Knob) -> None:
             raise ValueError(f"{where}: nothing switches this setting off: delete optional") from None
 
 
-def layer_passes(experiment: Experiment) -> int:
-    """Returns how often an epoch passes over the texts: once for each layer and direction."""
-    return max(experiment.layers, 1) * (1 + experiment.bidirectional)
+def epoch_work(experiment: Experiment) -> int:
+    """Returns the relative work of an epoch: the units of all layers and directions, by which time grows."""
+    return max(experiment.layers, 1) * (1 + experiment.bidirectional) * experiment.units

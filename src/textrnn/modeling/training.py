@@ -19,9 +19,9 @@ from textrnn.modeling.batches import Tokens, predict
 from textrnn.modeling.checkpoint import Checkpoints
 from textrnn.modeling.classifier import build_classifier
 from textrnn.modeling.cost import prediction_flops, training_flops
-from textrnn.modeling.inputs import Start
 from textrnn.modeling.rates import set_rates
 from textrnn.modeling.scores import accuracy, log_loss
+from textrnn.modeling.start import Start
 from textrnn.modeling.training_texts import Epoch, TrainingTexts
 from textrnn.run_folder import HELD_OUT, kept_epoch
 

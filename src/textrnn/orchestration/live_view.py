@@ -106,11 +106,12 @@ class LiveView(Progress):
             seconds = self._ended[stage] = self._tasks[task].elapsed or 0.0
             if failure is not None:
                 self.failed[stage] = failure
-            count, total, left = len(self._ended), len(self._work), self._left()
+            count, total = len(self._ended), len(self._work)
+            left = f", about {self._left():.0f} s left" if self._pace() else ""
             name = self._tasks[task].description
         self.remove_task(task)
         word = "done" if failure is None else "failed"
-        line = f"[{count:>{len(str(total))}}/{total}] {name} {word} in {seconds:.0f} s, about {left:.0f} s left"
+        line = f"[{count:>{len(str(total))}}/{total}] {name} {word} in {seconds:.0f} s{left}"
         # Never while the lock is held: printing draws the rows again, maybe in the thread that waits for it.
         for text in (line, *(f"    {warning}" for warning in warnings)):
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -128,10 +129,11 @@ class LiveView(Progress):
         yield Text(", ".join(parts))
 
     def _pace(self) -> float:
-        """Seconds for a unit of work, as measured until now, running trainings included; 0 before any is measured."""
+        """Seconds for a unit of work, as measured up to now, running trainings included; 0 before any is measured."""
         tasks = [(self._work[stage], self._tasks[task]) for stage, task in self._running.items()]
-        done = sum(self._work[stage] for stage in self._ended) + sum(work * task.completed for work, task in tasks)
-        spent = sum(self._ended.values()) + sum(task.elapsed or 0.0 for _, task in tasks if task.completed)
+        ended = [(self._work[stage], seconds) for stage, seconds in self._ended.items()]
+        ended += [(work * task.completed, task.elapsed or 0.0) for work, task in tasks]
+        done, spent = sum(work for work, _ in ended), sum(seconds for work, seconds in ended if work)
         return spent / done if done else 0.0
 
     def _left(self) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
-from textrnn.config.search import layer_passes
+from textrnn.config.search import epoch_work
 
 PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "teach", "student", "probe", "explain")
 """Stages that run side by side; those of the same run in this order: probe and explanation read it."""
@@ -32,14 +33,29 @@ def in_order(stages: Sequence[str], params: Params) -> list[str]:
 
 
 def relative_cost(stage: str, params: Params) -> float:
-    """Returns the relative cost of a training: passes over the corpus, by epochs, layers and directions.
+    """Returns the relative cost of what trains networks, or lets them teach; 0 for a stage that does neither.
 
     That of a search, and of its winner, is estimated from the experiment that it starts from.
     """
     group, _, name = stage.partition("@")
+    if group == "teach":
+        teacher = params.experiments[name].teacher
+        return _prediction_cost(teacher, params) if teacher else 0
     if group not in ("train", "student", "search", "winner"):
-        return 1
-    experiment = params.experiments[params.searches[name].start if name in params.searches else name]
+        return 0
+    experiment = _experiment(name, params)
     epochs = params.searches[name].planned_epochs(experiment) if group == "search" else 0
-    epochs = epochs or len(params.seeds) * experiment.epochs
-    return epochs * layer_passes(experiment)
+    return (epochs or len(params.seeds) * experiment.epochs) * epoch_work(experiment)
+
+
+def _prediction_cost(run: str, params: Params) -> float:
+    """A forward pass of each seed: a third of a training step (Kaplan et al. 2020). A baseline's takes no time."""
+    if run in params.baselines:
+        return 0
+    if run in params.ensembles:
+        return sum(_prediction_cost(each, params) for each in params.ensembles[run].of)
+    return len(params.seeds) * epoch_work(_experiment(run, params)) / 3
+
+
+def _experiment(name: str, params: Params) -> Experiment:
+    return params.experiments[params.searches[name].start if name in params.searches else name]

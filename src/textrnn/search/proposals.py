@@ -35,8 +35,8 @@ class Trial:
         number: 0 is the start itself.
         batch: from 0.
         proposed: Optuna's parameters.
-        values: of each knob.
-        experiment: None if its rules refuse the values, which `reason` then says.
+        knobs: the value of each.
+        experiment: None if its rules refuse the knobs, which `reason` then says.
         outcome: empty until it is decided.
         values_at: the value, in nats, by epochs of each rung that it has one at.
     """
@@ -44,7 +44,7 @@ class Trial:
     number: int
     batch: int
     proposed: dict[str, Any]
-    values: dict[str, Any]
+    knobs: dict[str, Any]
     experiment: Experiment | None
     outcome: str = ""
     reason: str = ""
@@ -89,7 +89,7 @@ class Proposals:
             if len(trials) >= REFUSALS and all(trial.experiment is None for trial in trials[-REFUSALS:]):
                 raise TextrnnError(
                     f"the experiment's rules refuse {REFUSALS} settings of the space in a row, such as "
-                    f"{trials[-1].values}: {trials[-1].reason}. Leave such values out of the space."
+                    f"{trials[-1].knobs}: {trials[-1].reason}. Leave such values out of the space."
                 )
         return trials
 
@@ -105,10 +105,10 @@ class Proposals:
     def _propose(self, batch: int) -> Trial:
         asked = self._study.ask(distributions(self._search))
         self._asked[asked.number] = asked
-        values = {key: self._value(key, asked.params, asked.number == 0) for key in self._search.space}
-        trial = Trial(asked.number, batch, asked.params, values, None)
+        knobs = {key: self._value(key, asked.params, asked.number == 0) for key in self._search.space}
+        trial = Trial(asked.number, batch, asked.params, knobs, None)
         try:
-            trial.experiment = self._search.settings(self._start, values)
+            trial.experiment = self._search.settings(self._start, knobs)
         except ValueError as error:
             trial.outcome, trial.reason = REFUSED, str(error)
         return trial

@@ -143,7 +143,7 @@ def _trial(halving: Halving, trial: Trial) -> Row:
     return {
         "trial": trial.number,
         "batch": trial.batch,
-        **trial.values,
+        **trial.knobs,
         "outcome": trial.outcome,
         "rung": len(rungs) + (trial.outcome == DIVERGED) or None,
         "trained_epochs": max(epochs, default=None),

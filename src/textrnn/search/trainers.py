@@ -7,7 +7,7 @@ from functools import lru_cache
 from textrnn.config.experiment import Experiment
 from textrnn.modeling.batches import UNLABELLED, Tokens, load_split, reads_unlabelled
 from textrnn.modeling.checkpoint import Checkpoints
-from textrnn.modeling.inputs import Start
+from textrnn.modeling.start import Start
 from textrnn.modeling.training import Trainer
 from textrnn.search.halving import Task, Training
 from textrnn.search.trainings import Inputs

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from filelock import FileLock, Timeout
 
 from textrnn.config.experiment import Experiment
-from textrnn.config.search import layer_passes
+from textrnn.config.search import epoch_work
 from textrnn.errors import TextrnnError
 from textrnn.search.halving import Task, Training
 from textrnn.search.progress import Progress
@@ -169,7 +169,7 @@ class Workers:
             else:
                 waiting.append(task)
         # Longest first: one that begins last would leave the other processes idle (Graham, SIAM J. Appl. Math. 1969).
-        waiting.sort(key=lambda task: -task.until * layer_passes(task.experiment))
+        waiting.sort(key=lambda task: -task.until * epoch_work(task.experiment))
         busy: dict[Future[Any], Task] = {}
         while waiting or busy:
             while waiting and len(busy) < self._executor.jobs:
