@@ -16,7 +16,7 @@ def main(folder: Path) -> None:
     """Validates the whole study, and writes FOLDER: for each stage a file with its settings and its code."""
     catalog = load_catalog()
     params = load_params(catalog=catalog)
-    if write_members(Path(), params.ensembles):
+    if write_members(Path(), params.ensembles, params.teachers):
         raise TextrnnError(
             f"{MEMBERS} was not that of params.yaml. Now it is, but DVC has read it before: repeat this."
         )

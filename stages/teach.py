@@ -1,4 +1,4 @@
-"""Stage `teach@<student>`: what a student's teacher says of the texts that the student learns from.
+"""Stage `teach@<run>`: what a run says of the texts that its students learn from.
 
 The validation texts are among them: a student with `refit` learns from these in the end.
 """

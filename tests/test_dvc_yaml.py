@@ -34,7 +34,7 @@ def test_plan_depends_on_all_settings_and_all_code():
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "plan"])
 def test_stage_depends_on_its_own_plan_and_on_no_params_or_code(name):
     stage = declared(STAGES[name])
-    instance = "" if "do" not in STAGES[name] else "@${item}" if name == "probe" else "@${key}"
+    instance = "" if "do" not in STAGES[name] else "@${item}" if name in ("probe", "teach") else "@${key}"
     assert stage["deps"][0] == f"plan/{name}{instance}.json"
     assert stage["cmd"].split()[1:4] == ["python", f"stages/{SCRIPTS.get(name, name)}.py", stage["deps"][0]]
     assert "params" not in stage

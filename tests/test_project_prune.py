@@ -95,7 +95,7 @@ def test_ensembles_and_students_come_after_what_they_are_made_of(tmp_path, param
         "member@b+lstm",
         "member@b+a",
         "ensemble@b",
-        "teach@mean",
+        "teach@b",
         "student@mean",
         "probe@lstm",
         "compare",

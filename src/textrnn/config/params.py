@@ -230,6 +230,11 @@ class Params(Strict):
         experiment = self.experiments.get(run)
         return [experiment.teacher] if experiment and experiment.teacher else []
 
+    @property
+    def teachers(self) -> list[str]:
+        """The runs from which students learn."""
+        return [*dict.fromkeys(each.teacher for each in self.experiments.values() if each.teacher)]
+
     def with_refit(self, run: str) -> str | None:
         """Returns `run`, or one that it is made of, with `refit`; None if it never learns from validation texts."""
         trained = self.searches[run].start if run in self.searches else run
@@ -261,10 +266,9 @@ class Params(Strict):
         return f"student@{run}" if self.made_of(run) else f"train@{run}"
 
     def stages(self, run: str) -> list[str]:
-        """Returns the name of that stage, after those of the stages that read for it what the run is made of."""
-        parts = self.made_of(run)
-        before = [f"member@{member(run, part)}" for part in parts] if run in self.ensembles else [f"teach@{run}"]
-        return [*before, self.stage(run)] if parts else [self.stage(run)]
+        """Returns the names of the stages of a run: an ensemble's members, the stage that makes it, its teaching."""
+        members = [f"member@{member(run, part)}" for part in self.made_of(run)] if run in self.ensembles else []
+        return [*members, self.stage(run), *([f"teach@{run}"] if run in self.teachers else [])]
 
     def check_against(self, catalog: Catalog) -> None:
         """Raises `TextrnnError` for a corpus or source the catalog lacks, or a setting that does not fit it."""

@@ -154,7 +154,7 @@ class _Repro:
         return self.work
 
     def _prune(self) -> list[str]:
-        write_members(Path(), self.params.ensembles)  # DVC reads it before any stage runs
+        write_members(Path(), self.params.ensembles, self.params.teachers)  # DVC reads it before any stage runs
         pruned = prune(Path(), self.params)
         if pruned:
             self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)

@@ -8,8 +8,8 @@ from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
 from textrnn.config.search import epoch_work
 
-PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "teach", "student", "probe", "explain")
-"""Stages that run side by side; those of the same run in this order: probe and explanation read it."""
+PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "student", "teach", "probe", "explain")
+"""Stages that run side by side; those of the same run in this order: what comes after it reads it."""
 
 
 def run_of(stage: str) -> str:
@@ -25,8 +25,10 @@ def in_order(stages: Sequence[str], params: Params) -> list[str]:
     due = dict.fromkeys(stages)
     due |= dict.fromkeys(f"winner@{name}" for name in params.searches if f"search@{name}" in due)
     for run in sorted(params.runs, key=params.level):
-        if any(params.stage(part) in due for part in params.made_of(run)):
+        if any(params.stage(part) in due or f"teach@{part}" in due for part in params.made_of(run)):
             due |= dict.fromkeys(params.stages(run))
+        if params.stage(run) in due and run in params.teachers:
+            due[f"teach@{run}"] = None
     due |= dict.fromkeys(f"probe@{name}" for name in params.probes if params.stage(name) in due)
     due |= dict.fromkeys(f"explain@{name}" for name in params.explanations if params.stage(name) in due)
     return sorted(due, key=lambda stage: PARALLEL.index(stage.partition("@")[0]))
@@ -39,8 +41,7 @@ def relative_cost(stage: str, params: Params) -> float:
     """
     group, _, name = stage.partition("@")
     if group == "teach":
-        teacher = params.experiments[name].teacher
-        return _prediction_cost(teacher, params) if teacher else 0
+        return _prediction_cost(name, params)
     if group not in ("train", "student", "search", "winner"):
         return 0
     experiment = _experiment(name, params)

@@ -50,16 +50,15 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
         "train": [name for name in params.experiments if not params.made_of(name)],
         "winner": params.searches,
     }
-    made = sorted(filter(params.made_of, params.runs), key=params.level)
     declared = [
         *(f"{group}@{name}" for group, names in groups.items() for name in names),
-        *(stage for run in made for stage in params.stages(run)),
+        *(stage for run in sorted(params.runs, key=params.level) for stage in params.stages(run)),
         *(f"probe@{name}" for name in params.probes),
         *(f"explain@{name}" for name in params.explanations),
     ]
     known = {*groups, "member", "ensemble", "teach", "student", "probe", "explain"}
     stages = read_stages(lock)
-    place = {name: index for index, name in enumerate([*FIRST, *declared])}
+    place = {name: index for index, name in enumerate(dict.fromkeys([*FIRST, *declared]))}
     stale = sorted(name for name in stages if name.split("@")[0] in known and name not in place)
     ordered = sorted(stages.keys() - set(stale), key=lambda name: (place.get(name, len(place)), name))
     if ordered == list(stages):
