@@ -48,7 +48,7 @@ test-all: $(READY) lint ## lint, types, and every test: what CI runs
 backends: $(READY) ## install Keras' other backends, JAX and PyTorch, into .venv-backends and test them
 	@bash .ci/backends
 
-packages: ## install what the long tests need besides Python packages: PostgreSQL, Chromium, gitlab-ci-local (Debian, Ubuntu)
+packages: ## install what the long tests need besides Python packages: PostgreSQL, Chromium, xfsprogs, gitlab-ci-local (Debian, Ubuntu)
 	@bash .ci/packages
 
 audit: $(READY) ## look up known vulnerabilities of the packages in requirements.lock (needs the network)

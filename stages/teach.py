@@ -27,7 +27,7 @@ def main(plan: Path, teacher: Path, corpus_folder: Path, soft_targets: Path) -> 
 
     Of a teacher that failed there are none, and SOFT_TARGETS is empty.
     """
-    name = load_planned_stage(plan, Strict).name
+    load_planned_stage(plan, Strict)
     run, corpus = RunFolder.load(teacher), Corpus.load(corpus_folder)
     if run.classes != list(corpus.classes):
         raise TextrnnError(
@@ -40,7 +40,7 @@ def main(plan: Path, teacher: Path, corpus_folder: Path, soft_targets: Path) -> 
             texts = corpus.frames[split]
             each = np.array([model.probabilities(texts["text"]) for model in models], np.float64)
             write_soft_targets(folder, split, texts["id"], each.mean(axis=0))
-            sys.stdout.write(f"{name}: {run.name} has taught {len(texts):,} texts of {split}\n")
+            sys.stdout.write(f"{run.name} has taught {len(texts):,} texts of {split}\n")
 
 
 if __name__ == "__main__":

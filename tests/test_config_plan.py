@@ -118,6 +118,13 @@ def test_a_refit_of_the_start_concerns_the_winner_of_a_search_and_not_the_search
     assert changed(**refit) == {"train@gru", "winner@tuned", "compare"}
 
 
+def test_the_winner_of_a_search_may_teach() -> None:
+    search = {"start": "gru", "space": {"units": {"low": 2, "high": 4}}, "rungs": 1}
+    changed(searches={"tuned": search})
+    students = {"small": {"embedding": "tiny", "teacher": "tuned"}}
+    assert changed(students=students) == {"teach@tuned", "student@small", "compare"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [

@@ -31,10 +31,9 @@ def params(tmp_path: Path) -> Params:
 def test_what_reads_a_run_follows_it(params: Params) -> None:
     everything = ["member@vote+gru", "member@vote+nb-svm", "member@all+vote", "member@all+small", "member@all+tuned"]
     ensembles = ["ensemble@vote", "ensemble@all"]
-    student = ["student@small", "teach@vote", "probe@small"]
+    student = ["student@small", "probe@small", "teach@vote"]
     assert in_order(["train@gru"], params) == ["train@gru", *everything, *ensembles, *student]
     assert in_order(["baseline@nb-svm"], params) == ["baseline@nb-svm", *everything, *ensembles, *student]
-    assert "student@small" in in_order(["teach@vote"], params)
     assert in_order(["student@small"], params) == [*everything[2:], "ensemble@all", "student@small", "probe@small"]
     assert in_order(["search@tuned"], params) == [
         "search@tuned",
@@ -44,6 +43,18 @@ def test_what_reads_a_run_follows_it(params: Params) -> None:
     ]
     assert in_order(["probe@lstm", "train@lstm"], params) == ["train@lstm", "probe@lstm"]
     assert in_order([], params) == []
+
+
+@pytest.mark.parametrize(
+    ("teacher", "stage"), [("gru", "train@gru"), ("nb-svm", "baseline@nb-svm"), ("tuned", "search@tuned")]
+)
+def test_a_teacher_of_any_kind_teaches_again_before_its_students(params: Params, teacher: str, stage: str) -> None:
+    params.ensembles.clear()
+    params.experiments["small"] = params.experiments["small"].model_copy(update={"teacher": teacher})
+    due = in_order([stage], params)
+    assert {f"teach@{teacher}", "student@small", "probe@small"} < {*due}
+    assert in_order([f"teach@{teacher}"], params) == ["student@small", "probe@small", f"teach@{teacher}"]
+    assert params.level("small") > params.level(teacher)
 
 
 def test_an_explanation_follows_its_run_of_any_kind(params: Params) -> None:

@@ -105,6 +105,16 @@ def test_ensembles_and_students_come_after_what_they_are_made_of(tmp_path, param
     assert stages_in(lock) == ordered
 
 
+def test_teaching_comes_after_its_run_whatever_that_is(tmp_path, params):
+    taught = params.experiments["mean"].model_copy(update={"teacher": "lstm"})
+    again = params.experiments["gru"].model_copy(update={"teacher": "nb-svm"})
+    params = params.model_copy(update={"experiments": {**params.experiments, "mean": taught, "gru": again}})
+    ordered = ["baseline@nb-svm", "train@lstm", "teach@lstm", "teach@nb-svm", "student@gru", "student@mean", "compare"]
+    lock = write_lock(tmp_path, *sorted([*ordered, "teach@gru"]))
+    assert prune_lock(lock, params) == ["teach@gru"]
+    assert stages_in(lock) == ordered
+
+
 def test_stages_that_are_none_of_ours_stay(tmp_path, params):
     lock = write_lock(tmp_path, "train@lstm", "compare", "predict@mine")
     assert prune_lock(lock, params) == []

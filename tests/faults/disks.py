@@ -164,7 +164,8 @@ def _linked(trial: Trial, kind: str, disk: Path | None = None) -> None:
     if disk is not None:
         trial.project = trial.project.copy(disk / "project")
     trial.project.run("dvc", "config", "--local", "cache.type", kind)
-    trial.project.run("dvc", "checkout", "--relink", "--force")
+    if trial.project.run("dvc", "checkout", "--relink", "--force", ok=False).status != 0:
+        raise Unavailable(f"the disk of the folder for temporary files has no {kind}s")
     forget(
         trial.project, *[name for name in trial.project.lock() if name not in ("plan", "compare")], keep_outputs=True
     )

@@ -233,7 +233,7 @@ class Params(Strict):
     @property
     def teachers(self) -> list[str]:
         """The runs from which students learn."""
-        return [*dict.fromkeys(each.teacher for each in self.experiments.values() if each.teacher)]
+        return sorted({each.teacher for each in self.experiments.values() if each.teacher})
 
     def with_refit(self, run: str) -> str | None:
         """Returns `run`, or one that it is made of, with `refit`; None if it never learns from validation texts."""
@@ -245,6 +245,11 @@ class Params(Strict):
     def level(self, run: str) -> int:
         """Returns 0 for a run that is made of no other, else one more than the highest level of those it is made of."""
         return 1 + max((self.level(each) for each in self.made_of(run)), default=-1)
+
+    @property
+    def by_level(self) -> list[str]:
+        """All runs, winners that are not known yet among them; what a run is made of comes before it."""
+        return sorted(dict.fromkeys([*self.runs, *self.searches]), key=self.level)
 
     @property
     def starts(self) -> list[str]:
@@ -266,7 +271,7 @@ class Params(Strict):
         return f"student@{run}" if self.made_of(run) else f"train@{run}"
 
     def stages(self, run: str) -> list[str]:
-        """Returns the names of the stages of a run: an ensemble's members, the stage that makes it, its teaching."""
+        """Returns the names of a run's stages, in order: of an ensemble's members, its own, and of its teaching."""
         members = [f"member@{member(run, part)}" for part in self.made_of(run)] if run in self.ensembles else []
         return [*members, self.stage(run), *([f"teach@{run}"] if run in self.teachers else [])]
 

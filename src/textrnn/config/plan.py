@@ -227,7 +227,7 @@ def _settings(params: Params, catalog: Catalog) -> dict[str, Any]:
             f"winner@{name}": {"seeds": seeds, **({"refit": True} if params.experiments[search.start].refit else {})}
             for name, search in params.searches.items()
         },
-        **{stage: {} for run in params.runs for stage in params.stages(run) if stage != params.stage(run)},
+        **{stage: {} for run in params.by_level for stage in params.stages(run) if stage != params.stage(run)},
         **{f"ensemble@{name}": {"ensemble": ensemble} for name, ensemble in study.get("ensembles", {}).items()},
         **{f"probe@{name}": {} for name in params.probes},
         **{f"explain@{name}": {"explanation": each} for name, each in study.get("explanations", {}).items()},

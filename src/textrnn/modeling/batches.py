@@ -215,8 +215,8 @@ def predict(forward: Callable[[np.ndarray], Any], tokens: Tokens, threads: int =
     def run(rows: np.ndarray) -> np.ndarray:
         return np.asarray(forward(tokens.padded(rows)))
 
-    with ThreadPoolExecutor(threads) as pool:  # starting a thread would be a tenth of the time for one text
-        each = pool.map if min(threads, len(batches)) > 1 else map
+    with ThreadPoolExecutor(threads) as pool:
+        each = pool.map if min(threads, len(batches)) > 1 else map  # a thread takes a tenth of the time for one text
         by_length = np.concatenate(list(each(run, batches)))
     logits = np.empty(by_length.shape)
     logits[np.concatenate(batches)] = by_length

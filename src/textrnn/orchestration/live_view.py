@@ -39,7 +39,7 @@ class LiveView(Progress):
     As a context it shows the rows, where the console is a terminal, below what is printed.
 
     Args:
-        work: the cost of each stage, in units of which only ratios matter.
+        work: the cost of each stage, in units of which only ratios matter; 0 for one that is not estimated.
         seeds: of every training, in the order in which they are trained.
         jobs: how many stages run at once.
         clock: returns seconds.
@@ -107,7 +107,7 @@ class LiveView(Progress):
             if failure is not None:
                 self.failed[stage] = failure
             count, total = len(self._ended), len(self._work)
-            left = f", about {self._left():.0f} s left" if self._pace() else ""
+            left = f", about {self._left():.0f} s left" if self._left() else ""
             name = self._tasks[task].description
         self.remove_task(task)
         word = "done" if failure is None else "failed"

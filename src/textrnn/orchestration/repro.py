@@ -103,17 +103,18 @@ def _working(
     params = load_params(catalog=load_catalog())
     os.environ[JOBS] = str(jobs)
     # The supervisor stops DVC before the pool waits for the threads that run it; Ray sets a handler of its own before.
-    with (
-        alone(),
-        connect() if connect else nullcontext() as cluster,
-        ThreadPoolExecutor(jobs) as pool,
-        Supervisor() as supervisor,
-    ):
-        try:
-            yield _Repro(params, jobs, console, pool, supervisor, fetch, cluster)
-        except Stopped:
-            console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
-            raise
+    with alone():
+        write_members(Path(), params.ensembles, params.teachers)  # DVC reads it before any stage runs, on nodes, too
+        with (
+            connect() if connect else nullcontext() as cluster,
+            ThreadPoolExecutor(jobs) as pool,
+            Supervisor() as supervisor,
+        ):
+            try:
+                yield _Repro(params, jobs, console, pool, supervisor, fetch, cluster)
+            except Stopped:
+                console.print("stopping: what runs cleans up and ends. Once more, and it is killed.")
+                raise
 
 
 @dataclass
@@ -154,7 +155,6 @@ class _Repro:
         return self.work
 
     def _prune(self) -> list[str]:
-        write_members(Path(), self.params.ensembles, self.params.teachers)  # DVC reads it before any stage runs
         pruned = prune(Path(), self.params)
         if pruned:
             self.console.print(f"pruned, because the study does not declare it: {', '.join(pruned)}", highlight=False)
@@ -307,7 +307,9 @@ class _Repro:
             return status or self._listen(push, lines.append, merge_errors=True), lines
         if self.cluster:
             began = time.monotonic()
-            resources = self.params.resources.get(run_of(stage), Resources())
+            resources = (
+                Resources() if stage.startswith("teach@") else self.params.resources.get(run_of(stage), Resources())
+            )
             status, lines = self.cluster.run(stage, resources, lambda line: view.line(stage, line))
             if status == 0:
                 status, more = self.pool.submit(self._run_here, stage, view, "--pull").result()

@@ -8,8 +8,8 @@ from textrnn.config.experiment import Experiment
 from textrnn.config.params import Params
 from textrnn.config.search import epoch_work
 
-PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "student", "teach", "probe", "explain")
-"""Stages that run side by side; those of the same run in this order: what comes after it reads it."""
+PARALLEL = ("baseline", "search", "train", "winner", "member", "ensemble", "student", "probe", "explain", "teach")
+"""Stages that run side by side; those of the same run in this order: the last three read it."""
 
 
 def run_of(stage: str) -> str:
@@ -24,8 +24,9 @@ def in_order(stages: Sequence[str], params: Params) -> list[str]:
     """
     due = dict.fromkeys(stages)
     due |= dict.fromkeys(f"winner@{name}" for name in params.searches if f"search@{name}" in due)
-    for run in sorted(params.runs, key=params.level):
-        if any(params.stage(part) in due or f"teach@{part}" in due for part in params.made_of(run)):
+    for run in params.by_level:
+        reads = {params.stage(part) if run in params.ensembles else f"teach@{part}" for part in params.made_of(run)}
+        if reads & due.keys():
             due |= dict.fromkeys(params.stages(run))
         if params.stage(run) in due and run in params.teachers:
             due[f"teach@{run}"] = None

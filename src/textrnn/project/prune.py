@@ -52,7 +52,7 @@ def prune_lock(lock: Path, params: Params) -> list[str]:
     }
     declared = [
         *(f"{group}@{name}" for group, names in groups.items() for name in names),
-        *(stage for run in sorted(params.runs, key=params.level) for stage in params.stages(run)),
+        *(stage for run in params.by_level for stage in params.stages(run)),
         *(f"probe@{name}" for name in params.probes),
         *(f"explain@{name}" for name in params.explanations),
     ]
