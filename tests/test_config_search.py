@@ -137,8 +137,8 @@ def test_each_setting_goes_through_a_search(key: str) -> None:
     search = Search(start="lstm", space={key: {"choices": [present, other]}}, trials=4, batch=4, rungs=1)
     search.check("searches.tuned", start)
     trials = Proposals(search, start).batch(0)
-    assert {str(trial.values[key]) for trial in trials} <= {str(present), str(other)}
-    assert all(getattr(trial.experiment, key) == trial.values[key] for trial in trials if trial.experiment)
+    assert {str(trial.knobs[key]) for trial in trials} <= {str(present), str(other)}
+    assert all(getattr(trial.experiment, key) == trial.knobs[key] for trial in trials if trial.experiment)
 
 
 def test_rungs_by_hand() -> None:
